@@ -1,0 +1,67 @@
+"""Tokens and small secrets in the credential store of the machine, and sessions kept true.
+
+Importing this package loads nothing heavy: every public name is found when it is first used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.aio import AsyncSecureStorage as AsyncSecureStorage
+    from tokenkeep.aio import AsyncSession as AsyncSession
+    from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
+    from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
+    from tokenkeep.backends.memory import MemoryStore as MemoryStore
+    from tokenkeep.backends.vault import VaultOptions as VaultOptions
+    from tokenkeep.item import Interaction as Interaction
+    from tokenkeep.oauth.provider import Provider as Provider
+    from tokenkeep.secret import Secret as Secret
+    from tokenkeep.session.session import Session as Session
+    from tokenkeep.session.state import State as State
+    from tokenkeep.storage import SecureStorage as SecureStorage
+    from tokenkeep.store import Protection as Protection
+    from tokenkeep.store import Require as Require
+    from tokenkeep.store import StoreFacts as StoreFacts
+    from tokenkeep.tokens.storage import TokenStorage as TokenStorage
+    from tokenkeep.vault.slots import KeyFile as KeyFile
+    from tokenkeep.vault.slots import Passphrase as Passphrase
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncSecureStorage": "tokenkeep.aio",
+    "AsyncSession": "tokenkeep.aio",
+    "AsyncTokenStorage": "tokenkeep.aio",
+    "Interaction": "tokenkeep.item",
+    "KeyFile": "tokenkeep.vault.slots",
+    "MemoryOptions": "tokenkeep.backends.memory",
+    "MemoryStore": "tokenkeep.backends.memory",
+    "Passphrase": "tokenkeep.vault.slots",
+    "Protection": "tokenkeep.store",
+    "Provider": "tokenkeep.oauth.provider",
+    "Require": "tokenkeep.store",
+    "Secret": "tokenkeep.secret",
+    "SecureStorage": "tokenkeep.storage",
+    "Session": "tokenkeep.session.session",
+    "State": "tokenkeep.session.state",
+    "StoreFacts": "tokenkeep.store",
+    "TokenStorage": "tokenkeep.tokens.storage",
+    "VaultOptions": "tokenkeep.backends.vault",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

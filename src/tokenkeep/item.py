@@ -1,0 +1,136 @@
+"""The values of the store contract that every call carries: `ItemName` and `Call`.
+
+They stand apart from `store.py` because a cold read needs them and must not pay for `typing`,
+`dataclasses` and `enum` (three quarters of an interpreter's own start-up).
+"""
+
+from __future__ import annotations
+
+from tokenkeep.clock import SystemClock
+from tokenkeep.errors import InvalidName, StoreTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
+
+#: Names up to 255 bytes of UTF-8: what a file name can hold, so that any backend can.
+MAX_NAME_BYTES = 255
+
+#: The kinds of item: an application's own, and the records of its sessions.
+ITEM = "item"
+SESSION = "session"
+_KINDS = (ITEM, SESSION)
+
+
+class Interaction:
+    """Whether a call may show a prompt to a person."""
+
+    NEVER = "never"
+    ALLOWED = "allowed"
+
+
+class ItemName:
+    """Where a secret lies: (service, name, kind). Names differing only in case are different.
+
+    Raises:
+        InvalidName: empty, longer than 255 bytes of UTF-8, or with NUL or lone surrogates.
+    """
+
+    __slots__ = ("kind", "name", "service")
+
+    service: str
+    name: str
+    kind: str
+
+    def __init__(self, service: str, name: str, kind: str = ITEM) -> None:
+        checked_name(service, "service")
+        checked_name(name, "name")
+        if kind not in _KINDS:
+            raise InvalidName(f"unknown kind of item {kind!r}")
+        put = object.__setattr__
+        put(self, "service", service)
+        put(self, "name", name)
+        put(self, "kind", kind)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("an ItemName cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ItemName):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __lt__(self, other: ItemName) -> bool:
+        return self._key() < other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"ItemName({self.service!r}, {self.name!r}, {self.kind!r})"
+
+    def __reduce__(self) -> tuple[type[ItemName], tuple[str, str, str]]:
+        return ItemName, self._key()
+
+    def _key(self) -> tuple[str, str, str]:
+        return self.service, self.name, self.kind
+
+
+class Call:
+    """What one call into a store may do: until when, and whether it may prompt.
+
+    `deadline` is a reading of `clock.monotonic()`; None waits without end and is for nobody but
+    an interactive program that said so.
+    """
+
+    __slots__ = ("clock", "deadline", "interaction")
+
+    def __init__(
+        self,
+        timeout: float | None = 5.0,
+        interaction: str = Interaction.NEVER,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.deadline = None if timeout is None else self.clock.monotonic() + timeout
+        self.interaction = interaction
+
+    def remaining(self) -> float | None:
+        """Seconds left, never negative; None if there is no deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - self.clock.monotonic())
+
+    def check(self, doing: str) -> None:
+        """Ends a call that is over.
+
+        Raises:
+            StoreTimeout: the deadline has passed; the message names `doing`.
+        """
+        if self.deadline is not None and self.clock.monotonic() >= self.deadline:
+            raise StoreTimeout(f"{doing} did not finish in time")
+
+
+def checked_name(text: object, what: str) -> str:
+    """The text, if it can be a service, account or item name.
+
+    Raises:
+        InvalidName: not text, empty, too long, or with NUL or lone surrogates. The message does
+            not repeat the name: a secret pasted in its place must not be printed.
+    """
+    if not isinstance(text, str):
+        raise InvalidName(f"a {what} is text, not {type(text).__name__}")
+    if not text:
+        raise InvalidName(f"a {what} must not be empty")
+    if "\0" in text:
+        raise InvalidName(f"a {what} must not contain NUL")
+    if len(text) <= MAX_NAME_BYTES:
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError:
+            size = -1
+        if size < 0:
+            raise InvalidName(f"a {what} must not contain lone surrogates")
+        if size <= MAX_NAME_BYTES:
+            return text
+    raise InvalidName(f"a {what} has at most {MAX_NAME_BYTES} bytes of UTF-8")

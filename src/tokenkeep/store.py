@@ -1,0 +1,168 @@
+"""The contract between tokenkeep and every place that keeps secrets.
+
+`Store` is four calls and a statement of facts. An ability beyond the four is a small Protocol of
+its own. `tokenkeep.testing.StoreContract` is this page as tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Protocol, runtime_checkable
+
+from tokenkeep.item import ITEM, SESSION, Call, Interaction, ItemName
+from tokenkeep.secret import Secret
+
+__all__ = [
+    "ITEM",
+    "SESSION",
+    "Call",
+    "Interaction",
+    "Isolation",
+    "ItemName",
+    "Persistence",
+    "Protection",
+    "Require",
+    "Store",
+    "StoreFacts",
+    "Transactional",
+]
+
+
+class Protection(IntEnum):
+    """What stands between the stored bytes and somebody who copies them; higher is stronger."""
+
+    MEMORY = 0
+    FILE_PERMISSIONS = 1
+    PASSPHRASE = 2
+    LOGIN = 3
+    HARDWARE = 4
+
+
+class Persistence(Enum):
+    """How long an item stays when nobody deletes it."""
+
+    PROCESS = "process"
+    LOGIN = "login"
+    BOOT = "boot"
+    UNTIL_DELETED = "until deleted"
+
+
+class Isolation(Enum):
+    """Who else can read the items."""
+
+    APPLICATION = "application"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What is true of a store here and now; shown by `doctor`, demanded by `Require`.
+
+    A fact that cannot be known is None and is treated as the weaker answer.
+    """
+
+    backend: str
+    protection: Protection
+    persistence: Persistence
+    isolation: Isolation
+    may_prompt: bool
+    survives_uninstall: bool | None
+    in_backups: bool | None
+    syncs: bool
+    readable_when_locked: bool | None
+    max_value_bytes: int | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """The least an application accepts of a store; `SecureStorage(..., require=...)` enforces it."""
+
+    protection: Protection = Protection.MEMORY
+    persistence: Persistence | None = None
+    isolation: Isolation | None = None
+    allow_prompts: bool = True
+    allow_sync: bool = True
+    allow_backups: bool = True
+
+    def unmet(self, facts: StoreFacts) -> list[str]:
+        """Why these facts do not satisfy the demand, one clause each; empty if they do."""
+        reasons = []
+        if facts.protection < self.protection:
+            reasons.append(
+                f"protection is {facts.protection.name}, {self.protection.name} is required"
+            )
+        if self.persistence is not None and facts.persistence is not self.persistence:
+            reasons.append(
+                f"persistence is {facts.persistence.value!r},"
+                f" {self.persistence.value!r} is required"
+            )
+        if self.isolation is Isolation.APPLICATION and facts.isolation is not self.isolation:
+            reasons.append("items are not isolated from other programs of the same user")
+        if not self.allow_prompts and facts.may_prompt:
+            reasons.append("it may show a prompt")
+        if not self.allow_sync and facts.syncs:
+            reasons.append("it syncs to other devices")
+        if not self.allow_backups and facts.in_backups is not False:
+            reasons.append("its contents may be in backups")
+        return reasons
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps items. Safe beside other threads, forks and processes.
+
+    Every call raises, besides what it names: `StoreLocked`, `StoreUnavailable`, `StoreTimeout`
+    (by the call's deadline), `InteractionDenied`, `AccessDenied`. A temporary failure never erases
+    anything and no failure is turned into "absent".
+    """
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What protects the items. Opens nothing, prompts never."""
+        ...
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        """The item's value; None if it is absent. Never moves, mends or creates anything.
+
+        Raises:
+            SecretInvalidated: the key behind it is gone for good.
+            SecretDamaged: it is there and does not open.
+            FormatUnsupported: a newer version wrote it.
+        """
+        ...
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        """Keeps the value, durably and atomically: old or new, never neither.
+
+        An empty value is a value. An item that does not open is kept in quarantine, in the same
+        transaction.
+
+        Raises:
+            ValueTooLarge, StoreFull: nothing changed.
+        """
+        ...
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        """Erases the item and whatever quarantine holds under its name; True if it existed."""
+        ...
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        """Every item of the service, of both kinds, sorted; never opens a value."""
+        ...
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """A store that can make a write depend on what it finds."""
+
+    def replace(
+        self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
+    ) -> None:
+        """Writes `value` (None: deletes) if the item is still `expected` (None: absent), as one step.
+
+        Raises:
+            WriteConflict: it is something else now; nothing changed.
+        """
+        ...
