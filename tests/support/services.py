@@ -1,0 +1,87 @@
+"""The real things a test may need, how to find each, and what to say where it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OIDC_PROVIDER = REPOSITORY / ".venv" / "oidc-provider" / "node_modules"
+
+#: oidc-provider uses `URL.parse` and `require` of modules: Node 20.19 has both.
+LEAST_NODE = (20, 19)
+
+
+@cache
+def node_executable() -> Path | None:
+    """A Node new enough for oidc-provider: the environment's own, else the machine's."""
+    own = REPOSITORY / ".venv" / "node"
+    for candidate in (str(own) if own.exists() else None, shutil.which("node")):
+        if candidate is not None and _node_version(candidate) >= LEAST_NODE:
+            return Path(candidate)
+    return None
+
+
+def _node_version(executable: str) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run(
+            [executable, "--version"], capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(int(part) for part in answer.stdout.strip().lstrip("v").split(".")[:2])
+
+
+def _missing_node() -> str | None:
+    if node_executable() is None:
+        return "Node 20.19 or newer is not installed (scripts/test installs it)"
+    if not (OIDC_PROVIDER / "oidc-provider" / "package.json").exists():
+        return "the npm package oidc-provider is not installed (scripts/test installs it)"
+    return None
+
+
+def _missing_fork() -> str | None:
+    return None if hasattr(os, "fork") else "this system has no fork"
+
+
+def _missing_terminal() -> str | None:
+    return None if sys.platform != "win32" else "this system has no pseudo-terminals"
+
+
+def _missing_other_user() -> str | None:
+    if not hasattr(os, "geteuid"):
+        return "this system has no numeric users"
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "running as root without setpriv to become an ordinary user"
+    return None
+
+
+def _missing_full_disk() -> str | None:
+    if not sys.platform.startswith("linux"):
+        return "a small file system can be made on Linux only"
+    if os.geteuid() != 0 and _user_namespace_denied():
+        return "neither root nor a user namespace to mount a small file system in"
+    return None
+
+
+@cache
+def _user_namespace_denied() -> bool:
+    if shutil.which("unshare") is None:
+        return True
+    answer = subprocess.run(["unshare", "-rm", "true"], capture_output=True, timeout=20)
+    return answer.returncode != 0
+
+
+#: name -> why it is missing here, or None if it is there.
+SERVICES: dict[str, Callable[[], str | None]] = {
+    "node": _missing_node,
+    "fork": _missing_fork,
+    "terminal": _missing_terminal,
+    "ordinary user": _missing_other_user,
+    "full disk": _missing_full_disk,
+}
