@@ -1,0 +1,210 @@
+"""The fence: one holder at a time, across threads and processes of this host, for one account.
+
+A lock of the operating system on a file that is never deleted: it vanishes with its holder, is
+never judged by its age and never stolen. Waiting is polling, so that it can end. The file's text
+names the holder; it is not secret.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenkeep.clock import Clock
+
+#: The first and the longest pause between two tries. The longest bounds how late a waiter comes
+#: after its holder's release; twelve waiters at this pace cost about one percent of a core.
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.02
+#: On Windows a locked range cannot be read: the lock lies beyond the holder's name.
+_WINDOWS_OFFSET = 1 << 30
+_HOLDER_BYTES = 200
+
+
+class Hold:
+    """The right to be inside the fence, until `release`. A forked child does not inherit it."""
+
+    __slots__ = ("_fd", "_pid")
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+        self._pid = os.getpid()
+
+    def release(self) -> None:
+        """Lets the next one in. May be called twice; in a forked child it only closes."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        _open_holds.discard(self)
+        try:
+            # Unlocking ends it even if a forked child still has the descriptor; the child itself
+            # must never unlock, which would end the parent's hold.
+            if self._pid == os.getpid():
+                _unlock(fd)
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
+
+
+class Fence:
+    """The exclusion around read, decide, redeem and write of one account's session."""
+
+    __slots__ = ("_clock", "_path")
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def acquire(
+        self, purpose: str, timeout: float, until: Callable[[], bool] | None = None
+    ) -> Hold | None:
+        """The hold; None if it could not be had within `timeout` seconds, or `until` came true.
+
+        Args:
+            purpose: one word for whoever waits behind us.
+            timeout: 0 tries once.
+            until: asked between tries, so that a peer's success ends the wait.
+
+        Raises:
+            AccessDenied, StoreFull, StoreUnavailable: the lock file cannot be had.
+        """
+        hold = self._open()
+        try:
+            deadline = self._clock.monotonic() + timeout
+            pause = _FIRST_PAUSE
+            assert hold._fd is not None
+            while not _try_lock(hold._fd):
+                if self._clock.monotonic() >= deadline or (until is not None and until()):
+                    hold.release()
+                    return None
+                # Different waiters spread out: the low bits of a process id are as good as dice.
+                self._clock.sleep(pause * (0.75 + (os.getpid() % 64) / 128))
+                pause = min(pause * 1.6, _LONGEST_PAUSE)
+            _write_holder(hold._fd, purpose)
+        except BaseException as exc:
+            hold.release()
+            if isinstance(exc, OSError):
+                raise _translated(exc) from None
+            raise
+        return hold
+
+    def holder(self) -> str | None:
+        """Who has it, such as "pid 4711 on host (refresh)"; None if it is free or nobody knows."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | _CLOEXEC)
+        except OSError:
+            return None
+        try:
+            if _try_lock(fd):
+                _unlock(fd)
+                return None
+            return os.read(fd, _HOLDER_BYTES).decode("utf-8", "replace").strip() or None
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+    def _open(self) -> Hold:
+        flags = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            # The hold is known to the fork handler before it is locked: a child forked between
+            # the two would otherwise keep the lock alive after its parent's death.
+            hold = Hold(os.open(self._path, flags, 0o600))
+        except OSError as exc:
+            raise _translated(exc) from None
+        _open_holds.add(hold)
+        return hold
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+# The holds whose descriptors a forked child has to close. As global as the descriptor table that
+# it mirrors, and consulted by nothing else.
+_open_holds: set[Hold] = set()
+
+
+def _close_in_child() -> None:
+    for hold in list(_open_holds):
+        hold.release()
+    _open_holds.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
+if sys.platform == "win32":
+
+    def _try_lock(fd: int) -> bool:
+        import msvcrt
+
+        os.lseek(fd, _WINDOWS_OFFSET, os.SEEK_SET)
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError as exc:
+            if exc.errno in (errno.EACCES, errno.EDEADLOCK):
+                return False
+            raise
+        finally:
+            os.lseek(fd, 0, os.SEEK_SET)
+        return True
+
+    def _unlock(fd: int) -> None:
+        import msvcrt
+
+        os.lseek(fd, _WINDOWS_OFFSET, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(fd: int) -> bool:
+        # flock, not fcntl's record locks: those are lost when any descriptor of the file closes.
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            if exc.errno in (errno.EWOULDBLOCK, errno.EINTR):
+                return False
+            raise
+        return True
+
+    def _unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _write_holder(fd: int, purpose: str) -> None:
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    text = f"pid {os.getpid()} on {host} ({purpose})\n".encode("utf-8", "replace")[:_HOLDER_BYTES]
+    try:
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, text)
+    except OSError:
+        # A full disk must not keep anybody from signing out; only the name is missing then.
+        return
+
+
+def _translated(exc: OSError) -> StoreError:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull("no room left for the session's lock file")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP):
+        return AccessDenied(
+            f"cannot open the session's lock file: {os.strerror(exc.errno)}",
+            hint="make the state directory yours and writable",
+        )
+    return StoreUnavailable(
+        f"cannot open the session's lock file: {exc.strerror or type(exc).__name__}"
+    )

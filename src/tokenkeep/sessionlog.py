@@ -1,0 +1,290 @@
+"""The session log: an account's append-only record of which session lives, and who ended it.
+
+The log decides what lives: a stored session record counts only if its session id is the one begun
+after the last `end`. It holds nothing secret, needs neither an unlocked store nor the fence, and
+lies in the user's state directory, so that a logout always has somewhere to write.
+
+Lines are `begin ID TIME` and `end REASON TIME`; each is one `write` to a file opened for
+appending, made durable before the call returns. A last line without its newline was torn by a
+crash and does not count. Beside the log lies a counter, sixteen random bytes in a shared mapping
+that change after every line: looking at it costs a fraction of a microsecond.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import os
+
+from tokenkeep.errors import AccessDenied, InvalidName, StoreError, StoreFull, StoreUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import mmap
+
+    from tokenkeep.clock import Clock
+
+#: The last complete line decides, and the longest line is far shorter than this.
+_TAIL_BYTES = 4096
+_COUNTER_BYTES = 16
+#: How long a sign-out may go unnoticed if its writer was killed between the line and the counter.
+_STAT_EVERY_SECONDS = 1.0
+_ID_DIGITS = 32
+
+
+class LogState:
+    """What the log says: whether it exists, which session lives, or why the last one ended."""
+
+    __slots__ = ("end_reason", "exists", "session_id")
+
+    def __init__(self, exists: bool, session_id: str | None, end_reason: str | None) -> None:
+        self.exists = exists
+        self.session_id = session_id
+        self.end_reason = end_reason
+
+
+class SessionLog:
+    """One account's log. Reading creates nothing; the first line makes the directory."""
+
+    __slots__ = ("directory", "path")
+
+    def __init__(self, state_directory: str, service: str, account: str) -> None:
+        self.directory = os.path.join(_sessions(state_directory, service), _digest(account))
+        self.path = os.path.join(self.directory, "log")
+
+    @property
+    def fence_path(self) -> str:
+        """The file that the account's fence locks."""
+        return os.path.join(self.directory, "lock")
+
+    def read(self) -> LogState:
+        """The log's last word.
+
+        Raises:
+            AccessDenied, StoreUnavailable: the log is there and cannot be read.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDONLY | _CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return LogState(False, None, None)
+        except OSError as exc:
+            raise _translated(exc, "read") from None
+        try:
+            size = os.fstat(fd).st_size
+            if size > _TAIL_BYTES:
+                os.lseek(fd, size - _TAIL_BYTES, os.SEEK_SET)
+            tail = os.read(fd, _TAIL_BYTES)
+        except OSError as exc:
+            raise _translated(exc, "read") from None
+        finally:
+            os.close(fd)
+        return _last_word(tail)
+
+    def begin(self, session_id: str, now: float) -> None:
+        """Ends whatever lived and begins `session_id`; durable on return.
+
+        Raises:
+            StoreFull, AccessDenied, StoreUnavailable: the line could not be kept; no session
+                begins.
+        """
+        if len(session_id) != _ID_DIGITS:
+            raise ValueError("a session id has 32 hexadecimal digits")
+        self._append(f"end login {int(now)}\n")
+        self._append(f"begin {session_id} {int(now)}\n")
+
+    def adopt(self, session_id: str, now: float) -> None:
+        """Begins `session_id` in a log that is missing: the "keep" answer to a fresh install."""
+        self._append(f"begin {session_id} {int(now)}\n")
+
+    def end(self, reason: str, now: float) -> None:
+        """Ends whatever lives; durable on return. `reason` is one word.
+
+        Raises:
+            StoreFull, AccessDenied, StoreUnavailable: the line could not be kept.
+        """
+        self._append(f"end {reason} {int(now)}\n")
+
+    def watch(self, clock: Clock) -> Watch:
+        """A cheap look at whether the log has changed since the last look."""
+        return Watch(self, clock)
+
+    def _append(self, line: str) -> None:
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            fresh = not os.path.exists(self.path)
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
+            try:
+                data = line.encode("ascii")
+                size = os.fstat(fd).st_size
+                if size and _byte_at(fd, size - 1) != b"\n":
+                    data = b"\n" + data  # closes a line that a crash tore
+                if os.write(fd, data) != len(data):
+                    raise OSError(errno.ENOSPC, "short write")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if fresh:
+                _sync_directory(self.directory)
+        except OSError as exc:
+            raise _translated(exc, "write") from None
+        _change_counter(self.directory)
+
+
+class Watch:
+    """Notices new lines in a log: a shared-memory counter, and a `stat` once a second.
+
+    The `stat` is for a writer that was killed between its line and the counter, and for systems
+    without shared mappings, where every look is one.
+    """
+
+    __slots__ = ("_clock", "_log", "_next_stat", "_seen", "_stamp", "_view")
+
+    def __init__(self, log: SessionLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._view: mmap.mmap | None = _map_counter(log.directory, create=True)
+        self.settle()
+
+    def settle(self) -> None:
+        """Takes what is there now as seen; call it *before* reading the log."""
+        if self._view is None:
+            self._view = _map_counter(self._log.directory, create=True)
+        self._seen = b"" if self._view is None else self._view[:_COUNTER_BYTES]
+        self._stamp = self._stat()
+        self._next_stat = self._clock.monotonic() + _STAT_EVERY_SECONDS
+
+    def changed(self, now: float) -> bool:
+        """Whether a line may have come since `settle`; `now` is a monotonic reading."""
+        view = self._view
+        if view is not None:
+            if view[:_COUNTER_BYTES] != self._seen:
+                return True
+            if now < self._next_stat:
+                return False
+        self._next_stat = now + _STAT_EVERY_SECONDS
+        return self._stat() != self._stamp
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.stat(self._log.path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def end_all(state_directory: str, service: str, *, reason: str, now: float) -> int:
+    """Ends every session of a service; the number of logs that got the line.
+
+    Raises:
+        StoreFull, AccessDenied, StoreUnavailable: a log could not be written; the others were.
+    """
+    sessions = _sessions(state_directory, service)
+    try:
+        found = sorted(os.listdir(sessions))
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as exc:
+        raise _translated(exc, "list") from None
+    ended, problem = 0, None
+    for entry in found:
+        log = SessionLog.__new__(SessionLog)
+        log.directory = os.path.join(sessions, entry)
+        log.path = os.path.join(log.directory, "log")
+        if not os.path.exists(log.path):
+            continue
+        try:
+            log.end(reason, now)
+            ended += 1
+        except StoreError as exc:
+            problem = exc
+    if problem is not None:
+        raise problem
+    return ended
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
+
+
+def _sessions(state_directory: str, service: str) -> str:
+    # A plain reverse-domain id is its own folder name; anything else goes by its digest, so that
+    # neither separators, case-insensitive file systems nor reserved names can confuse two services.
+    plain = len(service) <= 100 and not set(service) - _PLAIN and service[0] not in ".-"
+    return os.path.join(state_directory, service if plain else "~" + _digest(service), "sessions")
+
+
+def _digest(text: str) -> str:
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidName("a service or account must not contain lone surrogates") from None
+    return hmac.digest(b"tokenkeep session directory", data, "sha256").hex()[:32]
+
+
+def _last_word(tail: bytes) -> LogState:
+    end = tail.rfind(b"\n")
+    for raw in reversed(tail[: end + 1].split(b"\n")):
+        words = raw.split(b" ")
+        if len(words) != 3 or not words[2].isdigit():
+            continue  # torn, or not ours
+        kind, value = words[0], words[1].decode("ascii", "replace")
+        if kind == b"begin" and len(value) == _ID_DIGITS and value.isalnum():
+            return LogState(True, value, None)
+        if kind == b"end":
+            return LogState(True, None, value)
+    return LogState(True, None, None)
+
+
+def _byte_at(fd: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, 1)
+
+
+def _sync_directory(path: str) -> None:
+    if os.name == "nt":  # Windows has no handle to a directory that could be flushed
+        return
+    fd = os.open(path, os.O_RDONLY | _CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _map_counter(directory: str, *, create: bool) -> mmap.mmap | None:
+    """The counter as a shared mapping; None where there is no log yet or no mapping can be had."""
+    import mmap
+
+    if not os.path.isdir(directory):
+        return None
+    path = os.path.join(directory, "counter")
+    try:
+        fd = os.open(path, os.O_RDWR | _CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+    except OSError:
+        return None
+    try:
+        if os.fstat(fd).st_size < _COUNTER_BYTES:
+            os.ftruncate(fd, _COUNTER_BYTES)
+        return mmap.mmap(fd, _COUNTER_BYTES)
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(fd)
+
+
+def _change_counter(directory: str) -> None:
+    # Random rather than incremented: two writers at once cannot cancel each other out.
+    view = _map_counter(directory, create=True)
+    if view is not None:
+        view[:_COUNTER_BYTES] = os.urandom(_COUNTER_BYTES)
+        view.close()
+
+
+def _translated(exc: OSError, doing: str) -> StoreError:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull("no room left for the session log")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return AccessDenied(
+            f"cannot {doing} the session log: {os.strerror(exc.errno)}",
+            hint="make the state directory yours and writable",
+        )
+    return StoreUnavailable(f"cannot {doing} the session log: {exc.strerror or type(exc).__name__}")
