@@ -17,6 +17,8 @@ __all__ = [
     "ITEM",
     "SESSION",
     "Call",
+    "Erasing",
+    "Indexed",
     "Interaction",
     "Isolation",
     "ItemName",
@@ -26,6 +28,7 @@ __all__ = [
     "Store",
     "StoreFacts",
     "Transactional",
+    "Versioned",
 ]
 
 
@@ -164,5 +167,37 @@ class Transactional(Protocol):
 
         Raises:
             WriteConflict: it is something else now; nothing changed.
+        """
+        ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A store that finds one name without listing them all."""
+
+    def contains(self, name: ItemName, call: Call) -> bool:
+        """Whether the item exists, also if it would not open; never opens the value."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A store that tells cheaply whether anything changed."""
+
+    def version(self, call: Call) -> object:
+        """A value that differs after every change made by anybody; opens no item."""
+        ...
+
+
+@runtime_checkable
+class Erasing(Protocol):
+    """A store that must do more than deleting for the bytes to be gone."""
+
+    def erase(self, service: str, call: Call) -> bool:
+        """Erases every item of the service, both kinds and quarantine, and the old bytes behind them.
+
+        Returns:
+            True if the items are gone but old bytes remain until somebody lets go of the files
+            ("pending"); the next opener finishes.
         """
         ...
