@@ -1,0 +1,382 @@
+"""What the command line was told to use: flag, then environment, then `config.toml`.
+
+A cold read pays for this file, so the plain form (`key = "text"`, comments, blank lines) is read
+by hand; anything else goes to `tomllib`, and a test holds both against each other. A damaged file
+is an error, never an absent one. Relative paths in the file start at the file's directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import AccessDenied, StoreFull, StoreUnavailable, UnsupportedOption
+from tokenkeep.paths import config_directory, data_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenkeep.backends.vault import VaultOptions
+
+FILE_NAME = "config.toml"
+#: Far more than any configuration; a bound on what a mistaken file can make us read.
+MAX_FILE_BYTES = 1_048_576
+
+_KEYS = ("app", "store", "key_file", "passphrase_file")
+_NO_STORE = "no store is chosen on this machine"
+_CREATE = "tokenkeep vault create"
+
+
+class Config:
+    """The choices in force, and the file that was read.
+
+    Attributes:
+        app: the service; None if nothing named it.
+        store: "auto", "vault", "vault:PATH" or another store's name.
+        key_file, passphrase_file: at most one is set: what opens the vault.
+        path: where `config.toml` is or would be.
+        others: the file's keys that this version does not know.
+    """
+
+    __slots__ = ("app", "key_file", "others", "passphrase_file", "path", "store")
+
+    def __init__(
+        self,
+        app: str | None = None,
+        store: str = "auto",
+        key_file: str | None = None,
+        passphrase_file: str | None = None,
+        path: str = "",
+        others: dict[str, object] | None = None,
+    ) -> None:
+        self.app = app
+        self.store = store
+        self.key_file = key_file
+        self.passphrase_file = passphrase_file
+        self.path = path
+        self.others = others if others is not None else {}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{key}={getattr(self, key)!r}" for key in (*_KEYS, "path"))
+        return f"Config({shown})"
+
+
+def load(
+    *,
+    app: str | None = None,
+    store: str | None = None,
+    key_file: str | None = None,
+    passphrase_file: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    path: str | None = None,
+) -> Config:
+    """The choices in force: the arguments (flags), else the environment, else the file.
+
+    Empty variables and empty entries of the file count as unset. A key file chosen in one place
+    hides a passphrase file chosen in a lesser one, and the other way round.
+
+    Raises:
+        UnsupportedOption: the file is damaged or has an entry of the wrong type; or one place
+            names both a key file and a passphrase file.
+        AccessDenied: the file cannot be read.
+    """
+    path = path if path is not None else default_path()
+    environ = os.environ if environ is None else environ
+    entries = read_file(path)
+    flags = {
+        "app": app,
+        "store": store,
+        "key_file": key_file,
+        "passphrase_file": passphrase_file,
+    }
+    variables = {key: environ.get("TOKENKEEP_" + key.upper()) or None for key in _KEYS}
+    written = {key: _text_entry(entries, key, path) for key in _KEYS}
+    for key in ("key_file", "passphrase_file"):
+        written[key] = _beside(path, written[key])
+    chosen_store = written["store"]
+    if chosen_store is not None and chosen_store.startswith("vault:"):
+        written["store"] = f"vault:{_beside(path, chosen_store[6:])}"
+
+    others = {key: value for key, value in entries.items() if key not in _KEYS}
+    config = Config(path=path, others=others)
+    config.store = ""
+    for place, found in (("flags", flags), ("environment", variables), (path, written)):
+        config.app = config.app if config.app is not None else found["app"]
+        config.store = config.store or found["store"] or ""
+        if config.key_file is None and config.passphrase_file is None:
+            config.key_file = found["key_file"]
+            config.passphrase_file = found["passphrase_file"]
+            if config.key_file is not None and config.passphrase_file is not None:
+                raise UnsupportedOption(
+                    f"{place}: both a key file and a passphrase file", hint="give one of them"
+                )
+    config.store = config.store or "auto"
+    return config
+
+
+def default_path() -> str:
+    """Where the file lies unless somebody says otherwise."""
+    return os.path.join(config_directory(), FILE_NAME)
+
+
+def default_vault_path() -> str:
+    """Where `tokenkeep vault create` puts the vault."""
+    return os.path.join(data_directory(), "vault")
+
+
+def default_key_path() -> str:
+    """Where the default vault's key file lies.
+
+    Not beside the vault, so that a copy of one directory does not hold both.
+    """
+    return os.path.join(config_directory(), "vault.key")
+
+
+def storage_options(config: Config) -> VaultOptions:
+    """The options of the configured store. Never makes a vault: that is `tokenkeep vault create`.
+
+    Raises:
+        StoreUnavailable: nothing is chosen.
+        UnsupportedOption: this release does not know the store.
+        AccessDenied, StoreUnavailable: the passphrase file cannot be read, or does not exist.
+    """
+    name, _colon, place = config.store.partition(":")
+    if name == "auto" and not place:
+        raise StoreUnavailable(_NO_STORE, hint=_CREATE)
+    if name != "vault":
+        raise UnsupportedOption(
+            f"unknown store {name!r}", hint="--store takes auto, vault or vault:PATH"
+        )
+    from tokenkeep.backends.vault import VaultOptions
+    from tokenkeep.vault.slots import KeyFile, Passphrase
+
+    path = place or default_vault_path()
+    if config.passphrase_file is not None:
+        return VaultOptions(
+            path=path, key=Passphrase(read_passphrase(config.passphrase_file)), create=False
+        )
+    key_file = config.key_file if config.key_file is not None else default_key_path()
+    return VaultOptions(path=path, key=KeyFile(key_file), create=False)
+
+
+def read_file(path: str) -> dict[str, object]:
+    """The entries of a configuration file; none if it does not exist.
+
+    Raises:
+        UnsupportedOption: it is damaged, too large or no file; the message has the line.
+        AccessDenied: it cannot be read.
+    """
+    text = _read_text(path)
+    plain = _read_plain(text)
+    return plain if plain is not None else _read_toml(text, path)
+
+
+def save(path: str | None = None, **values: str | None) -> None:
+    """Sets entries of the file (None removes one), in one step that a crash cannot halve.
+
+    Comments, order, unknown entries and tables stay.
+
+    Raises:
+        UnsupportedOption: the file is damaged, or written in a way that cannot be edited safely;
+            it was left as it is.
+        AccessDenied, StoreFull, StoreUnavailable: it cannot be written; it was left as it is.
+    """
+    path = os.path.realpath(path if path is not None else default_path())
+    before = _read_text(path)
+    expected = read_file(path)
+    for key, value in values.items():
+        if value is None:
+            expected.pop(key, None)
+        else:
+            expected[key] = value
+    after = before
+    for key, value in values.items():
+        after = _edited(after, key, value)
+    plain = _read_plain(after)
+    if (plain if plain is not None else _read_toml(after, path)) != expected:
+        raise UnsupportedOption(
+            f"{path}: cannot be edited without losing something",
+            hint="set the entries by hand: " + ", ".join(sorted(values)),
+        )
+    _replace(path, after)
+
+
+def read_passphrase(path: str) -> bytearray:
+    """The first MiB of a passphrase file, without one trailing newline.
+
+    Raises:
+        StoreUnavailable: it does not exist.
+        AccessDenied: it cannot be read.
+        UnsupportedOption: it is empty, or no file.
+    """
+    problem: OSError | None = None
+    text = bytearray()
+    try:
+        with open(path, "rb") as file:
+            text += file.read(MAX_FILE_BYTES)
+    except OSError as exc:
+        problem = exc
+    if isinstance(problem, FileNotFoundError):
+        raise StoreUnavailable(f"{path}: no such passphrase file", hint="--passphrase-file FILE")
+    if problem is not None:
+        raise AccessDenied(f"{path}: {problem.strerror}", hint=f"chmod u+r {path}")
+    if text.endswith(b"\n"):
+        del text[-2 if text.endswith(b"\r\n") else -1 :]
+    if not text:
+        raise UnsupportedOption(f"{path}: the passphrase file is empty")
+    return text
+
+
+def _read_plain(text: str) -> dict[str, object] | None:
+    """The entries, if every line is plain; None if `tomllib` has to say."""
+    entries: dict[str, object] = {}
+    for raw in text.split("\n"):
+        line = raw[:-1] if raw.endswith("\r") else raw
+        if not line.isprintable():  # control characters, and spaces that TOML does not know
+            return None
+        line = line.strip(" ")
+        if not line or line[0] == "#":
+            continue
+        key, _equals, value = line.partition("=")
+        key, value = key.rstrip(" "), value.lstrip(" ")
+        if not (key.isascii() and key.replace("-", "a").replace("_", "a").isalnum()):
+            return None
+        quote = value[:1]
+        inner = value[1:-1]
+        if quote not in ('"', "'") or len(value) < 2 or value[-1] != quote or quote in inner:
+            return None
+        if (quote == '"' and "\\" in inner) or key in entries:
+            return None
+        entries[key] = inner
+    return entries
+
+
+def _read_toml(text: str, path: str) -> dict[str, object]:
+    import tomllib
+
+    where = ""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        # Python 3.14 has the line as an attribute; before, it stands in the message only.
+        _before, _at, place = str(exc).rpartition("(at line ")
+        where = place.partition(",")[0] or str(text.rstrip().count("\n") + 1)
+    except RecursionError:
+        pass
+    raise UnsupportedOption(
+        f"{path}{f', line {where}' if where.isdigit() else ''}: the configuration is damaged",
+        hint=f"mend or remove {path}",
+    )
+
+
+def _read_text(path: str) -> str:
+    data = b""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except IsADirectoryError:
+        raise UnsupportedOption(f"{path} is a directory", hint=f"remove {path}") from None
+    except OSError as exc:
+        raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
+    if len(data) > MAX_FILE_BYTES:
+        raise UnsupportedOption(f"{path} is too large", hint=f"mend or remove {path}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise UnsupportedOption(
+            f"{path}, line {line}: the configuration is not UTF-8",
+            hint=f"mend or remove {path}",
+        ) from None
+
+
+def _text_entry(entries: dict[str, object], key: str, path: str) -> str | None:
+    value = entries.get(key)
+    if value is None or isinstance(value, str):
+        return value or None
+    lines = _read_text(path).split("\n")
+    at = [number for number, line in enumerate(lines, 1) if line.lstrip(" \t\"'").startswith(key)]
+    raise UnsupportedOption(
+        f"{path}{f', line {at[0]}' if at else ''}: {key} must be text, not {type(value).__name__}",
+        hint=f'write {key} = "..." in {path}',
+    )
+
+
+def _beside(path: str, relative: str | None) -> str | None:
+    if not relative:
+        return relative
+    return os.path.join(os.path.dirname(path), os.path.expanduser(relative))
+
+
+def _edited(text: str, key: str, value: str | None) -> str:
+    """The text with one top-level entry set; `save` checks that nothing else changed."""
+    lines = [line + "\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    if not lines[-1]:
+        lines.pop()
+    end = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+    mine = [
+        at
+        for at, line in enumerate(lines[:end])
+        if line.partition("=")[0].strip().strip("\"'") == key and "=" in line
+    ]
+    entry = [] if value is None else [f"{key} = {_quoted(value)}\n"]
+    if mine:
+        lines[mine[0] : mine[0] + 1] = entry
+        return "".join(lines)
+    if end and not lines[end - 1].endswith("\n"):
+        lines[end - 1] += "\n"
+    lines[end:end] = entry
+    return "".join(lines)
+
+
+def _quoted(value: str) -> str:
+    if value.isprintable():
+        for quote, forbidden in (('"', '"\\'), ("'", "'")):
+            if not any(character in value for character in forbidden):
+                return quote + value + quote
+    escaped = (
+        character
+        if character.isprintable() and character not in '"\\'
+        else f"\\U{ord(character):08x}"
+        for character in value
+    )
+    return f'"{"".join(escaped)}"'
+
+
+def _replace(path: str, text: str) -> None:
+    import errno
+
+    directory = os.path.dirname(path)
+    aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            os.unlink(aside)
+            raise
+        _sync_directory(directory)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"{path}: {exc.strerror}", hint="make room on the disk") from exc
+        if exc.errno in (errno.EACCES, errno.EPERM):
+            raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+rwx {directory}") from exc
+        raise StoreUnavailable(f"{path}: {exc.strerror}") from exc
+
+
+def _sync_directory(directory: str) -> None:
+    if os.name != "posix":  # Windows cannot open a directory
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
