@@ -1,0 +1,316 @@
+"""Client: the requests of a session to its provider, each bounded in time and size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tokenkeep.clock import SystemClock
+from tokenkeep.errors import ProtocolViolation, RefreshUnavailable
+from tokenkeep.oauth import idtoken, messages
+from tokenkeep.oauth.answers import error_code, json_object, retry_after, token_outcome
+from tokenkeep.oauth.idtoken import Claims, Header
+from tokenkeep.oauth.metadata import Metadata, metadata_urls, parse_metadata
+from tokenkeep.oauth.outcome import Outcome, Unanswered, Unsent
+from tokenkeep.oauth.transport import Httpx2Transport, NoAnswer, NotSent
+from tokenkeep.oauth.wire import HttpRequest, HttpResponse
+from tokenkeep.secret import Secret, as_secret
+
+if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
+    from tokenkeep.oauth.provider import Provider
+    from tokenkeep.oauth.transport import Transport
+
+
+class Client:
+    """One provider, reached over one transport. Safe to use from many threads.
+
+    Args:
+        transport: None takes httpx2, loaded at the first request.
+        clock: for ID tokens and for waiting.
+    """
+
+    def __init__(
+        self, provider: Provider, transport: Transport | None = None, clock: Clock | None = None
+    ) -> None:
+        self.provider = provider
+        self.transport: Transport = Httpx2Transport() if transport is None else transport
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self._metadata: Metadata | None = provider.metadata
+        self._key_set: object = None
+
+    def close(self) -> None:
+        """Lets the transport go; a later request starts anew."""
+        self.transport.close()
+
+    def metadata(self, cached: Metadata | None = None, timeout: float | None = None) -> Metadata:
+        """The provider's metadata: given with the provider, fetched before, `cached`, or fetched.
+
+        Raises:
+            RefreshUnavailable: the provider cannot be reached now.
+            ProtocolViolation: what it says is wrong, or of another issuer.
+            MissingExtra: httpx2 is not installed.
+        """
+        if self._metadata is None:
+            if cached is not None and cached.issuer == self.provider.issuer:
+                return cached
+            self._metadata = self._fetched_metadata(self._seconds(timeout))
+        return self._metadata
+
+    def refresh(
+        self,
+        metadata: Metadata,
+        refresh_token: Secret,
+        scope: str | None = None,
+        timeout: float | None = None,
+    ) -> Outcome:
+        """Redeems the refresh token, once; never raises for what the network or provider does.
+
+        Args:
+            scope: None asks for what was granted.
+
+        Raises:
+            MissingExtra: httpx2 is not installed; nothing was sent.
+        """
+        refresh_token = as_secret(refresh_token)
+        return self.token_request(
+            messages.refresh_request(
+                self.provider, metadata, refresh_token=refresh_token, scope=scope
+            ),
+            timeout,
+        )
+
+    def token_request(self, request: HttpRequest, timeout: float | None = None) -> Outcome:
+        """Sends a request to the token endpoint and says what became of it.
+
+        Raises:
+            MissingExtra: httpx2 is not installed; nothing was sent.
+        """
+        try:
+            response = self.transport.send(request, self._seconds(timeout))
+        except NotSent as exc:
+            return Unsent(exc.reason)
+        except NoAnswer as exc:
+            return Unanswered(exc.reason)
+        return token_outcome(response, request.secrets())
+
+    def revoke(
+        self,
+        metadata: Metadata,
+        token: Secret,
+        hint: str = "refresh_token",
+        timeout: float | None = None,
+    ) -> str | None:
+        """Revokes a token (RFC 7009): None if it is revoked now, else why that is not known.
+
+        Raises:
+            MissingExtra: httpx2 is not installed; nothing was sent.
+        """
+        token = as_secret(token)
+        if metadata.revocation_endpoint is None:
+            return "the provider has no revocation endpoint"
+        request = messages.revoke_request(
+            self.provider,
+            metadata,
+            endpoint=metadata.revocation_endpoint,
+            token=token,
+            hint=hint,
+        )
+        try:
+            response = self.transport.send(request, self._seconds(timeout))
+        except (NotSent, NoAnswer) as exc:
+            return exc.reason
+        return _revocation_problem(response, request)
+
+    def check_id_token(
+        self,
+        metadata: Metadata,
+        id_token: Secret,
+        *,
+        nonce: Secret | str | None = None,
+        access_token: Secret | None = None,
+        max_age: float | None = None,
+        server_time: float | None = None,
+        timeout: float | None = None,
+    ) -> Claims:
+        """The claims of a new login's ID token (OpenID Connect Core, section 3.1.3.7).
+
+        Args:
+            nonce: what the login sent; None if it sent none.
+            server_time: the Date of the answer that brought the token. A token that is in time by
+                it is in time: this machine's clock may be the wrong one.
+
+        Raises:
+            ProtocolViolation: the token is not the provider's, not for this client, not of this
+                login, or not in time.
+            RefreshUnavailable: the provider's keys cannot be fetched now.
+            MissingExtra: joserfc is not installed.
+        """
+        id_token = as_secret(id_token)
+        nonce = None if nonce is None else as_secret(nonce)
+        access_token = None if access_token is None else as_secret(access_token)
+        header = idtoken.read_header(id_token)
+        if header is None:
+            raise _violation("is not a signed JWT")
+        allowed = idtoken.allowed_algorithms(
+            metadata.id_token_signing_algs,
+            is_confidential=self.provider.client_secret is not None,
+        )
+        if header.algorithm not in allowed:
+            raise _violation("is signed with an algorithm that is not allowed")
+        claims = self._verified(metadata, id_token, header, self._seconds(timeout))
+        if isinstance(claims, str):
+            raise _violation(claims)
+        times = [self.clock.wall()] if server_time is None else [self.clock.wall(), server_time]
+        in_time = [idtoken.time_problem(claims, now=now, max_age=max_age) for now in times]
+        problem = (
+            idtoken.party_problem(
+                claims, issuer=self.provider.issuer, client_id=self.provider.client_id
+            )
+            or (None if nonce is None else idtoken.nonce_problem(claims, nonce))
+            or (
+                None
+                if access_token is None
+                else idtoken.access_token_problem(claims, access_token, header.algorithm)
+            )
+            or (None if None in in_time else in_time[0])
+        )
+        if problem is not None:
+            raise _violation(problem)
+        return claims
+
+    def peek_id_token(self, id_token: Secret) -> Claims:
+        """The claims without checking the signature: for a token that is already trusted.
+
+        Raises:
+            ProtocolViolation: it is not a JWT, or a claim has the wrong type.
+        """
+        id_token = as_secret(id_token)
+        claims = idtoken.read_claims(id_token)
+        if isinstance(claims, str):
+            raise _violation(claims)
+        return claims
+
+    def check_refreshed_id_token(self, id_token: Secret, *, subject: str | None) -> Claims:
+        """The claims of an ID token that a refresh brought (Core, section 12.2); no network.
+
+        It must be of the same issuer, client and subject as the login's. Its signature is not
+        looked at: it came from the token endpoint itself (section 3.1.3.7, point 6), and a
+        refresh must not fail because keys cannot be fetched.
+
+        Args:
+            subject: the login's; None if the login had no ID token.
+
+        Raises:
+            ProtocolViolation: it is not; the answer belongs to somebody else.
+        """
+        claims = self.peek_id_token(id_token)
+        problem = idtoken.party_problem(
+            claims, issuer=self.provider.issuer, client_id=self.provider.client_id
+        )
+        if problem is None and subject is not None and claims.subject != subject:
+            problem = "belongs to another subject"
+        if problem is not None:
+            raise _violation(problem)
+        return claims
+
+    def logout_url(
+        self,
+        metadata: Metadata,
+        id_token_hint: Secret | None = None,
+        post_logout_redirect_uri: str | None = None,
+        state: str | None = None,
+    ) -> str:
+        """Where a person ends the provider's own session; holds the ID token if one is given.
+
+        Raises:
+            ProviderRefused: the provider has no end session endpoint.
+        """
+        return messages.logout_url(
+            self.provider,
+            metadata,
+            id_token_hint=None if id_token_hint is None else as_secret(id_token_hint),
+            post_logout_redirect_uri=post_logout_redirect_uri,
+            state=state,
+        )
+
+    def _fetched_metadata(self, timeout: float) -> Metadata:
+        deadline = self.clock.monotonic() + timeout
+        for url in metadata_urls(self.provider.issuer):
+            response = self._get(url, deadline - self.clock.monotonic())
+            if response.status == 200:
+                document = json_object(response)
+                # A web site may answer every address with a page; then the other place counts.
+                if document is not None:
+                    return parse_metadata(document, self.provider.issuer)
+        raise ProtocolViolation(
+            "there is no metadata of a provider at the issuer's address",
+            hint="check the issuer's address, or give the provider's metadata",
+        )
+
+    def _get(self, url: str, timeout: float) -> HttpResponse:
+        """A document of the provider.
+
+        Raises:
+            RefreshUnavailable: the network or the provider failed for now.
+        """
+        problem: str = ""
+        wait: float | None = None
+        request = HttpRequest("GET", url, (("accept", "application/json"),))
+        try:
+            response = self.transport.send(request, timeout)
+            if response.status != 429 and response.status < 500:
+                return response
+            problem = f"the provider answered {response.status}"
+            wait = retry_after(response)
+        except (NotSent, NoAnswer) as exc:
+            problem = exc.reason
+        raise RefreshUnavailable(problem, retry_after=wait)
+
+    def _verified(
+        self, metadata: Metadata, id_token: Secret, header: Header, timeout: float
+    ) -> Claims | str:
+        secret = self.provider.client_secret
+        if header.algorithm in idtoken.SYMMETRIC:
+            assert secret is not None  # allowed_algorithms saw to it
+            return idtoken.verified_claims(
+                id_token, [idtoken.symmetric_key(secret)], header.algorithm
+            )
+        if metadata.jwks_uri is None:
+            return "cannot be checked: the provider publishes no keys"
+        keys = idtoken.matching_keys(self._key_set, header)
+        if not keys:
+            # Keys rotate: one unknown key id is a reason to look again, once.
+            self._key_set = self._fetched_keys(metadata.jwks_uri, timeout)
+            keys = idtoken.matching_keys(self._key_set, header)
+        return idtoken.verified_claims(id_token, keys, header.algorithm)
+
+    def _fetched_keys(self, url: str, timeout: float) -> Mapping[str, Any]:
+        response = self._get(url, timeout)
+        keys = json_object(response) if response.status == 200 else None
+        if keys is None:
+            raise ProtocolViolation("the provider's key set cannot be read")
+        return keys
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self.provider.timeout if timeout is None else timeout
+
+
+def _revocation_problem(response: HttpResponse, request: HttpRequest) -> str | None:
+    if 200 <= response.status < 300:
+        return None
+    problem = f"the provider answered {response.status}"
+    error = error_code(response, request.secrets())
+    if error is not None:
+        problem += f" ({error})"
+    wait = retry_after(response)
+    # RFC 7009, section 2.2.1: after a 503 the token still exists.
+    return problem if wait is None else f"{problem}, retry after {wait:g} s"
+
+
+def _violation(problem: str) -> ProtocolViolation:
+    hint = "check this machine's clock" if problem in _CLOCK_PROBLEMS else None
+    return ProtocolViolation(f"the ID token {problem}", hint=hint)
+
+
+_CLOCK_PROBLEMS = ("has expired", "was issued in the future")
