@@ -25,11 +25,13 @@ apt_install() {
     say "installing $* ($why)"
     as_root=
     [ "$(id -u)" = 0 ] || as_root="sudo -n"
-    $as_root env DEBIAN_FRONTEND=noninteractive sh -c '
-        apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 || {
-            apt-get -qq update >/dev/null &&
-            apt-get -qq install -y --no-install-recommends "$@" >/dev/null
-        }' apt "$@" </dev/null
+    log=$($as_root env DEBIAN_FRONTEND=noninteractive sh -c '
+        apt-get -qq install -y --no-install-recommends "$@" || {
+            apt-get -qq update && apt-get -qq install -y --no-install-recommends "$@"
+        }' apt "$@" </dev/null 2>&1) || {
+        printf '%s\n' "$log" >&2
+        return 1
+    }
 }
 
 # find_python: prints a Python 3.11 or newer.
@@ -55,9 +57,12 @@ ensure_venv() {
     base=$(find_python) || fail "Python 3.11 or newer is needed and was not found" \
         "apt-get install python3 python3-venv (Ubuntu 22.04: python3.11 python3.11-venv)"
     if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
-        package=$("$base" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        case $base in
+        */python3) package=python3-venv ;;
+        *) package=$(basename "$base")-venv ;;
+        esac
         apt_install "$base cannot make a virtual environment without it" "$package" ||
-            fail "$base cannot make a virtual environment" "apt-get install python3-venv"
+            fail "$base cannot make a virtual environment" "apt-get install $package"
     fi
     say "making .venv with $("$base" --version)"
     # An environment of ours that no longer works is made anew; anything else is left alone.
