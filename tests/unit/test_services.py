@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -20,7 +22,8 @@ def house(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> pytest.Pyte
     conftest = pytestconfig.rootpath / "tests" / "conftest.py"
     services = "from support.services import SERVICES\nSERVICES['nothing'] = lambda: 'not there'\n"
     pytester.makeconftest(conftest.read_text().replace("\nNOT_RUN =", f"\n{services}\nNOT_RUN ="))
-    pytester.makeini(f"[pytest]\npythonpath = {pytestconfig.rootpath / 'tests'}\n")
+    shared = json.dumps(str(pytestconfig.rootpath / "tests"))
+    pytester.makepyprojecttoml(f"[tool.pytest.ini_options]\npythonpath = [{shared}]\n")
     return pytester
 
 
@@ -49,3 +52,4 @@ def test_an_unknown_service_is_an_error(house: pytest.Pytester) -> None:
     house.makepyfile(A_TEST.format(service="noode"))
     result = house.runpytest_subprocess()
     assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(["*requires unknown ['noode']*"])
