@@ -51,6 +51,11 @@ class Hold:
         finally:
             os.close(fd)
 
+    def describe(self, purpose: str) -> None:
+        """Says anew what the hold is for, to whoever waits behind it."""
+        if self._fd is not None:
+            _write_holder(self._fd, purpose)
+
     def __enter__(self) -> Hold:
         return self
 

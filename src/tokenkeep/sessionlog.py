@@ -134,7 +134,8 @@ class Watch:
     """Notices new lines in a log: a shared-memory counter, and a `stat` once a second.
 
     The `stat` is for a writer that was killed between its line and the counter, and for systems
-    without shared mappings, where every look is one.
+    without shared mappings, where every look is one. Usage: take a `mark`, read the log, act on
+    it, then `accept` the mark; until it is accepted, every other thread sees the change too.
     """
 
     __slots__ = ("_clock", "_log", "_next_stat", "_seen", "_stamp", "_view")
@@ -142,27 +143,35 @@ class Watch:
     def __init__(self, log: SessionLog, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self._view: mmap.mmap | None = _map_counter(log.directory, create=True)
-        self.settle()
+        self._view: mmap.mmap | None = None
+        self._seen = b"never"
+        self._stamp: tuple[int, int, int] | None = (0, 0, 0)
+        self._next_stat = 0.0
 
-    def settle(self) -> None:
-        """Takes what is there now as seen; call it *before* reading the log."""
+    def mark(self) -> tuple[bytes, tuple[int, int, int] | None]:
+        """What the counter and the file look like now; take it before reading the log."""
         if self._view is None:
-            self._view = _map_counter(self._log.directory, create=True)
-        self._seen = b"" if self._view is None else self._view[:_COUNTER_BYTES]
-        self._stamp = self._stat()
+            self._view = _map_counter(self._log.directory)
+        seen = b"" if self._view is None else self._view[:_COUNTER_BYTES]
+        return seen, self._stat()
+
+    def accept(self, mark: tuple[bytes, tuple[int, int, int] | None]) -> None:
+        """Takes what was marked as known."""
+        self._seen, self._stamp = mark
         self._next_stat = self._clock.monotonic() + _STAT_EVERY_SECONDS
 
     def changed(self, now: float) -> bool:
-        """Whether a line may have come since `settle`; `now` is a monotonic reading."""
+        """Whether a line may have come since the accepted mark; `now` is a monotonic reading."""
         view = self._view
         if view is not None:
             if view[:_COUNTER_BYTES] != self._seen:
                 return True
             if now < self._next_stat:
                 return False
+        if self._stat() != self._stamp:
+            return True
         self._next_stat = now + _STAT_EVERY_SECONDS
-        return self._stat() != self._stamp
+        return False
 
     def _stat(self) -> tuple[int, int, int] | None:
         try:
@@ -250,7 +259,7 @@ def _sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def _map_counter(directory: str, *, create: bool) -> mmap.mmap | None:
+def _map_counter(directory: str) -> mmap.mmap | None:
     """The counter as a shared mapping; None where there is no log yet or no mapping can be had."""
     import mmap
 
@@ -258,7 +267,7 @@ def _map_counter(directory: str, *, create: bool) -> mmap.mmap | None:
         return None
     path = os.path.join(directory, "counter")
     try:
-        fd = os.open(path, os.O_RDWR | _CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
     except OSError:
         return None
     try:
@@ -273,7 +282,7 @@ def _map_counter(directory: str, *, create: bool) -> mmap.mmap | None:
 
 def _change_counter(directory: str) -> None:
     # Random rather than incremented: two writers at once cannot cancel each other out.
-    view = _map_counter(directory, create=True)
+    view = _map_counter(directory)
     if view is not None:
         view[:_COUNTER_BYTES] = os.urandom(_COUNTER_BYTES)
         view.close()

@@ -1,0 +1,130 @@
+"""Beginning a session: what was confirmed, and how it is saved.
+
+Nothing is written before the provider's answer was parsed and checked. The log ends what lived and
+begins the new session before the record is saved, so that a crash between the two leaves nobody
+signed in, and a sign-out between the two is found by the look that follows the write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenkeep.errors import LoginFailed, StoreError
+from tokenkeep.fence import Hold
+from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.login import LoginResult
+from tokenkeep.oauth.messages import TokenResponse, parse_token_response
+from tokenkeep.oauth.metadata import Metadata
+from tokenkeep.oauth.provider import Provider
+from tokenkeep.secret import Secret
+from tokenkeep.session import grant
+from tokenkeep.session.refresh import Got
+from tokenkeep.session.revocation import revoke_late
+from tokenkeep.tokens.record import Moment, Record
+from tokenkeep.tokens.storage import TokenStorage, new_session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A login that was checked: tokens, whose they are, and what they are for."""
+
+    response: TokenResponse
+    provider: Provider
+    subject: str
+    scope: str
+    metadata: Metadata | None
+    at: Moment
+
+    @staticmethod
+    def by_flow(provider: Provider, result: LoginResult, at: Moment) -> Confirmed:
+        """The outcome of a browser or device login."""
+        subject = "" if result.claims is None else result.claims.subject
+        scope = result.granted_scope or ""
+        return Confirmed(result.response, provider, subject, scope, result.metadata, at)
+
+    @staticmethod
+    def checked(
+        client: Client,
+        token_response: Mapping[str, object],
+        nonce: str | None,
+        scope: list[str] | tuple[str, ...],
+        at: Moment,
+    ) -> Confirmed:
+        """The outcome of a login that the application made itself.
+
+        Raises:
+            ProtocolViolation: no token response, or its ID token is not for us.
+            RefreshUnavailable: the provider's keys cannot be fetched.
+        """
+        response = parse_token_response(token_response)
+        del token_response
+        subject, metadata = "", None
+        if response.id_token is not None:
+            metadata = client.metadata(None)
+            claims = client.check_id_token(
+                metadata, response.id_token, nonce=nonce, access_token=response.access_token
+            )
+            subject = claims.subject
+        return Confirmed(response, client.provider, subject, " ".join(scope), metadata, at)
+
+    def record(self, *, shares: bool, keeps_id_token: bool) -> Record:
+        """The record that begins the session."""
+        provider = self.provider
+        policy = {"replay_window": provider.replay_window} if provider.replay_window else {}
+        return grant.issued(
+            new_session_id(),
+            self.response,
+            self.at,
+            issuer=provider.issuer,
+            client_id=provider.client_id,
+            subject=self.subject,
+            scope=self.scope,
+            metadata="" if self.metadata is None else self.metadata.to_json(),
+            policy=json.dumps(policy) if policy else "",
+            shares=shares,
+            keeps_id_token=keeps_id_token,
+        )
+
+
+def save(
+    tokens: TokenStorage, client: Client, confirmed: Confirmed, record: Record, hold: Hold | None
+) -> Got:
+    """Begins the session in the log and saves its record, under the fence.
+
+    A store that refuses the write leaves the session in memory, with the fence; see `Unsaved`.
+
+    Raises:
+        RefreshUnavailable: the fence could not be had in time; nothing was saved.
+        LoginFailed: somebody signed out while it was being saved; the new token was revoked.
+        StoreFull, AccessDenied, StoreUnavailable: the session log cannot be written.
+    """
+    access_token: Secret = confirmed.response.access_token
+    if hold is None:
+        hold = tokens.hold("login")
+    kept = False
+    try:
+        tokens.log.begin(record.session_id, record.obtained.wall)
+        got = Got(record, access_token)
+        try:
+            tokens.write(record)
+        except StoreError as exc:
+            got = Got(record, access_token, hold, f"{exc.code}: {exc}")
+        if tokens.log.read().session_id != record.session_id:
+            _erase_dead(tokens)
+            revoke_late(tokens, client, record)
+            raise LoginFailed("somebody signed out while the session was being saved")
+        kept = got.unsaved is not None
+        return got
+    finally:
+        if not kept:
+            hold.release()
+
+
+def _erase_dead(tokens: TokenStorage) -> None:
+    try:
+        tokens.erase_dead()
+    except StoreError:
+        # Dead by the log's word already; the next login, restore or sign-out erases it.
+        return

@@ -1,0 +1,149 @@
+"""Sign-out: what was done, step by step, and what remains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenkeep.errors import StoreError, TokenkeepError
+from tokenkeep.fence import Hold
+from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.metadata import Metadata
+from tokenkeep.session.revocation import revoke
+from tokenkeep.session.work import Work
+from tokenkeep.tokens.record import Record
+from tokenkeep.tokens.storage import TokenStorage
+
+#: How long a sign-out waits for whoever is inside the fence before it leaves the erasing to them.
+FENCE_PATIENCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a sign-out: `outcome` is "done", "pending", "failed" or "not needed"."""
+
+    name: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutReport:
+    """What a sign-out did. The session is over here whatever the steps say, except "end".
+
+    The steps, in order: end (the log's last word), cancel (authorised work here), erase (the
+    record), caches (that were registered), revoke (at the provider).
+    """
+
+    steps: tuple[Step, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing remains to be done by anybody."""
+        return all(step.outcome in ("done", "not needed") for step in self.steps)
+
+    def step(self, name: str) -> Step:
+        """The step of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        lines = (
+            f"{step.name}: {step.outcome}" + (f" ({step.detail})" if step.detail else "")
+            for step in self.steps
+        )
+        return "\n".join(lines)
+
+
+def sign_out(
+    tokens: TokenStorage,
+    client: Client,
+    work: Work,
+    remembered: Record | None,
+    hold: Hold | None,
+) -> LogoutReport:
+    """Ends the session, cancels, erases, clears and revokes, in that order; never raises ours.
+
+    Args:
+        remembered: the record as this process knows it, for when the store cannot be read.
+        hold: the fence, if this process has it already; it is released here.
+    """
+    steps = [_end(tokens)]
+    steps.append(_count("cancel", work.cancel_all()))
+    record, problem = _captured(tokens, remembered)
+    steps.append(_erase(tokens, hold))
+    steps.append(_count("caches", work.clear_caches()))
+    steps.append(_revoke(tokens, client, record, problem))
+    return LogoutReport(tuple(steps))
+
+
+def end_quietly(tokens: TokenStorage) -> None:
+    """The log's last word, ahead of `sign_out`, which says it again and reports."""
+    _end(tokens)
+
+
+def _end(tokens: TokenStorage) -> Step:
+    try:
+        tokens.log.end("logout", tokens.now().wall)
+    except StoreError as exc:
+        return Step("end", "failed", str(exc))
+    return Step("end", "done")
+
+
+def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record | None, str]:
+    """The newest record there is, for the tokens in it; and why the store had none to give."""
+    try:
+        stored, live = tokens.stored(), tokens.log.read().session_id
+    except StoreError as exc:
+        return remembered, f"{exc.code}: {exc}"
+    if stored is None or stored.session_id == live:  # somebody signed in after our last word
+        return remembered, ""
+    is_newer = (
+        remembered is not None
+        and remembered.session_id == stored.session_id
+        and remembered.generation > stored.generation
+    )
+    return (remembered if is_newer else stored), ""
+
+
+def _erase(tokens: TokenStorage, hold: Hold | None) -> Step:
+    try:
+        if hold is None:
+            hold = tokens.fence.acquire("logout", FENCE_PATIENCE)
+        if hold is None:
+            holder = tokens.fence.holder() or "somebody who let go just now"
+            return Step("erase", "pending", f"left to {holder}; the record is dead already")
+        with hold:
+            if tokens.erase_dead():
+                return Step("erase", "done")
+            return Step("erase", "not needed", "a newer session lives there")
+    except StoreError as exc:
+        return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already")
+
+
+def _revoke(tokens: TokenStorage, client: Client, record: Record | None, problem: str) -> Step:
+    if record is None:
+        if problem:
+            return Step("revoke", "failed", f"the token could not be read: {problem}")
+        return Step("revoke", "not needed", "no session was stored")
+    try:
+        cached = Metadata.from_json(record.metadata) if record.metadata else None
+        metadata = client.metadata(cached, client.provider.timeout)
+        done, detail = revoke(tokens, client, metadata, record)
+    except TokenkeepError as exc:
+        return Step("revoke", "failed", str(exc))
+    return Step("revoke", "done" if done else "failed", detail)
+
+
+def _count(name: str, counted: tuple[int, int]) -> Step:
+    total, failed = counted
+    if not total:
+        return Step(name, "not needed")
+    if failed:
+        return Step(name, "failed", f"{failed} of {total} raised an exception")
+    return Step(name, "done", f"{total}")

@@ -1,0 +1,50 @@
+"""Revoking at the provider what is over here, without taking a newer session with it."""
+
+from __future__ import annotations
+
+from tokenkeep.errors import StoreError, TokenkeepError
+from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.metadata import Metadata
+from tokenkeep.tokens.record import Record
+from tokenkeep.tokens.storage import TokenStorage
+
+
+def revoke(
+    tokens: TokenStorage, client: Client, metadata: Metadata, record: Record
+) -> tuple[bool, str]:
+    """Revokes the record's tokens (RFC 7009): whether it was done, and a clause for people.
+
+    Some servers revoke the whole grant with one of its tokens. So nothing is revoked while a newer
+    session of the same issuer, client and subject lives, or could.
+    """
+    if _has_newer_session(tokens, record):
+        return False, "not revoked, because a newer session shares its grant"
+    token, hint = record.refresh_token, "refresh_token"
+    if token is None:
+        token, hint = record.access_token, "access_token"
+    if token is None:
+        return True, "there was nothing to revoke"
+    failure = client.revoke(metadata, token, hint, client.provider.timeout)
+    return (True, "revoked at the provider") if failure is None else (False, failure)
+
+
+def revoke_late(tokens: TokenStorage, client: Client, record: Record) -> str:
+    """Revokes a token that came after its session ended: a clause for people."""
+    try:
+        cached = Metadata.from_json(record.metadata) if record.metadata else None
+        metadata = client.metadata(cached, client.provider.timeout)
+        done, detail = revoke(tokens, client, metadata, record)
+    except TokenkeepError as exc:
+        return f"a late token was dropped: {exc}"
+    return f"a late token {'was revoked' if done else 'was dropped'}: {detail}"
+
+
+def _has_newer_session(tokens: TokenStorage, record: Record) -> bool:
+    try:
+        found = tokens.load()
+    except StoreError:
+        # Somebody signed in anew and we cannot see as whom: revoking could end that session.
+        return tokens.log.read().session_id not in (None, record.session_id)
+    return (
+        found is not None and found.session_id != record.session_id and found.is_same_grant(record)
+    )

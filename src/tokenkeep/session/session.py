@@ -1,0 +1,414 @@
+"""Session: the life of one account's login, from the application's side.
+
+It keeps access tokens in memory, knows where the session stands, and hands every decision about
+the stored grant to `refresh`, `login` and `logout`. A fresh token in memory costs a look at the
+session log's counter: no lock, store or thread.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING
+
+from tokenkeep.errors import LoginRequired, RefreshUnavailable, UnsupportedOption
+from tokenkeep.item import SESSION
+from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.metadata import Metadata
+from tokenkeep.oauth.provider import Provider
+from tokenkeep.session.flight import raised_again
+from tokenkeep.session.known import Known
+from tokenkeep.session.login import Confirmed, save
+from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
+from tokenkeep.session.obtain import Obtainer
+from tokenkeep.session.refresh import Redeemer, Wanted
+from tokenkeep.session.state import AccessToken, Change, State
+from tokenkeep.tokens.storage import TokenStorage
+
+if TYPE_CHECKING:
+    from tokenkeep.oauth.login import LoginResult
+    from tokenkeep.oauth.messages import DeviceCode
+    from tokenkeep.oauth.transport import Transport
+
+#: All of one flight: the fence, one request, two writes.
+FLIGHT_SECONDS = 30.0
+
+
+class Session:
+    """One account's session at one provider. Safe from any thread; a forked child starts anew.
+
+    Args:
+        provider: no network until it is needed.
+        tokens: where the session is kept, and whose it is.
+        share_access_tokens: keep the current access token, encrypted, in the record, so that any
+            number of processes cause one redemption; otherwise each process redeems for itself.
+        keep_id_token: keep the ID token, for a provider whose logout page wants it.
+        transport: how requests are sent; `httpx2` if None.
+        timeout: seconds for one refresh, all in all.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        tokens: TokenStorage,
+        *,
+        share_access_tokens: bool = False,
+        keep_id_token: bool = False,
+        transport: Transport | None = None,
+        timeout: float = FLIGHT_SECONDS,
+    ) -> None:
+        self.provider = provider
+        self.tokens = tokens
+        self._transport = transport
+        self._client = Client(provider, transport, tokens.storage.clock)
+        self._shares = share_access_tokens
+        self._keeps_id_token = keep_id_token
+        self._timeout = timeout
+        self._monotonic = tokens.storage.clock.monotonic
+        self._renewed_by_401 = 0
+        self._start_anew(None)
+        _sessions.add(self)
+
+    @property
+    def state(self) -> State:
+        """Where the session stands, as far as this process has seen; `restore` looks anew."""
+        return self._known.state
+
+    @property
+    def account(self) -> str:
+        """Whose session it is."""
+        return self.tokens.account
+
+    @property
+    def subject(self) -> str:
+        """The provider's name for the person; "" if signed out or not told."""
+        record = self._known.record
+        return "" if record is None else record.subject
+
+    @property
+    def scope(self) -> list[str]:
+        """What was granted; empty if signed out."""
+        record = self._known.record
+        return [] if record is None else record.scope.split()
+
+    def accounts(self) -> list[str]:
+        """The accounts of this application that have a record, dead ones included.
+
+        Raises:
+            StoreError: the store cannot tell.
+        """
+        storage = self.tokens.storage
+        names = storage.store.names(storage.service, storage.call())
+        return sorted(name.name for name in names if name.kind == SESSION)
+
+    def on_change(self, listener: Callable[[Change], object]) -> Callable[[], None]:
+        """Calls `listener` at every change of state, from whichever thread made it.
+
+        Returns what stops it.
+        """
+        return self._known.listen(listener)
+
+    def restore(self) -> State:
+        """Loads the session at start; needs no network. Returns the state.
+
+        A locked store is not signed out: the state is `LOCKED` until a later call finds it open.
+
+        Raises:
+            UnsupportedOption: the stored session belongs to another issuer or client.
+            StoreError: the store cannot tell, except `StoreLocked` and `SecretInvalidated`, which
+                are states.
+        """
+        return self._obtainer.look()
+
+    def login(
+        self,
+        scope: list[str] | tuple[str, ...] = ("openid", "offline_access"),
+        *,
+        device: bool = False,
+        on_code: Callable[[DeviceCode], None] | None = None,
+        open_browser: Callable[[str], object] | None = None,
+        on_url: Callable[[str], None] | None = None,
+        timeout: float = 300.0,
+    ) -> State:
+        """Signs in with a browser on this machine, or with `device=True` by a code shown elsewhere.
+
+        Nothing is written before the provider's answer has been checked against issuer, client,
+        nonce and scope. A session that lived before is ended.
+
+        Args:
+            on_code: shows the code and the address to the person; needed for `device`.
+            open_browser: opens the address; the system's browser unless given.
+            on_url: is told the address, for a person whose browser does not open.
+            timeout: seconds until the wait for the person ends.
+
+        Raises:
+            LoginCancelled: refused, or not finished in time.
+            LoginFailed, ProviderRefused, ProtocolViolation: nothing was saved.
+            RefreshUnavailable: the network, or another process inside the fence.
+        """
+        from tokenkeep.oauth.login import browser_login, device_login
+
+        result: LoginResult
+        if device:
+            if on_code is None:
+                raise UnsupportedOption("a device login needs on_code to show the code")
+            result = device_login(self._client, scope=list(scope), on_code=on_code, timeout=timeout)
+        else:
+            result = browser_login(
+                self._client,
+                scope=list(scope),
+                open_browser=open_browser,
+                on_url=on_url,
+                timeout=timeout,
+            )
+        return self._begin(Confirmed.by_flow(self.provider, result, self.tokens.now()))
+
+    def begin(
+        self,
+        token_response: Mapping[str, object],
+        *,
+        nonce: str | None = None,
+        scope: list[str] | tuple[str, ...] = (),
+    ) -> State:
+        """Begins a session from a confirmed login that the application made itself.
+
+        Args:
+            token_response: the token endpoint's answer; an ID token in it is checked, which needs
+                the provider's keys and so the network.
+            nonce: what was sent with the authorization request.
+            scope: what was asked for, where the answer does not repeat it.
+
+        Raises:
+            ProtocolViolation: the answer is none, or the ID token is not for us; nothing was saved.
+            RefreshUnavailable: the keys cannot be fetched, or another process is inside the fence.
+        """
+        now = self.tokens.now()
+        return self._begin(Confirmed.checked(self._client, token_response, nonce, scope, now))
+
+    def access_token(self, min_ttl: float = 0.0, *, timeout: float | None = None) -> AccessToken:
+        """An access token that is good for `min_ttl` more seconds, refreshed at most once.
+
+        A `min_ttl` beyond what the provider grants refreshes once and returns what came.
+
+        Args:
+            timeout: seconds to wait for a refresh; it goes on without the caller.
+
+        Raises:
+            LoginRequired: there is no session; see its reason.
+            RefreshUnavailable: not for now; the session is kept.
+            SessionUncertain: an interrupted redemption; see `redeem_uncertain`.
+            ProviderRefused: the provider rejects this client.
+            StoreError: the store cannot be read or written; nothing was sent.
+        """
+        held = self.fresh_token(min_ttl)
+        return held if held is not None else _wait(self.refresh_in_flight(min_ttl), timeout)
+
+    def fresh_token(self, min_ttl: float = 0.0) -> AccessToken | None:
+        """The token in memory if it serves at once, as `access_token`; never blocks."""
+        known = self._known
+        held = known.held
+        if held is None:
+            return None
+        now = self._monotonic()
+        if known.watch.changed(now) or not held.serves(now, min_ttl):
+            return None
+        if now >= held.renew:
+            self._obtainer.renew_ahead(held)
+        return held
+
+    def refresh_in_flight(self, min_ttl: float = 0.0) -> Future[AccessToken]:
+        """The refresh in flight, or a new one; the future cannot be cancelled. For event loops."""
+        held = self._known.held
+        seen = 0 if held is None else held.generation
+        return self._obtainer.join(Wanted(self._known.session_id, seen, min_ttl))
+
+    def token_after_401(self, rejected: AccessToken) -> AccessToken | None:
+        """What to send instead of a token that a resource server answered with 401.
+
+        The current generation is refreshed once; None means that a token fresh from such a refresh
+        was rejected too, so the token's age is not the reason. A token of an older generation that
+        had not expired shows that the provider ends access tokens at rotation: from then on the
+        session shares them between processes, and its listeners are told.
+
+        Raises:
+            See `access_token`.
+        """
+        known = self._known
+        if rejected.session_id != known.session_id:
+            return self.access_token()
+        if rejected.generation == self._renewed_by_401:
+            return None
+        held = known.held
+        if held is not None and held.generation > rejected.generation:
+            return self.access_token()
+        self._share_if_killed(rejected)
+        token = _wait(
+            self._obtainer.join(
+                Wanted(rejected.session_id, rejected.generation, 0.0, must_be_newer=True)
+            ),
+            None,
+        )
+        self._renewed_by_401 = token.generation
+        return token
+
+    def redeem_uncertain(self) -> AccessToken:
+        """Sends an uncertain refresh token once more; call it only when a person agreed.
+
+        If the provider saw the first attempt, it may take this one for theft and end the session.
+
+        Raises:
+            See `access_token`.
+        """
+        held = self._known.held
+        seen = 0 if held is None else held.generation
+        wanted = Wanted(self._known.session_id, seen, 0.0, confirmed=True)
+        return _wait(self._obtainer.join(wanted), None)
+
+    def logout(self) -> LogoutReport:
+        """Signs out: over here when this returns, whatever the network and the store do.
+
+        Appends the log's last word, cancels tracked work, erases the record and registered caches,
+        then tells the provider, each bounded in time.
+        """
+        known = self._known
+        with known.lock:
+            known.epoch += 1
+            remembered, unsaved = known.record, known.unsaved
+            known.record = known.held = known.unsaved = None
+        hold = None
+        if unsaved is not None:
+            remembered = unsaved.record
+            # The last word comes first even here: a redemption on the wire must find it.
+            end_quietly(self.tokens)
+            hold = unsaved.let_go(timeout=self.provider.timeout)
+        report = sign_out(self.tokens, self._client, known.work, remembered, hold)
+        known.drop_unless(None)  # what a refresh brought between the two
+        known.signed_out()
+        return report
+
+    def logout_url(self, post_logout_redirect_uri: str | None = None, state: str = "") -> str:
+        """The provider's own logout page for this session's person; call it before `logout`.
+
+        Raises:
+            LoginRequired: there is no session.
+            ProviderRefused: the provider has no such page.
+        """
+        record = self._known.record or self.tokens.load()
+        if record is None:
+            raise LoginRequired(reason="absent")
+        cached = Metadata.from_json(record.metadata) if record.metadata else None
+        metadata = self._client.metadata(cached)
+        return self._client.logout_url(
+            metadata, record.id_token, post_logout_redirect_uri, state or None
+        )
+
+    def track(self, cancel: Callable[[], object]) -> Callable[[], None]:
+        """Registers authorised work that a sign-out cancels; call what is returned when done."""
+        return self._known.work.track(cancel)
+
+    def register_cache(self, clear: Callable[[], object]) -> Callable[[], None]:
+        """Registers a cache of the account's data that a sign-out clears."""
+        return self._known.work.register_cache(clear)
+
+    def is_current(self, token: AccessToken) -> bool:
+        """Whether the token's session still lives: an answer it brought may be used."""
+        if token.session_id != self._known.session_id:
+            return False
+        if not self._known.watch.changed(self._monotonic()):
+            return True
+        return self.tokens.log.read().session_id == token.session_id
+
+    def close(self) -> None:
+        """Tries once more to save an unsaved session and lets go of the network."""
+        unsaved = self._known.unsaved
+        if unsaved is not None:
+            unsaved.save()
+        self._client.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.provider.issuer!r} {self.state.value}>"
+
+    def _begin(self, confirmed: Confirmed) -> State:
+        known = self._known
+        record = confirmed.record(shares=self._shares, keeps_id_token=self._keeps_id_token)
+        with known.lock:
+            known.epoch += 1
+            epoch, unsaved = known.epoch, known.unsaved
+            known.unsaved = None
+        hold = None
+        if unsaved is not None:
+            hold = unsaved.let_go(timeout=self.provider.timeout)
+        got = save(self.tokens, self._client, confirmed, record, hold)
+        known.forget()
+        self._renewed_by_401 = 0
+        self._obtainer.reset_pause()
+        token = known.take(got.record, got.access_token, epoch)
+        if token is None and got.unsaved is not None:
+            got.unsaved.release()
+        if token is not None and got.unsaved is not None:
+            self._obtainer.unsaved(got)
+        elif token is not None:
+            known.change(State.ACTIVE, "signed in")
+        mark = known.watch.mark()
+        if self.tokens.log.read().session_id == record.session_id:
+            known.watch.accept(mark)
+        return self.state
+
+    def _share_if_killed(self, rejected: AccessToken) -> None:
+        """Starts sharing if a peer's rotation, not its age, has ended this token."""
+        if self._obtainer.shares or self._monotonic() >= rejected.expires:
+            return
+        record = self.tokens.load()
+        if record is not None and record.generation > rejected.generation:
+            self._obtainer.shares = self._shares = True
+            self._known.tell(
+                "the provider ends access tokens at rotation: they are shared between processes now"
+            )
+
+    def _start_anew(self, before: Known | None) -> None:
+        self._known = Known(self.tokens, self.provider)
+        if before is not None:
+            self._known.adopt_listeners(before)
+        redeemer = Redeemer(self.tokens, self._client)
+        self._obtainer = Obtainer(
+            self.tokens, self._known, redeemer, shares=self._shares, timeout=self._timeout
+        )
+        self._renewed_by_401 = 0
+
+    def _after_fork_in_child(self) -> None:
+        self._client = Client(self.provider, self._transport, self.tokens.storage.clock)
+        self._start_anew(self._known)
+
+
+# Sessions that a forked child has to start anew: memory-only tokens and work in flight are the
+# parent's. Holds nothing alive and is consulted by nothing else.
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _start_anew_in_child() -> None:
+    for session in list(_sessions):
+        session._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_in_child)
+
+
+def _wait(future: Future[AccessToken], timeout: float | None) -> AccessToken:
+    # Whatever a flight raises is raised here as a copy: its callers share the one exception.
+    try:
+        error = future.exception(timeout)
+    except FutureTimeout:
+        error = RefreshUnavailable("still refreshing; it goes on in the background")
+    if error is None:
+        return future.result()
+    raise raised_again(error)

@@ -1,0 +1,1 @@
+"""What an application's authentication layer keeps: one record per account, and its log."""

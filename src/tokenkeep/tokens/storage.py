@@ -1,0 +1,279 @@
+"""TokenStorage: the small vocabulary for an application's authentication layer.
+
+One account's record lies in the application's storage; whether it lives is for the session log to
+say. Every write and every erasure of a record happens under the account's fence, and a writer
+looks at the log before and after.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import LoginFailed, RefreshUnavailable, StoreError, WriteConflict
+from tokenkeep.fence import Fence
+from tokenkeep.item import SESSION, ItemName, checked_name
+from tokenkeep.secret import Secret, as_secret
+from tokenkeep.sessionlog import SessionLog
+from tokenkeep.tokens.record import Moment, Record, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from tokenkeep.fence import Hold
+    from tokenkeep.sessionlog import LogState
+    from tokenkeep.storage import SecureStorage
+
+    FreshInstall = Literal["clear", "keep"] | Callable[[str], bool]
+
+#: How long a login or a sign-out waits for whoever is inside the fence: one bounded token request.
+FENCE_SECONDS = 15.0
+
+
+class TokenStorage:
+    """Keeps one account's session in a `SecureStorage`.
+
+    Args:
+        storage: where the record lies; its service is the application.
+        account: whose session it is; also the name of its log and its fence.
+        name: the record's name in the storage; the account unless given.
+        previous_name: the name that an earlier version of the application gave the record: it is
+            read where nothing lies under `name`, and moved by `settle`.
+        fresh_install: what to do with a record whose log is missing, left by an installation that
+            is gone: "clear" erases it, "keep" goes on with it, a function is asked with the
+            account and keeps it by answering True.
+
+    Raises:
+        InvalidName: the account or a name cannot be stored.
+    """
+
+    def __init__(
+        self,
+        storage: SecureStorage,
+        *,
+        account: str = "default",
+        name: str | None = None,
+        previous_name: str | None = None,
+        fresh_install: FreshInstall = "clear",
+    ) -> None:
+        self.storage = storage
+        self.account = checked_name(account, "account")
+        self.log = SessionLog(storage.state_directory, storage.service, account)
+        self.fence = Fence(self.log.fence_path, storage.clock)
+        self._name = ItemName(storage.service, name if name is not None else account, SESSION)
+        self._previous = (
+            ItemName(storage.service, previous_name, SESSION)
+            if previous_name is not None and previous_name != self._name.name
+            else None
+        )
+        self._fresh_install = fresh_install
+
+    def save_refresh_token(
+        self,
+        token: Secret | str,
+        *,
+        issuer: str = "",
+        client_id: str = "",
+        subject: str = "",
+        scope: str = "",
+    ) -> None:
+        """Keeps the refresh token of a login that the application confirmed; ends the one before.
+
+        Raises:
+            RefreshUnavailable: somebody else is inside the fence; nothing was saved.
+            StoreError: it could not be saved; no session lives.
+        """
+        token = as_secret(token)
+        record = Record(
+            new_session_id(),
+            self.now(),
+            refresh_token=token,
+            issuer=issuer,
+            client_id=client_id,
+            subject=subject,
+            scope=scope,
+            lifetime=0.0,
+        )
+        with self.hold("login"):
+            self.log.begin(record.session_id, record.obtained.wall)
+            self.write(record)
+            if self.log.read().session_id != record.session_id:
+                self.erase_dead()
+                raise LoginFailed("the session was ended while it was being saved")
+
+    def read_refresh_token(self) -> Secret | None:
+        """The live session's refresh token; None if signed out. For looking, not for redeeming.
+
+        Raises:
+            StoreError: the store cannot tell; see `SecureStorage.read`.
+        """
+        record = self.load()
+        return None if record is None else record.refresh_token
+
+    def clear_session(self) -> bool:
+        """Ends the session here and erases its record; the provider is not told.
+
+        The session is over when this returns, even if the store is locked. Returns whether the
+        record is erased already; otherwise whoever is inside the fence, or the next login or
+        restore, erases it.
+
+        Raises:
+            StoreFull, AccessDenied, StoreUnavailable: the session log could not be written.
+        """
+        self.log.end("logout", self.now().wall)
+        hold = self.fence.acquire("logout", FENCE_SECONDS)
+        if hold is None:
+            return False
+        with hold:
+            try:
+                self.erase_dead()
+            except StoreError:
+                return False
+        return True
+
+    def now(self) -> Moment:
+        """The present, on both clocks."""
+        clock = self.storage.clock
+        return Moment(clock.wall(), clock.monotonic(), clock.boot_id())
+
+    def hold(self, purpose: str, timeout: float = FENCE_SECONDS) -> Hold:
+        """The account's fence.
+
+        Raises:
+            RefreshUnavailable: not to be had in time; names the holder.
+        """
+        hold = self.fence.acquire(purpose, timeout)
+        if hold is None:
+            holder = self.fence.holder()
+            raise RefreshUnavailable(
+                f"another process is busy with this session: {holder or 'unknown'}", holder=holder
+            )
+        return hold
+
+    def load(self, state: LogState | None = None) -> Record | None:
+        """The live record; None if there is none, or the log does not know it. Changes nothing.
+
+        Raises:
+            StoreError: the store cannot tell.
+        """
+        record = self.stored()
+        if record is None:
+            return None
+        if state is None:
+            state = self.log.read()
+        return record if state.session_id == record.session_id else None
+
+    def stored(self) -> Record | None:
+        """The record as it lies in the store, dead or alive."""
+        store, call = self.storage.store, self.storage.call()
+        value = store.read(self._name, call)
+        if value is None and self._previous is not None:
+            value = store.read(self._previous, call)
+        return None if value is None else decode(value)
+
+    def settle(self) -> Record | None:
+        """Brings the stored record in order, under the fence: rename, fresh install, leftovers.
+
+        Returns the live record. A record that the log has ended is erased; one without a log is
+        treated as `fresh_install` says; one under its previous name is moved, in an order that a
+        crash at any step leaves resumable.
+
+        Raises:
+            RefreshUnavailable: the fence could not be had.
+            StoreError: the store cannot tell; nothing was erased.
+        """
+        with self.hold("restore"):
+            record = self.stored()
+            state = self.log.read()
+            if record is None:
+                return None
+            if not state.exists and self._keeps_after_fresh_install():
+                self.log.adopt(record.session_id, self.now().wall)
+                state = self.log.read()
+            if state.session_id != record.session_id:
+                self.erase_dead()
+                return None
+            self._rename(record)
+            return record
+
+    def needs_settling(self, record: Record | None, state: LogState) -> bool:
+        """Whether `settle` has anything to do: most starts have not, and need no fence."""
+        if record is not None and state.session_id != record.session_id:
+            return True
+        if self._previous is None:
+            return False
+        names = self.storage.store.names(self.storage.service, self.storage.call())
+        return self._previous in names
+
+    def write(self, record: Record) -> None:
+        """Keeps a record that begins a session, whatever lies there. Under the fence."""
+        self.storage.store.write(self._name, encode(record), self.storage.call())
+
+    def replace(self, expected: Record, record: Record) -> None:
+        """Keeps a record in place of the same session's and generation's. Under the fence.
+
+        Raises:
+            WriteConflict: something else lies there now; nothing changed.
+        """
+        store, call = self.storage.store, self.storage.call()
+        name = self._name
+        value = store.read(name, call)
+        if value is None and self._previous is not None:
+            name = self._previous
+            value = store.read(name, call)
+        found = None if value is None else decode(value)
+        if found is None or not _is_same(found, expected):
+            raise WriteConflict("the session's record was changed by somebody else")
+        replace = getattr(store, "replace", None)
+        if replace is not None:
+            replace(name, value, encode(record), call)
+        else:  # the fence is what excludes other writers of a store without transactions
+            store.write(name, encode(record), call)
+
+    def erase_dead(self) -> bool:
+        """Erases whatever lies under the account's names unless it lives. Under the fence.
+
+        Returns whether nothing dead is left: False only if a live record was found.
+
+        Raises:
+            StoreError: it could not be erased; it stays dead by the log's word.
+        """
+        live = self.log.read().session_id
+        if live is not None:
+            record = self.stored()
+            if record is not None and record.session_id == live:
+                return False
+        store, call = self.storage.store, self.storage.call()
+        for name in (self._name, self._previous):
+            if name is not None:
+                store.delete(name, call)
+        return True
+
+    def _keeps_after_fresh_install(self) -> bool:
+        policy = self._fresh_install
+        if callable(policy):
+            return policy(self.account)
+        return policy == "keep"
+
+    def _rename(self, record: Record) -> None:
+        if self._previous is None:
+            return
+        store, call = self.storage.store, self.storage.call()
+        if store.read(self._previous, call) is None:
+            return
+        if store.read(self._name, call) is None:
+            self.write(record)
+        kept = store.read(self._name, call)
+        if kept is None or not _is_same(decode(kept), record):
+            raise WriteConflict("the renamed session record did not read back")
+        store.delete(self._previous, call)
+
+
+def new_session_id() -> str:
+    """128 random bits, in hexadecimal."""
+    return os.urandom(16).hex()
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    return (one.session_id, one.generation) == (other.session_id, other.generation)
