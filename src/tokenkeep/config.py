@@ -11,6 +11,7 @@ import os
 
 from tokenkeep.errors import AccessDenied, StoreFull, StoreUnavailable, UnsupportedOption
 from tokenkeep.paths import config_directory, data_directory
+from tokenkeep.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ def storage_options(config: Config) -> VaultOptions:
     Raises:
         StoreUnavailable: nothing is chosen.
         UnsupportedOption: this release does not know the store.
-        AccessDenied, StoreUnavailable: the passphrase file cannot be read, or does not exist.
     """
     name, _colon, place = config.store.partition(":")
     if name == "auto" and not place:
@@ -151,10 +151,11 @@ def storage_options(config: Config) -> VaultOptions:
     from tokenkeep.vault.slots import KeyFile, Passphrase
 
     path = place or default_vault_path()
-    if config.passphrase_file is not None:
-        return VaultOptions(
-            path=path, key=Passphrase(read_passphrase(config.passphrase_file)), create=False
-        )
+    passphrase_file = config.passphrase_file
+    if passphrase_file is not None:
+        # Read when the vault is opened: `doctor` and `vault` verbs ask for facts without it.
+        key = Passphrase(lambda: read_passphrase(passphrase_file))
+        return VaultOptions(path=path, key=key, create=False)
     key_file = config.key_file if config.key_file is not None else default_key_path()
     return VaultOptions(path=path, key=KeyFile(key_file), create=False)
 
@@ -201,30 +202,34 @@ def save(path: str | None = None, **values: str | None) -> None:
     _replace(path, after)
 
 
-def read_passphrase(path: str) -> bytearray:
-    """The first MiB of a passphrase file, without one trailing newline.
+def read_passphrase(path: str) -> Secret:
+    """What a passphrase file holds, without one trailing newline.
 
     Raises:
         StoreUnavailable: it does not exist.
         AccessDenied: it cannot be read.
-        UnsupportedOption: it is empty, or no file.
+        UnsupportedOption: it is empty, no file, or too large to be a passphrase.
     """
     problem: OSError | None = None
     text = bytearray()
     try:
         with open(path, "rb") as file:
-            text += file.read(MAX_FILE_BYTES)
+            text += file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         problem = exc
     if isinstance(problem, FileNotFoundError):
         raise StoreUnavailable(f"{path}: no such passphrase file", hint="--passphrase-file FILE")
-    if problem is not None:
+    if isinstance(problem, PermissionError):
         raise AccessDenied(f"{path}: {problem.strerror}", hint=f"chmod u+r {path}")
+    if problem is not None:
+        raise UnsupportedOption(f"{path}: {problem.strerror}")
     if text.endswith(b"\n"):
         del text[-2 if text.endswith(b"\r\n") else -1 :]
-    if not text:
-        raise UnsupportedOption(f"{path}: the passphrase file is empty")
-    return text
+    size = len(text)
+    if size in range(1, MAX_FILE_BYTES + 1):
+        return Secret(text)
+    del text  # it must not stay in a captured frame
+    raise UnsupportedOption(f"{path}: the passphrase file is {'too large' if size else 'empty'}")
 
 
 def _read_plain(text: str) -> dict[str, object] | None:
@@ -259,8 +264,8 @@ def _read_toml(text: str, path: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         # Python 3.14 has the line as an attribute; before, it stands in the message only.
-        _before, _at, place = str(exc).rpartition("(at line ")
-        where = place.partition(",")[0] or str(text.rstrip().count("\n") + 1)
+        _before, at, place = str(exc).rpartition("(at line ")
+        where = place.partition(",")[0] if at else str(text.rstrip().count("\n") + 1)
     except RecursionError:
         pass
     raise UnsupportedOption(
