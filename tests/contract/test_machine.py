@@ -1,0 +1,50 @@
+"""Any sequence of calls gives the same answers on every store as on the memory store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from hypothesis import HealthCheck, settings
+
+from contract.places import options_with_key_file
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.backends.vault import VaultStore
+from tokenkeep.testing.faulty import FaultyStore
+from tokenkeep.testing.machine import store_machine
+
+EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
+SETTINGS = settings(
+    max_examples=max(EXAMPLES, settings().max_examples if settings().max_examples > 1000 else 0),
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+class VaultInADirectory(VaultStore):
+    """A vault store that takes its directory with it when it is closed."""
+
+    def __init__(self) -> None:
+        self.directory = tempfile.mkdtemp(prefix="tokenkeep-machine-")
+        super().__init__(options_with_key_file(self.directory))
+
+    def reopened(self) -> VaultInADirectory:
+        super().close()
+        super().__init__(options_with_key_file(self.directory))
+        return self
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.directory)
+
+
+TestMemory = store_machine(MemoryStore).TestCase
+TestMemory.settings = SETTINGS
+
+TestFaulty = store_machine(lambda: FaultyStore(MemoryStore())).TestCase
+TestFaulty.settings = settings(SETTINGS, max_examples=20)
+
+TestVault = store_machine(VaultInADirectory, VaultInADirectory.reopened).TestCase
+TestVault.settings = SETTINGS
