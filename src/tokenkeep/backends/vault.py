@@ -1,0 +1,205 @@
+"""The encrypted vault as a store: where it lies, what opens it, and what is true of it."""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import UnsupportedOption, ValueTooLarge
+from tokenkeep.item import Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tokenkeep.clock import Clock
+    from tokenkeep.store import StoreFacts
+
+#: SQLite keeps a value of this size in memory several times while it is written.
+MAX_VALUE_BYTES = 16 * 1024 * 1024
+
+
+class VaultOptions:
+    """Which vault, and what opens it.
+
+    Args:
+        path: its directory; `vault` in the user's data directory if None.
+        key: a `KeyFile`, a `Passphrase` or several of them: any one opens the vault, and a new one
+            gets a slot for each. None is a key file beside the vault, with `.key` behind its name.
+        create: the first write makes the vault, and its key file, if nothing is there.
+
+    Raises:
+        UnsupportedOption: something else was given as a key.
+    """
+
+    __slots__ = ("create", "keys", "path")
+
+    path: str
+    keys: tuple[KeyFile | Passphrase, ...]
+    create: bool
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        key: KeyFile | Passphrase | Iterable[KeyFile | Passphrase] | None = None,
+        create: bool = True,
+    ) -> None:
+        if path is None:
+            from tokenkeep.paths import data_directory
+
+            path = os.path.join(data_directory(), "vault")
+        where = os.path.abspath(os.fspath(path))
+        if key is None:
+            keys: tuple[KeyFile | Passphrase, ...] = (KeyFile(where + ".key"),)
+        elif isinstance(key, KeyFile | Passphrase):
+            keys = (key,)
+        elif isinstance(key, str | bytes | os.PathLike | Secret):
+            kind = type(key).__name__
+            del key
+            raise UnsupportedOption(
+                f"a vault's key is a KeyFile or a Passphrase, not {kind}",
+                hint="key=KeyFile(path) or key=Passphrase(text)",
+            )
+        else:
+            keys = tuple(key)
+        if not keys or not all(isinstance(each, KeyFile | Passphrase) for each in keys):
+            raise UnsupportedOption(
+                "a vault needs at least one KeyFile or Passphrase",
+                hint="key=KeyFile(path) or key=Passphrase(text)",
+            )
+        put = object.__setattr__
+        put(self, "path", where)
+        put(self, "keys", keys)
+        put(self, "create", create)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("VaultOptions cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VaultOptions):
+            return NotImplemented
+        return (self.path, self.keys, self.create) == (other.path, other.keys, other.create)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.keys, self.create))
+
+    def __repr__(self) -> str:
+        return f"VaultOptions({self.path!r}, key={self.keys!r}, create={self.create})"
+
+
+class VaultStore:
+    """Keeps items in a vault; opens it at the first call. A `Store` with every ability beside.
+
+    Args:
+        clock: unused today, as every call brings its own.
+    """
+
+    __slots__ = ("__weakref__", "_options", "_vault")
+
+    def __init__(self, options: VaultOptions, clock: Clock | None = None) -> None:
+        self._options = options
+        self._vault = Vault(options.path, options.keys, options.create)
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What protects the items: the weakest slot's protection. Needs no key.
+
+        Raises:
+            StoreError: what lies there is no vault, is damaged, or too new.
+        """
+        from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
+
+        keys = self._options.keys
+        header = self._vault.header()
+        notes = []
+        if header is None:
+            kinds = {key.kind for key in keys}
+            notes.append("there is no vault yet; the first write makes it")
+        else:
+            kinds = {slot.kind for slot in header.slots}
+        by_kind = {
+            KeyFile.kind: Protection.FILE_PERMISSIONS,
+            Passphrase.kind: Protection.PASSPHRASE,
+        }
+        # A slot of an unknown kind may be as weak as can be.
+        protection = min(by_kind.get(kind, Protection.FILE_PERMISSIONS) for kind in kinds)
+        if KeyFile.kind in kinds:
+            notes.append("whoever can read the key file and the vault can read every item")
+        if any(isinstance(key, KeyFile) and key.readable_by_group for key in keys):
+            notes.append("the key file may be readable by its group")
+        notes.append("every program of this user can read the vault's files")
+        return StoreFacts(
+            backend="vault",
+            protection=protection,
+            persistence=Persistence.UNTIL_DELETED,
+            isolation=Isolation.USER,
+            may_prompt=any(key.may_prompt for key in keys),
+            survives_uninstall=True,
+            in_backups=True,
+            syncs=False,
+            readable_when_locked=True,
+            max_value_bytes=MAX_VALUE_BYTES,
+            notes=tuple(notes),
+        )
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        """The item's value; None if it is absent, or there is no vault yet."""
+        return self._vault.read(name, call)
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        """Keeps the value, durable on return; the first write makes the vault if it may."""
+        _require_size(value)
+        self._vault.write(name, value, call)
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        """Erases the item and its quarantine; True if it existed."""
+        return self._vault.delete(name, call)
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        """Every item of the service, of both kinds, sorted; opens names, no values.
+
+        Raises:
+            SecretDamaged: a name does not open; `erase` erases it all the same.
+        """
+        return self._vault.names(service, call)
+
+    def replace(
+        self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
+    ) -> None:
+        """Writes or deletes if the item is still `expected`, in one transaction."""
+        if value is not None:
+            _require_size(value)
+        self._vault.replace(name, expected, value, call)
+
+    def contains(self, name: ItemName, call: Call) -> bool:
+        """Whether the item is there, also if it would not open."""
+        return self._vault.contains(name, call)
+
+    def version(self, call: Call) -> object:
+        """Differs after every change made by anybody."""
+        return self._vault.version(call)
+
+    def erase(self, service: str, call: Call) -> bool:
+        """Erases the service's items and rewrites the vault without the old bytes.
+
+        Returns:
+            True if a reader in another process holds up the rewriting; the next writer finishes.
+        """
+        return self._vault.erase(service, call)
+
+    def close(self) -> None:
+        """Closes the database and forgets the keys; another call opens it again."""
+        self._vault.close()
+
+    def __repr__(self) -> str:
+        return f"VaultStore({self._options.path!r})"
+
+
+def _require_size(value: Secret) -> None:
+    if value.size > MAX_VALUE_BYTES:
+        raise ValueTooLarge(
+            f"the value has {value.size} bytes, a vault takes {MAX_VALUE_BYTES}",
+            hint="store less, or split it",
+        )

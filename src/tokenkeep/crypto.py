@@ -1,0 +1,170 @@
+"""The only importer of `cryptography`, and the keyed hash: sealing, opening, deriving.
+
+Keys come in as `Secret` and live on inside opaque objects, so that no frame that an error passes
+through holds a key. What does not open is None, never an exception of the library beneath.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import UnsupportedOption
+from tokenkeep.secret import Secret
+
+try:
+    from _blake2 import blake2b  # what `hashlib.blake2b` is, without loading a second OpenSSL
+except ImportError:  # pragma: no cover - an interpreter built without the extension module
+    from hashlib import blake2b
+
+try:
+    # The class behind the public name. The public module costs a cold read as much again as
+    # everything else in it, because it imports every AEAD's Python side.
+    from cryptography.hazmat.bindings._rust import openssl as _openssl
+
+    _AESGCM = _openssl.aead.AESGCM
+except (ImportError, AttributeError):  # pragma: no cover - a release that moved it
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM as _AESGCM
+
+#: AES-256, and every key derived here.
+KEY_BYTES = 32
+#: NIST SP 800-38D 8.2.2: 96 random bits, at most 2**32 messages under one key.
+NONCE_BYTES = 12
+TAG_BYTES = 16
+CHECKSUM_BYTES = 32
+
+random_bytes = os.urandom
+
+
+class Cipher:
+    """AES-256-GCM under one key, with a random nonce in front of each ciphertext."""
+
+    __slots__ = ("_aead",)
+
+    def __init__(self, key: Secret) -> None:
+        self._aead = _AESGCM(key.reveal_bytes())
+
+    def seal(self, value: Secret, associated: bytes) -> bytes:
+        """Nonce, ciphertext and tag."""
+        nonce = random_bytes(NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, value.reveal_bytes(), associated)
+
+    def open(self, sealed: bytes, associated: bytes) -> Secret | None:
+        """What was sealed; None if the key, the bytes or the associated data are other ones."""
+        if len(sealed) < NONCE_BYTES + TAG_BYTES:
+            return None
+        try:
+            return Secret(
+                self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+            )
+        except Exception as exc:
+            # By name: importing the class costs a cold read and is needed only here.
+            if type(exc).__name__ != "InvalidTag":
+                raise
+        return None
+
+
+class KeyedHash:
+    """BLAKE2b keyed with a secret (RFC 7693): a pseudo-random function of its input.
+
+    Args:
+        purpose: up to 16 bytes that keep hashes for different uses apart.
+    """
+
+    __slots__ = ("_start",)
+
+    def __init__(self, key: Secret, purpose: bytes, size: int) -> None:
+        self._start = blake2b(key=key.reveal_bytes(), person=purpose, digest_size=size)
+
+    def digest(self, data: bytes) -> bytes:
+        """The hash of the data."""
+        state = self._start.copy()
+        state.update(data)
+        return state.digest()
+
+
+def derive(key: Secret, purpose: bytes, context: bytes = b"") -> Secret:
+    """A key for one purpose; neither the given key nor its siblings follow from it."""
+    return Secret(
+        blake2b(context, key=key.reveal_bytes(), person=purpose, digest_size=KEY_BYTES).digest()
+    )
+
+
+def checksum(data: bytes) -> bytes:
+    """A hash against accidents; it authenticates nothing."""
+    return blake2b(data, digest_size=CHECKSUM_BYTES).digest()
+
+
+class Argon2Profile:
+    """Cost of turning a passphrase into a key: Argon2id, version 0x13 (RFC 9106)."""
+
+    __slots__ = ("lanes", "memory_kib", "passes")
+
+    memory_kib: int
+    passes: int
+    lanes: int
+
+    def __init__(self, memory_kib: int, passes: int, lanes: int) -> None:
+        put = object.__setattr__
+        put(self, "memory_kib", memory_kib)
+        put(self, "passes", passes)
+        put(self, "lanes", lanes)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("an Argon2Profile cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Argon2Profile):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"Argon2Profile({self.memory_kib}, {self.passes}, {self.lanes})"
+
+    def is_acceptable(self) -> bool:
+        """Whether parameters read from a file may be obeyed: RFC 9106's ranges, and bounded cost.
+
+        The bounds keep a damaged or hostile header from taking the machine's memory: 1 GiB is half
+        of what the RFC's first recommendation uses.
+        """
+        return (
+            1 <= self.passes <= 64
+            and 1 <= self.lanes <= 16
+            and 8 * self.lanes <= self.memory_kib <= 1024 * 1024
+        )
+
+    def _key(self) -> tuple[int, int, int]:
+        return self.memory_kib, self.passes, self.lanes
+
+
+#: RFC 9106 section 4, the second recommended option (memory-constrained environments).
+RFC_9106_LOW_MEMORY = Argon2Profile(memory_kib=64 * 1024, passes=3, lanes=4)
+
+
+def argon2id(passphrase: Secret, salt: bytes, profile: Argon2Profile) -> Secret:
+    """A key from a passphrase; slow by design.
+
+    Raises:
+        UnsupportedOption: this build of `cryptography` has no Argon2id (OpenSSL older than 3.2).
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    try:
+        kdf = Argon2id(
+            salt=salt,
+            length=KEY_BYTES,
+            iterations=profile.passes,
+            lanes=profile.lanes,
+            memory_cost=profile.memory_kib,
+        )
+    except UnsupportedAlgorithm:
+        kdf = None
+    if kdf is None:
+        raise UnsupportedOption(
+            "this build of the cryptography package has no Argon2id, which passphrases need",
+            hint="pip install --upgrade --force-reinstall --only-binary :all: cryptography",
+        )
+    return Secret(kdf.derive(passphrase.reveal_bytes()))

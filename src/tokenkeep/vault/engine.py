@@ -1,0 +1,309 @@
+"""The database of a vault: its two connections, its lock, its checkpoints, and forks.
+
+Invariants: commits and checkpoints happen under the vault's lock file; a connection is used by
+one thread at a time and never lives through a fork; the writer is closed before the reader, so
+that closing never moves the log into the database behind the lock.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from _weakref import ref
+
+from tokenkeep.errors import StoreError, StoreTimeout, StoreUnavailable
+from tokenkeep.vault import files, sqlite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+    from sqlite3 import Connection
+    from typing import Any, TypeVar
+
+    from tokenkeep.item import Call
+
+    T = TypeVar("T")
+
+#: A log of this size is moved into the database. Reading it anew costs the first opener of an idle
+#: vault about a millisecond; the checkpoint is paid once in some sixty small writes.
+CHECKPOINT_BYTES = 1 << 20
+
+#: The first and the longest pause between two tries to get the lock or a busy database.
+_FIRST_PAUSE = 0.0005
+_LONGEST_PAUSE = 0.01
+#: How long a fork waits for the operations under way in other threads.
+_FORK_PATIENCE = 10.0
+
+
+class Engine:
+    """The database in one vault's directory. Safe beside threads, forks and processes."""
+
+    __slots__ = (
+        "__weakref__",
+        "_checkpoint_at",
+        "_database",
+        "_identity",
+        "_is_orphaned",
+        "_pid",
+        "_reader",
+        "_readers_opened",
+        "_reading",
+        "_writer",
+        "_writing",
+        "directory",
+        "vault_id",
+    )
+
+    def __init__(self, directory: str, vault_id: bytes) -> None:
+        self.directory = directory
+        self.vault_id = vault_id
+        self._database = os.path.join(directory, files.DATABASE)
+        self._reader: Connection | None = None
+        self._writer: Connection | None = None
+        self._reading: LockType = allocate_lock()
+        self._writing: LockType = allocate_lock()
+        self._readers_opened = 0
+        self._checkpoint_at = CHECKPOINT_BYTES
+        self._identity: tuple[int, int] | None = None
+        self._pid = os.getpid()
+        self._is_orphaned = False
+        _engines[id(self)] = ref(self)
+
+    def row(self, call: Call, statement: str, values: tuple[object, ...] = ()) -> Any:
+        """The first row of a query, or None."""
+        return self._read(call, statement, values, False)
+
+    def rows(self, call: Call, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """All rows of a query, of one moment."""
+        found: list[Any] = self._read(call, statement, values, True)
+        return found
+
+    def version(self, call: Call) -> tuple[int, int]:
+        """Differs after every commit of anybody."""
+        (number,) = self.row(call, "PRAGMA data_version")
+        return self._readers_opened, number
+
+    def locked(self, call: Call, body: Callable[[Connection], T]) -> T:
+        """Runs `body` with the writing connection, alone among all processes; no transaction.
+
+        Raises:
+            StoreTimeout: another process had the lock all the time.
+            StoreUnavailable: the vault was moved or replaced meanwhile.
+            StoreError: whatever the database said.
+        """
+        pause = _FIRST_PAUSE
+        problem: StoreError
+        while True:
+            _take(self._writing, call)
+            fd = None
+            try:
+                self._require_same_process()
+                fd = files.try_lock_file(self.directory)
+                if fd is not None:
+                    return body(self._writing_connection())
+                problem = StoreTimeout("another process was writing to the vault all the time")
+            except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:
+                self._forget_writer_after_failure()
+                problem = sqlite.translated(exc)
+                if not sqlite.is_busy(exc):
+                    raise problem from exc
+            except BaseException:
+                self._forget_writer_after_failure()
+                raise
+            finally:
+                if fd is not None:
+                    files.unlock_file(fd)
+                self._writing.release()
+            pause = _wait(call, pause, problem)
+
+    def transaction(self, call: Call, body: Callable[[Connection], T]) -> T:
+        """Runs `body` in one durable transaction; whatever it raises undoes it.
+
+        Raises: as `locked`.
+        """
+
+        def alone(connection: Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            result = body(connection)
+            connection.execute("COMMIT")
+            self._checkpoint_if_due(connection)
+            return result
+
+        return self.locked(call, alone)
+
+    def rewrite(self, call: Call) -> bool:
+        """Writes the database anew without anything deleted; False if somebody stands in the way.
+
+        The log is emptied too, which a reader in another process can hold up.
+        """
+
+        def alone(connection: Connection) -> bool:
+            connection.execute("VACUUM")
+            if not self._checkpoint(connection):
+                return False
+            connection.execute("UPDATE state SET erase_pending = 0")
+            return True
+
+        return self.locked(call, alone)
+
+    def close(self) -> None:
+        """Closes the connections; the next call opens them again. May be called twice."""
+        with self._writing, self._reading:
+            self._close()
+
+    def __del__(self) -> None:
+        _engines.pop(id(self), None)
+        if self._pid == os.getpid():
+            self._close()
+        else:
+            _leaked.append((self._reader, self._writer))
+
+    def _read(self, call: Call, statement: str, values: tuple[object, ...], whole: bool) -> Any:
+        pause = _FIRST_PAUSE
+        while True:
+            if not self._reading.acquire(False):
+                _take(self._reading, call)
+            try:
+                self._require_same_process()
+                if self._reader is None:
+                    self._reader = sqlite.open_reader(self._database, self.vault_id)
+                    self._readers_opened += 1
+                cursor = self._reader.execute(statement, values)
+                return cursor.fetchall() if whole else cursor.fetchone()
+            except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:
+                problem = sqlite.translated(exc)
+                if not sqlite.is_busy(exc):
+                    raise problem from exc
+            finally:
+                self._reading.release()
+            pause = _wait(call, pause, problem)
+
+    def _writing_connection(self) -> Connection:
+        """The writer, on the very file that has the name: a write to a removed vault is lost."""
+        try:
+            found = os.lstat(self._database)
+        except OSError as exc:
+            raise files.translated(exc, "the vault's database") from None
+        if self._writer is None:
+            with self._reading:
+                # The reader first: while it is open, closing the writer leaves the log alone.
+                if self._reader is None:
+                    self._reader = sqlite.open_reader(self._database, self.vault_id)
+                    self._readers_opened += 1
+            self._writer = sqlite.open_writer(self._database, self.vault_id)
+            self._identity = (found.st_dev, found.st_ino)
+        elif self._identity != (found.st_dev, found.st_ino):
+            raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
+        return self._writer
+
+    def _forget_writer_after_failure(self) -> None:
+        writer = self._writer
+        if writer is not None and writer.in_transaction:
+            try:
+                writer.execute("ROLLBACK")
+            except sqlite.Error:
+                self._writer = None
+                writer.close()
+
+    def _checkpoint_if_due(self, connection: Connection) -> None:
+        try:
+            size = os.stat(self._database + "-wal").st_size
+        except OSError:
+            return
+        if size >= self._checkpoint_at:
+            # A reader in the way: not again at every commit.
+            done = self._checkpoint(connection)
+            self._checkpoint_at = CHECKPOINT_BYTES if done else 2 * size
+
+    def _checkpoint(self, connection: Connection) -> bool:
+        try:
+            row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite.Error:
+            # What was committed is durable in the log; the next one tries again.
+            return False
+        return bool(row) and row[0] == 0
+
+    def _close(self) -> None:
+        # The writer first, see the module's invariants.
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                connection.close()
+        self._writer = self._reader = None
+
+    def _require_same_process(self) -> None:
+        if self._pid == os.getpid():
+            return
+        if self._reader is not None or self._writer is not None or self._is_orphaned:
+            # SQLite believes it has locks that only the parent has: going on could lose writes.
+            raise StoreUnavailable(
+                "the process was forked while the vault was in use, without Python's fork hooks",
+                hint="close() the store before forking",
+            )
+        self._pid = os.getpid()
+
+
+def _take(lock: LockType, call: Call) -> None:
+    remaining = call.remaining()
+    # The longest wait that the platform's timeouts can express is far beyond any deadline.
+    if not lock.acquire(timeout=-1 if remaining is None else min(remaining, 1e6)):
+        raise StoreTimeout("another thread was using the vault all the time")
+
+
+def _wait(call: Call, pause: float, problem: StoreError) -> float:
+    """Waits a little, or raises what the waiting was about; the next pause."""
+    remaining = call.remaining()
+    if remaining is not None and remaining <= 0:
+        raise problem
+    # Waiters spread out: the low bits of a process id are as good as dice.
+    call.clock.sleep(pause * (0.75 + (os.getpid() % 64) / 128))
+    return min(pause * 1.5, _LONGEST_PAUSE)
+
+
+# The engines whose connections have to be closed before a fork. As global as SQLite's own list of
+# open files, which is what makes connections and forks incompatible.
+_engines: dict[int, ref[Engine]] = {}
+_held: list[tuple[Engine, LockType]] = []
+_leaked: list[object] = []
+
+
+def _living() -> list[Engine]:
+    found = [reference() for reference in list(_engines.values())]
+    return [engine for engine in found if engine is not None]
+
+
+def _before_fork() -> None:
+    for engine in _living():
+        for lock in (engine._writing, engine._reading):
+            if lock.acquire(timeout=_FORK_PATIENCE):
+                _held.append((engine, lock))
+            else:
+                engine._is_orphaned = True  # undone in the parent
+        if not engine._is_orphaned:
+            engine._close()
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _engine, lock = _held.pop()
+        lock.release()
+    for engine in _living():
+        engine._is_orphaned = False
+
+
+def _after_fork_in_child() -> None:
+    while _held:
+        _engine, lock = _held.pop()
+        lock.release()
+    for engine in _living():
+        if engine._is_orphaned:
+            # Held by a thread that does not exist here.
+            engine._writing, engine._reading = allocate_lock(), allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

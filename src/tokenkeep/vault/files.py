@@ -1,0 +1,368 @@
+"""The files of a vault on disk: what they must be, how they are replaced, the lock.
+
+The database's own file is never opened here: opening and closing it beside SQLite would drop
+SQLite's locks (POSIX record locks belong to the process), and another process could then remove a
+log with acknowledged writes in it. `lstat` is harmless.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+from tokenkeep.errors import (
+    AccessDenied,
+    NotAVault,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    VaultDamaged,
+)
+from tokenkeep.fence import _try_lock as try_lock
+from tokenkeep.fence import _unlock as unlock
+from tokenkeep.secret import Secret
+
+HEADER = "header"
+DATABASE = "vault.db"
+LOCK = "lock"
+#: Where a new header is written before it replaces the old one.
+_NEW = ".new"
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
+#: Permissions and owners mean something; elsewhere the user's profile is what protects.
+_HAS_MODES = sys.platform != "win32"
+
+
+def exists(path: str) -> bool:
+    """Whether anything lies at the path, a dangling link included.
+
+    Raises:
+        AccessDenied, StoreUnavailable: we cannot know.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise translated(exc, "the vault") from None
+    return True
+
+
+def require_vault_directory(path: str) -> bool:
+    """Whether a vault's directory is there; False if nothing is.
+
+    Raises:
+        NotAVault: something else is there.
+        AccessDenied: it is not ours, or others can reach into it.
+    """
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise translated(exc, "the vault") from None
+    if not stat.S_ISDIR(found.st_mode):
+        what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a file"
+        raise NotAVault(
+            f"{what} lies where the vault should be: {path}", hint="choose another path"
+        )
+    require_private(path, found, 0o700)
+    return True
+
+
+def require_private(path: str, found: os.stat_result, mode: int) -> None:
+    """Ends an attempt to use what other users could read or replace.
+
+    Raises:
+        AccessDenied: owner or permissions are wrong; the hint mends them.
+    """
+    if not _HAS_MODES:
+        return
+    if found.st_uid != os.geteuid():
+        raise AccessDenied(
+            f"{path} belongs to user {found.st_uid}", hint=f"chown {os.geteuid()} {_quoted(path)}"
+        )
+    if stat.S_IMODE(found.st_mode) & ~mode & 0o777:
+        raise AccessDenied(f"other users can reach {path}", hint=f"chmod {mode:o} {_quoted(path)}")
+
+
+def require_database(directory: str) -> None:
+    """Looks at the database's files without opening them.
+
+    Raises:
+        NotAVault: the directory holds nothing of a vault.
+        VaultDamaged: the database is missing or no file.
+        AccessDenied: as `require_private`.
+    """
+    path = os.path.join(directory, DATABASE)
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        raise VaultDamaged("the vault's database is missing") from None
+    except OSError as exc:
+        raise translated(exc, "the vault's database") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise VaultDamaged("the vault's database is not a file")
+    require_private(path, found, 0o600)
+
+
+def read_header(directory: str, limit: int) -> bytes:
+    """The header file's bytes.
+
+    Raises:
+        NotAVault: the directory holds nothing of a vault.
+        VaultDamaged: the header is missing or far too large.
+        AccessDenied: as `require_private`.
+    """
+    path = os.path.join(directory, HEADER)
+    try:
+        data = read_private(path, limit, 0o600)
+    except FileNotFoundError:
+        data = None
+    except OSError as exc:
+        raise translated(exc, "the vault's header") from None
+    if data is not None:
+        if len(data) > limit:
+            raise VaultDamaged("the vault's header is damaged")
+        return data
+    if os.path.lexists(os.path.join(directory, DATABASE)):
+        raise VaultDamaged("the vault's header is missing")
+    raise NotAVault(f"the directory is not a vault: {directory}", hint="choose another path")
+
+
+def read_private(path: str, limit: int, mode: int) -> bytes:
+    """Up to `limit + 1` bytes of a regular file that only we can reach.
+
+    Raises:
+        AccessDenied: as `require_private`; or it is no regular file.
+        OSError: it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | _FLAGS | getattr(os, "O_NONBLOCK", 0))
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise AccessDenied(f"{path} is not a regular file")
+        require_private(path, found, mode)
+        return os.read(fd, limit + 1)
+    finally:
+        os.close(fd)
+
+
+def read_shared(path: str, limit: int) -> bytes:
+    """Up to `limit + 1` bytes of a file that others may read and nobody but its owner write.
+
+    Raises:
+        AccessDenied: everybody may read it, or others than its owner may write it.
+        OSError: it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | (_FLAGS & ~_NO_FOLLOW) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise AccessDenied(f"{path} is not a regular file")
+        if _HAS_MODES and stat.S_IMODE(found.st_mode) & 0o027:
+            raise AccessDenied(f"other users can reach {path}", hint=f"chmod 640 {_quoted(path)}")
+        return os.read(fd, limit + 1)
+    finally:
+        os.close(fd)
+
+
+def link_new(path: str, to: str) -> None:
+    """Gives a finished file its name, unless something has that name.
+
+    Raises:
+        FileExistsError: something has it.
+        OSError: it cannot be named.
+    """
+    if sys.platform == "win32":
+        os.rename(path, to)  # fails there if something is in the way
+        return
+    try:
+        os.link(path, to, follow_symlinks=False)
+    except OSError as exc:
+        # A file system without hard links: the two creators race, as unlikely as both are.
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS) or os.path.lexists(to):
+            raise
+        os.rename(path, to)
+
+
+def write_new(path: str, data: Secret | bytes) -> None:
+    """A file that was not there, durable in itself; its directory is the caller's to sync.
+
+    Raises:
+        OSError: it cannot be written; FileExistsError if something is there.
+    """
+    _write(path, os.O_EXCL, data)
+
+
+def replace_file(path: str, data: Secret | bytes) -> None:
+    """Puts a file in the place of another, durably and atomically; one caller at a time.
+
+    Raises:
+        OSError: the old file is still there.
+    """
+    aside = path + _NEW
+    try:
+        _write(aside, os.O_TRUNC, data)
+        os.replace(aside, path)
+    except OSError:
+        remove(aside)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+def publish_directory(aside: str, path: str) -> bool:
+    """Gives a finished directory its name; False if anything has that name already.
+
+    Raises:
+        OSError: it cannot be named.
+    """
+    if sys.platform == "linux":
+        # rename(2) would replace an empty directory, which must not be adopted as a vault.
+        import ctypes
+
+        at_cwd, no_replace = -100, 1
+        renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if renameat2 is not None:
+            old, new = os.fsencode(aside), os.fsencode(path)
+            if renameat2(at_cwd, old, at_cwd, new, no_replace) == 0:
+                return True
+            number = ctypes.get_errno()
+            if number == errno.EEXIST:
+                return False
+            if number not in (errno.EINVAL, errno.ENOSYS):  # file systems without the flag
+                raise OSError(number, os.strerror(number))
+    if os.path.lexists(path):
+        return False
+    try:
+        os.rename(aside, path)
+    except OSError as exc:
+        if exc.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def require_local(path: str) -> None:
+    """Ends an attempt to make a vault where SQLite's locks and shared memory do not work.
+
+    Raises:
+        StoreUnavailable: the path is on a network file system.
+    """
+    if sys.platform != "linux":
+        return
+    kind = _file_system(os.path.realpath(path))
+    if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.ssh"):
+        raise StoreUnavailable(
+            f"a vault cannot lie on a network file system ({kind}): {path}",
+            hint="choose a path on a local disk",
+        )
+
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs"}
+)
+
+
+def _file_system(path: str) -> str:
+    """The type of the file system that a real path lies on; "" if the system does not tell."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        before, _dash, after = line.partition(" - ")
+        mount = before.split(" ")[4].replace("\\040", " ")
+        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):  # a later mount hides an earlier one
+            best, kind = mount, after.split(" ")[0]
+    return kind
+
+
+def remove(path: str) -> None:
+    """Removes a file if it is there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def sync_directory(path: str) -> None:
+    """Makes names in a directory durable, where the system has that."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def try_lock_file(directory: str) -> int | None:
+    """The descriptor of the vault's lock if nobody has it; None if somebody has.
+
+    Raises:
+        AccessDenied, StoreFull, StoreUnavailable: the lock file cannot be had.
+    """
+    path = os.path.join(directory, LOCK)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+    except OSError as exc:
+        raise translated(exc, "the vault's lock") from None
+    try:
+        if try_lock(fd):
+            return fd
+    except OSError as exc:
+        os.close(fd)
+        raise translated(exc, "the vault's lock") from None
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def unlock_file(fd: int) -> None:
+    """Lets the next one in, also if a forked child still has the descriptor."""
+    try:
+        unlock(fd)
+    finally:
+        os.close(fd)
+
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def translated(exc: OSError, what: str) -> StoreError:
+    """The one translation of the operating system's errors about a vault's files."""
+    reason = exc.strerror or type(exc).__name__
+    if exc.errno in _FULL:
+        return StoreFull(f"no room left for {what}", hint="make room on the disk")
+    if exc.errno == errno.ELOOP:
+        return NotAVault(f"{what} is a symbolic link")
+    if exc.errno in _DENIED:
+        return AccessDenied(
+            f"cannot use {what}: {reason}", hint="make its directory yours and writable"
+        )
+    return StoreUnavailable(f"cannot use {what}: {reason}")
+
+
+def _write(path: str, how: int, data: Secret | bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _FLAGS, 0o600)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data.reveal_bytes() if isinstance(data, Secret) else data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)

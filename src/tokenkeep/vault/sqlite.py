@@ -1,0 +1,212 @@
+"""SQLite for the vault: one connection's life, and the one translation of its errors.
+
+Imports the extension module itself: the package around it costs a cold read six milliseconds for
+adapters and converters that the vault does not use.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import (
+    AccessDenied,
+    StoreError,
+    StoreFull,
+    StoreTimeout,
+    StoreUnavailable,
+    ValueTooLarge,
+    VaultDamaged,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from sqlite3 import Connection
+else:
+    try:
+        import _sqlite3 as sqlite3
+    except ImportError:  # an interpreter that has another module behind the name
+        import sqlite3
+
+    Connection = sqlite3.Connection
+
+Error = sqlite3.Error
+
+_DAMAGED: tuple[type[StoreError], str, str | None] = (
+    VaultDamaged,
+    "the vault's database is damaged",
+    "tokenkeep vault check",
+)
+_UNREACHABLE = (StoreUnavailable, "the vault's database cannot be reached", None)
+_READ_ONLY = (
+    AccessDenied, "the vault cannot be written", "make its directory yours and writable",
+)  # fmt: skip
+
+#: https://www.sqlite.org/rescode.html; extended codes first, then the primary code (the low byte).
+#: Reading and writing errors of the device (10) say nothing about the content: not damage.
+ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
+    522: _DAMAGED,  # SQLITE_IOERR_SHORT_READ: the file ends within a page
+    4874: (StoreFull, "no room left for the vault", "make room on the disk"),  # IOERR_SHMSIZE
+    1032: (StoreUnavailable, "the vault was moved or removed meanwhile", None),  # READONLY_DBMOVED
+    1: _DAMAGED,  # SQLITE_ERROR: our statements are right, so the schema is not
+    3: _READ_ONLY,  # SQLITE_PERM
+    5: (StoreTimeout, "the vault was busy all the time", None),
+    6: (StoreTimeout, "the vault was busy all the time", None),
+    7: (StoreUnavailable, "out of memory", None),
+    8: _READ_ONLY,
+    9: (StoreTimeout, "the vault's answer was interrupted", None),
+    10: _UNREACHABLE,
+    11: _DAMAGED,  # SQLITE_CORRUPT
+    13: (StoreFull, "no room left for the vault", "make room on the disk"),
+    14: _UNREACHABLE,  # SQLITE_CANTOPEN
+    15: (StoreTimeout, "the vault was busy all the time", None),  # SQLITE_PROTOCOL: lock races
+    17: _DAMAGED,  # SQLITE_SCHEMA
+    18: (ValueTooLarge, "the value is too large for the vault", None),
+    19: _DAMAGED,  # SQLITE_CONSTRAINT: an index disagrees with its table
+    20: _DAMAGED,  # SQLITE_MISMATCH
+    23: _READ_ONLY,  # SQLITE_AUTH
+    24: _DAMAGED,  # SQLITE_FORMAT
+    26: _DAMAGED,  # SQLITE_NOTADB
+}
+_BUSY = (5, 6, 15)
+
+#: What damaged rows and schemas raise in the binding itself.
+BINDING_ERRORS = (UnicodeDecodeError, TypeError, ValueError, OverflowError, SystemError)
+
+_APPLICATION_ID = 0x746B7631  # "tkv1"
+_SCHEMA_VERSION = 1
+
+_SETTINGS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA page_size = 4096",
+    "PRAGMA journal_mode = WAL",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
+
+# An item is found by `lookup` and by `id`, and listed by `service_a` and by `service_b`: two trees
+# each, with no bit in common, so that one damaged byte cannot make an item look absent.
+_SCHEMA = """
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    vault_id BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    erase_pending INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY,
+    lookup BLOB NOT NULL UNIQUE,
+    service_a BLOB NOT NULL,
+    service_b BLOB NOT NULL,
+    name BLOB NOT NULL,
+    envelope BLOB NOT NULL
+) STRICT;
+CREATE INDEX item_by_service_a ON item (service_a);
+CREATE INDEX item_by_service_b ON item (service_b);
+CREATE TABLE quarantine (
+    number INTEGER PRIMARY KEY,
+    lookup BLOB NOT NULL,
+    service BLOB NOT NULL,
+    name BLOB NOT NULL,
+    kept BLOB NOT NULL
+) STRICT;
+CREATE INDEX quarantine_by_lookup ON quarantine (lookup);
+"""
+
+
+def is_busy(exc: Exception) -> bool:
+    """Whether trying again may help."""
+    return (getattr(exc, "sqlite_errorcode", 0) & 0xFF) in _BUSY
+
+
+def translated(exc: Exception) -> StoreError:
+    """The one translation of SQLite's and the binding's errors."""
+    code = getattr(exc, "sqlite_errorcode", None)
+    if code is None:  # "could not decode to UTF-8", a value of another type
+        kind, message, hint = _DAMAGED
+    else:
+        kind, message, hint = ERRORS.get(code) or ERRORS.get(code & 0xFF) or _UNREACHABLE
+    return kind(message, hint=hint)
+
+
+def create(path: str, vault_id: bytes, generation: int) -> None:
+    """A database with nothing in it, closed again.
+
+    Raises:
+        sqlite3.Error: it cannot be made.
+    """
+    connection = _connect(path, "rwc")
+    try:
+        for statement in _SETTINGS:
+            connection.execute(statement)
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO state (one, vault_id, generation) VALUES (1, ?, ?)",
+            (vault_id, generation),
+        )
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def open_reader(path: str, vault_id: bytes) -> Connection:
+    """A connection that cannot write, and whose closing never moves the log into the database.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+        VaultDamaged: it is not the database of this vault.
+    """
+    try:
+        return _checked(_connect(path, "ro"), vault_id)
+    except Error:
+        # Without a log there is nothing that a medium which cannot be written could change.
+        if os.access(os.path.dirname(path), os.W_OK) or os.path.lexists(path + "-wal"):
+            raise
+    return _checked(_connect(path, "ro&immutable=1"), vault_id)
+
+
+def open_writer(path: str, vault_id: bytes) -> Connection:
+    """A connection that writes durably and leaves checkpoints to us.
+
+    Raises: as `open_reader`.
+    """
+    connection = _checked(_connect(path, "rw"), vault_id)
+    # FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    # SQLite before 3.51.3 can lose a commit that meets a checkpoint: ours run under our lock.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def _connect(path: str, mode: str) -> Connection:
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    if os.sep == "\\":
+        quoted = "/" + quoted.replace("\\", "/")
+    return sqlite3.connect(
+        f"file:{quoted}?mode={mode}",
+        timeout=0,  # waiting is ours: it knows the call's deadline
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+
+
+def _checked(connection: Connection, vault_id: bytes) -> Connection:
+    try:
+        (number,) = connection.execute("PRAGMA application_id").fetchone()
+        row = connection.execute("SELECT vault_id FROM state WHERE one = 1").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    if number == _APPLICATION_ID and row is not None and row[0] == vault_id:
+        return connection
+    connection.close()
+    if number != _APPLICATION_ID:
+        raise VaultDamaged("the vault's database is not a vault's", hint="tokenkeep vault check")
+    raise VaultDamaged(
+        "the vault's database belongs to another vault", hint="restore both from one backup"
+    )
