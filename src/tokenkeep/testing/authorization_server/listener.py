@@ -86,7 +86,9 @@ class Listener:
 def _bind(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows this option would let another program take the port as well.
+        if sys.platform != "win32":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))
     except OSError:
         bound.close()
@@ -113,6 +115,7 @@ class _HTTPServer(ThreadingHTTPServer):
         self.now = now
         self.failures = failures
         self._connections: set[socket.socket] = set()
+        self._resets: set[socket.socket] = set()
         self._changed = threading.Condition()
         self.server_activate()
 
@@ -125,10 +128,15 @@ class _HTTPServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        super().shutdown_request(request)
+        if request in self._resets:
+            # The polite shutdown of the parent would send FIN before the reset.
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
         if isinstance(request, socket.socket):
             with self._changed:
                 self._connections.discard(request)
+                self._resets.discard(request)
                 self._changed.notify_all()
 
     def handle_error(
@@ -138,6 +146,15 @@ class _HTTPServer(ThreadingHTTPServer):
         failure = sys.exception()
         if not isinstance(failure, OSError):
             self.failures.append(f"{type(failure).__name__}: {failure}")
+
+    def reset_on_close(self, connection: socket.socket) -> None:
+        """End this connection by a TCP reset instead of politely."""
+        # Lingering for zero seconds makes close() send RST instead of FIN.
+        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with self._changed:
+            self._resets.add(connection)
 
     def close_connections(self) -> None:
         """Break every open connection and wait until their threads have let go."""
@@ -207,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer, *, close: bool = False) -> None:
         if answer.dropped:
             if answer.reset:
-                self._reset_on_close()
+                self.server.reset_on_close(self.connection)
             self.close_connection = True
             return
         self.close_connection = self.close_connection or close or answer.cut
@@ -240,12 +257,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-
-    def _reset_on_close(self) -> None:
-        # Lingering for zero seconds makes close() send RST instead of FIN.
-        linger = struct.pack("ii", 1, 0)
-        with contextlib.suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 def read_json(request: Request) -> dict[str, object]:
