@@ -53,6 +53,10 @@ def _missing_terminal() -> str | None:
     return None if sys.platform != "win32" else "this system has no pseudo-terminals"
 
 
+def _missing_shell() -> str | None:
+    return None if os.path.exists("/bin/sh") else "this system has no POSIX shell"
+
+
 def _missing_other_user() -> str | None:
     if not hasattr(os, "geteuid"):
         return "this system has no numeric users"
@@ -82,6 +86,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
     "fork": _missing_fork,
     "terminal": _missing_terminal,
+    "shell": _missing_shell,
     "ordinary user": _missing_other_user,
     "full disk": _missing_full_disk,
 }
