@@ -104,11 +104,16 @@ def browser_login(
         if on_url is not None:
             on_url(pending.url.reveal())
         opening = _Opening(open_browser or webbrowser.open, pending.url)
-        if opening.has_failed() and on_url is None:
+        redirect = loopback.wait(
+            pending.state,
+            deadline - client.clock.monotonic(),
+            # Somebody who was shown the address may still come.
+            is_hopeless=opening.has_failed if on_url is None else None,
+        )
+        if redirect is None and on_url is None and opening.has_failed():
             raise LoginFailed(
                 "no browser could be opened", hint="log in with a device code instead"
             )
-        redirect = loopback.wait(pending.state, deadline - client.clock.monotonic())
     code = _code_in(redirect, client.provider.issuer, metadata)
     outcome = client.token_request(
         messages.code_request(
@@ -180,19 +185,15 @@ def _is_scope_word(word: object) -> bool:
 class _Opening:
     """A browser being opened on a thread, because `webbrowser` waits for one in the terminal."""
 
-    #: What a missing browser needs to show itself; a page that opens is not waited for.
-    GRACE_SECONDS = 1.0
-
     def __init__(self, open_browser: Callable[[str], object], url: Secret) -> None:
         self._failed = False
-        self._done = threading.Event()
         self._open_browser = open_browser
         self._url = url
         threading.Thread(target=self._run, name="tokenkeep-browser", daemon=True).start()
 
     def has_failed(self) -> bool:
         """Whether it is known by now that nothing was opened."""
-        return self._done.wait(self.GRACE_SECONDS) and self._failed
+        return self._failed
 
     def _run(self) -> None:
         try:
@@ -200,7 +201,6 @@ class _Opening:
             self._failed = self._open_browser(self._url.reveal()) is False
         except Exception:
             self._failed = True
-        self._done.set()
 
 
 def _reached_metadata(client: Client, timeout: float) -> Metadata:

@@ -19,6 +19,7 @@ from tokenkeep.errors import LoginFailed
 from tokenkeep.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 #: A redirect carries a code, a state and an issuer; servers commonly stop at 8 KiB per line.
@@ -74,11 +75,18 @@ class Loopback:
         port: int = self._listener.getsockname()[1]
         self.redirect_uri = f"http://127.0.0.1:{port}{path}"
 
-    def wait(self, state: Secret, timeout: float) -> Redirect | None:
+    def wait(
+        self,
+        state: Secret,
+        timeout: float,
+        *,
+        is_hopeless: Callable[[], bool] | None = None,
+    ) -> Redirect | None:
         """The first redirect with this state; None if none came in time.
 
         Args:
             timeout: seconds.
+            is_hopeless: asked several times a second whether to go on; True ends the wait.
         """
         deadline = time.monotonic() + timeout
         answer: Redirect | None = None
@@ -86,7 +94,10 @@ class Loopback:
             now = time.monotonic()
             if now >= deadline:
                 return None
-            for key, _ in self._selector.select(min(deadline - now, 1.0)):
+            ready = self._selector.select(min(deadline - now, 0.25))
+            if not ready and is_hopeless is not None and is_hopeless():
+                return None
+            for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._accept()
                     continue
