@@ -1,0 +1,79 @@
+"""`SessionAuth` for requests: `requests.Session().auth = SessionAuth(session)`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from tokenkeep.errors import MissingExtra
+from tokenkeep.integrations.bearer import Bearer, header
+from tokenkeep.session.state import AccessToken
+
+try:
+    import requests
+    from requests.auth import AuthBase
+except ImportError:
+    _is_installed = False
+else:
+    _is_installed = True
+
+if not _is_installed:
+    raise MissingExtra(extra="requests")
+
+
+class SessionAuth(Bearer, AuthBase):
+    """Sends a session's access token with every request.
+
+    A body that cannot be rewound is not sent twice: its 401 is the answer. Redirects are requests'
+    affair, which takes the header away when the host changes.
+    """
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Puts the token on, and waits for the answer."""
+        flow = self.flow(request.url or "")
+        request.headers["Authorization"] = header(_token(flow, None))
+        start = _position(request.body)
+
+        def on_response(response: requests.Response, **settings: Any) -> requests.Response:
+            is_ours = response.request is request
+            may_repeat = is_ours and (start is not None or not hasattr(request.body, "read"))
+            status = response.status_code if may_repeat else 0
+            token = _token(flow, status)
+            if token is None:
+                return response
+            response.content  # noqa: B018 - read to its end, so that the connection can be reused
+            response.close()
+            again = request.copy()
+            # The copy shares the hook, which has done its work.
+            again.hooks = {**again.hooks, "response": []}
+            if start is not None:
+                again.body.seek(start)  # type: ignore[union-attr]
+            again.headers["Authorization"] = header(token)
+            repeated: requests.Response = response.connection.send(again, **settings)
+            repeated.history.append(response)
+            repeated.request = again
+            _token(flow, repeated.status_code)
+            return repeated
+
+        request.register_hook("response", on_response)  # type: ignore[no-untyped-call]
+        return request
+
+
+def _token(flow: Generator[Any, Any, None], answer: object) -> Any:
+    """Drives the flow to its next token; None when it is done."""
+    while True:
+        try:
+            wish = flow.send(answer)
+        except StopIteration:
+            return None
+        if isinstance(wish, AccessToken):
+            return wish
+        answer = wish()
+
+
+def _position(body: Any) -> int | None:
+    try:
+        position: int = body.tell()
+    except (AttributeError, OSError):
+        return None
+    return position

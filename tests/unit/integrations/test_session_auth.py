@@ -1,0 +1,168 @@
+"""`SessionAuth`: one flow, the same behaviour in every library."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aiohttp
+import httpx
+import httpx2
+import pytest
+import requests
+
+from tokenkeep import MemoryStore, Provider, SecureStorage, Session, TokenStorage
+from tokenkeep.errors import LoginRequired, UnsupportedOption
+from tokenkeep.integrations import aiohttp as for_aiohttp
+from tokenkeep.integrations import httpx as for_httpx
+from tokenkeep.integrations import httpx2 as for_httpx2
+from tokenkeep.integrations import requests as for_requests
+from tokenkeep.testing.authorization_server import (
+    AuthorizationServer,
+    Endpoint,
+    RedirectTo,
+    Status,
+)
+
+#: Sends a GET or, with a body, a POST: (session, url, body, options) -> status.
+Send = Callable[..., int]
+
+
+def by_httpx2(session: Session, url: str, body: Any = None, **options: Any) -> int:
+    auth = for_httpx2.SessionAuth(session, **options)
+    with httpx2.Client(auth=auth, follow_redirects=True) as client:
+        return client.request("POST" if body else "GET", url, content=body).status_code
+
+
+def by_httpx2_async(session: Session, url: str, body: Any = None, **options: Any) -> int:
+    async def run() -> int:
+        auth = for_httpx2.SessionAuth(session, **options)
+        async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
+            answer = await client.request("POST" if body else "GET", url, content=body)
+            return answer.status_code
+
+    return asyncio.run(run())
+
+
+def by_httpx(session: Session, url: str, body: Any = None, **options: Any) -> int:
+    auth = for_httpx.SessionAuth(session, **options)
+    with httpx.Client(auth=auth, follow_redirects=True) as client:
+        return client.request("POST" if body else "GET", url, content=body).status_code
+
+
+def by_requests(session: Session, url: str, body: Any = None, **options: Any) -> int:
+    with requests.Session() as client:
+        client.auth = for_requests.SessionAuth(session, **options)
+        return client.request("POST" if body else "GET", url, data=body).status_code
+
+
+def by_aiohttp(session: Session, url: str, body: Any = None, **options: Any) -> int:
+    async def run() -> int:
+        auth = for_aiohttp.SessionAuth(session, **options)
+        async with (
+            aiohttp.ClientSession(middlewares=(auth,)) as client,
+            client.request("POST" if body else "GET", url, data=body) as answer,
+        ):
+            return answer.status
+
+    return asyncio.run(run())
+
+
+every_library = pytest.mark.parametrize(
+    "send", [by_httpx2, by_httpx2_async, by_httpx, by_requests, by_aiohttp]
+)
+
+
+@pytest.fixture
+def server() -> Iterator[AuthorizationServer]:
+    with AuthorizationServer() as server:
+        yield server
+
+
+@pytest.fixture
+def session(server: AuthorizationServer) -> Session:
+    storage = SecureStorage("org.example.notes", MemoryStore())
+    session = Session(Provider(server.issuer, client_id="notes"), TokenStorage(storage))
+    session.begin(server.login("notes"))
+    return session
+
+
+@every_library
+def test_a_request_carries_the_token(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """A protected resource answers."""
+    assert 200 == send(session, f"{server.issuer}/userinfo")
+
+
+@every_library
+def test_a_rejected_token_is_refreshed_once(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """A 401 on the current generation causes one refresh and one repetition."""
+    before = server.token_requests
+    server.faults.add(Endpoint.USERINFO, Status(401))
+    assert 200 == send(session, f"{server.issuer}/userinfo")
+    assert 1 == server.token_requests - before
+
+
+@every_library
+def test_a_resource_that_always_refuses_gets_two_requests(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """A 401 that a fresh token does not mend is the answer; no loop, no second refresh."""
+    before = server.token_requests
+    server.faults.add(Endpoint.USERINFO, Status(401), times=6)
+    assert [401, 401, 401] == [send(session, f"{server.issuer}/userinfo") for _ in range(3)]
+    assert 1 == server.token_requests - before
+
+
+@every_library
+def test_a_body_is_sent_again(send: Send, session: Session, server: AuthorizationServer) -> None:
+    """The repetition after a 401 carries the same body."""
+    server.faults.add(Endpoint.USERINFO, Status(401))
+    assert 200 == send(session, f"{server.issuer}/userinfo", b"the body")
+
+
+@every_library
+def test_signed_out_sends_nothing(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """Without a session no request leaves."""
+    session.logout()
+    before = server.requests.count(Endpoint.USERINFO)
+    with pytest.raises(LoginRequired):
+        send(session, f"{server.issuer}/userinfo")
+    assert before == server.requests.count(Endpoint.USERINFO)
+
+
+@every_library
+def test_a_token_goes_to_no_plain_host(send: Send, session: Session) -> None:
+    """Neither http beyond this machine nor an origin outside the list gets a token."""
+    with pytest.raises(UnsupportedOption):
+        send(session, "http://api.example/")
+    with pytest.raises(UnsupportedOption):
+        send(session, "https://api.example/", origins=["https://other.example"])
+
+
+@every_library
+def test_a_redirect_to_another_origin_carries_no_token(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """Where a server sends us is not where the token belongs."""
+    with AuthorizationServer() as other:
+        server.faults.add(Endpoint.USERINFO, RedirectTo(f"{other.issuer}/userinfo"))
+        assert 401 == send(session, f"{server.issuer}/userinfo")
+        seen = other.requests.to(Endpoint.USERINFO)
+        assert 1 == len(seen)
+        assert "authorization" not in {name.lower() for name in seen[0].request.headers}
+
+
+def test_requests_rewinds_a_file(session: Session, server: AuthorizationServer) -> None:
+    """A file is sent again from where it stood."""
+    server.faults.add(Endpoint.USERINFO, Status(401))
+    body = io.BytesIO(b"skipped:the body")
+    body.seek(8)
+    assert 200 == by_requests(session, f"{server.issuer}/userinfo", body)

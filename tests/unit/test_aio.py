@@ -1,0 +1,197 @@
+"""The asynchronous faces: the same answers as the synchronous ones, in asyncio and in trio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from tokenkeep import (
+    AsyncSecureStorage,
+    AsyncSession,
+    AsyncTokenStorage,
+    MemoryStore,
+    Provider,
+    State,
+)
+from tokenkeep.errors import LoginRequired, RefreshUnavailable
+from tokenkeep.testing.authorization_server import (
+    AuthorizationServer,
+    Delay,
+    Endpoint,
+    Policy,
+    When,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def server() -> Iterator[AuthorizationServer]:
+    with AuthorizationServer(policy=Policy(access_token_seconds=3600)) as server:
+        yield server
+
+
+def make_session(server: AuthorizationServer, **settings: object) -> AsyncSession:
+    storage = AsyncSecureStorage("org.example.notes", MemoryStore())
+    tokens = AsyncTokenStorage(storage, account="alice")
+    return AsyncSession(Provider(server.issuer, client_id="notes"), tokens, **settings)  # type: ignore[arg-type]
+
+
+async def test_storage_has_the_same_verbs() -> None:
+    """Every verb of the storage answers as its synchronous twin does."""
+    async with AsyncSecureStorage("org.example.notes", MemoryStore()) as storage:
+        await storage.write("api_key", "s3cret")
+        found = await storage.read("api_key")
+        assert found is not None
+        assert "s3cret" == found.reveal()
+        assert await storage.read("nothing here") is None
+        assert ["api_key"] == await storage.names()
+        assert await storage.contains("api_key")
+        assert ["api_key"] == list(await storage.read_all())
+        assert await storage.delete("api_key")
+        assert 0 == await storage.delete_all()
+
+
+async def test_a_session_lives_and_ends(server: AuthorizationServer) -> None:
+    """Begin, token, restore and logout are coroutines with the synchronous outcome."""
+    session = make_session(server)
+    assert await session.restore() is State.SIGNED_OUT
+    assert await session.begin(server.login("notes")) is State.ACTIVE
+    token = await session.access_token()
+    assert server.accepts(token.reveal())
+    report = await session.logout()
+    assert report.is_complete
+    assert not server.accepts(token.reveal())
+    with pytest.raises(LoginRequired):
+        await session.access_token()
+
+
+async def test_a_fresh_token_needs_no_thread(server: AuthorizationServer) -> None:
+    """A token in memory is handed out in the caller's own task."""
+    session = make_session(server)
+    await session.begin(server.login("notes"))
+    before = threading.active_count()
+    for _ in range(100):
+        await session.access_token()
+    assert before == threading.active_count()
+
+
+async def test_a_hundred_tasks_cause_one_request(server: AuthorizationServer) -> None:
+    """However many tasks meet one stale token, it is redeemed once."""
+    session = make_session(server)
+    await session.begin(server.login("notes"))
+    server.faults.add(Endpoint.TOKEN, Delay(When.AFTER, 0.2))
+    before = server.token_requests
+    tokens: list[str] = []
+
+    async def ask() -> None:
+        tokens.append((await session.access_token(min_ttl=3601)).reveal())
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(ask)
+    assert 1 == server.token_requests - before
+    assert 1 == len(set(tokens))
+    assert 100 == len(tokens)
+
+
+async def test_cancelled_caller_does_not_lose_the_rotated_token(
+    server: AuthorizationServer,
+) -> None:
+    """The refresh belongs to no caller: it is finished and saved though nobody waits any more."""
+    session = make_session(server)
+    await session.begin(server.login("notes"))
+    server.faults.add(Endpoint.TOKEN, Delay(When.AFTER, 0.3))
+    with anyio.move_on_after(0.1) as scope:
+        await session.access_token(min_ttl=3601)
+    assert scope.cancelled_caught
+    token = await session.access_token(min_ttl=3601)
+    assert 2 == token.generation
+    assert server.accepts(token.reveal())
+    assert 0 == server.reuse_detected
+
+
+async def test_a_caller_who_times_out_leaves_the_refresh_alone(
+    server: AuthorizationServer,
+) -> None:
+    """A caller's own deadline is an error of its own, and the refresh goes on."""
+    session = make_session(server)
+    await session.begin(server.login("notes"))
+    server.faults.add(Endpoint.TOKEN, Delay(When.AFTER, 0.3))
+    with pytest.raises(RefreshUnavailable):
+        await session.access_token(min_ttl=3601, timeout=0.05)
+    assert 2 == (await session.access_token(min_ttl=3601)).generation
+
+
+async def test_logout_cancels_authorised_work(server: AuthorizationServer) -> None:
+    """Work in `until_logout` ends with the session, as a login that is required."""
+    session = make_session(server)
+    await session.begin(server.login("notes"))
+    started = anyio.Event()
+    endings: list[str] = []
+
+    async def work() -> None:
+        try:
+            async with session.until_logout():
+                started.set()
+                await anyio.sleep(30)
+        except LoginRequired as exc:
+            endings.append(exc.reason)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            await started.wait()
+            await session.logout()
+    assert ["ended elsewhere"] == endings
+
+
+async def test_listeners_are_called_in_the_loop(server: AuthorizationServer) -> None:
+    """A listener runs in the loop that registered it, whichever thread made the change."""
+    session = make_session(server)
+    heard: list[tuple[State, int]] = []
+    stop = session.on_change(lambda change: heard.append((change.state, threading.get_ident())))
+    await session.begin(server.login("notes"))
+    with anyio.fail_after(5):
+        while not heard:
+            await anyio.sleep(0.01)
+    stop()
+    assert [(State.ACTIVE, threading.get_ident())] == heard
+
+
+def test_several_loops_and_threads_share_one_refresh(server: AuthorizationServer) -> None:
+    """One session serves three event loops and a thread: one request, one token."""
+    session = make_session(server)
+    session.sync.begin(server.login("notes"))
+    server.faults.add(Endpoint.TOKEN, Delay(When.AFTER, 0.2))
+    before, found = server.token_requests, []
+
+    async def fifty() -> None:
+        async def ask() -> None:
+            found.append((await session.access_token(min_ttl=3601)).generation)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(ask())
+
+    threads = [threading.Thread(target=lambda: asyncio.run(fifty())) for _ in range(3)]
+    threads.append(
+        threading.Thread(
+            target=lambda: found.append(session.sync.access_token(min_ttl=3601).generation)
+        )
+    )
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 == server.token_requests - before
+    assert [2] * 151 == found
