@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tokenkeep.errors import UnsupportedOption, ValueTooLarge
-from tokenkeep.item import Call, ItemName
+from tokenkeep.item import Call, ItemName, checked_name
 from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
@@ -146,15 +146,18 @@ class VaultStore:
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
         """The item's value; None if it is absent, or there is no vault yet."""
+        call.check("reading in the vault")
         return self._vault.read(name, call)
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value, durable on return; the first write makes the vault if it may."""
         _require_size(value)
+        call.check("writing in the vault")
         self._vault.write(name, value, call)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed."""
+        call.check("deleting in the vault")
         return self._vault.delete(name, call)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
@@ -163,6 +166,8 @@ class VaultStore:
         Raises:
             SecretDamaged: a name does not open; `erase` erases it all the same.
         """
+        checked_name(service, "service")
+        call.check("listing in the vault")
         return self._vault.names(service, call)
 
     def replace(
@@ -171,14 +176,17 @@ class VaultStore:
         """Writes or deletes if the item is still `expected`, in one transaction."""
         if value is not None:
             _require_size(value)
+        call.check("writing in the vault")
         self._vault.replace(name, expected, value, call)
 
     def contains(self, name: ItemName, call: Call) -> bool:
         """Whether the item is there, also if it would not open."""
+        call.check("looking in the vault")
         return self._vault.contains(name, call)
 
     def version(self, call: Call) -> object:
         """Differs after every change made by anybody."""
+        call.check("looking in the vault")
         return self._vault.version(call)
 
     def erase(self, service: str, call: Call) -> bool:
@@ -187,6 +195,8 @@ class VaultStore:
         Returns:
             True if a reader in another process holds up the rewriting; the next writer finishes.
         """
+        checked_name(service, "service")
+        call.check("erasing in the vault")
         return self._vault.erase(service, call)
 
     def close(self) -> None:
