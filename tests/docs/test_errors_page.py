@@ -8,6 +8,7 @@ import pytest
 
 from support.services import REPOSITORY
 from tokenkeep import errors
+from tokenkeep.cli import exits
 
 PAGE = (REPOSITORY / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
 CLASSES = sorted(
@@ -32,9 +33,10 @@ def test_the_table_has_every_class_and_no_other() -> None:
 
 @pytest.mark.parametrize("each", CLASSES, ids=lambda each: each.__name__)
 def test_a_row_tells_the_truth(each: type[errors.TokenkeepError]) -> None:
-    """The code is the class's own, and what is temporary says so."""
-    code, _exit, remedy = ROWS[each.__name__]
+    """Code and exit code are the class's own, and what is temporary says so."""
+    code, exit_code, remedy = ROWS[each.__name__]
     assert each.code == code
+    assert exits.CODES[each] == int(exit_code)
     assert each.is_temporary == remedy.startswith("temporary")
 
 
