@@ -210,11 +210,9 @@ class Redeemer:
         if intent is not None and intent.digest in self._known_unsent:
             intent = None
         replays = intent is not None
-        if intent is not None and not wanted.confirmed:
-            if not grant.may_replay(intent, now, self.client.provider.replay_window):
-                raise _uncertain(
-                    "an earlier redemption was interrupted after it may have been sent"
-                )
+        is_safe = intent is None or grant.may_replay(intent, now, self.replay_window)
+        if not is_safe and not wanted.confirmed:
+            raise _uncertain("an earlier redemption was interrupted after it may have been sent")
         metadata = self._metadata(record, deadline)
         noted = record
         if intent is None:
@@ -349,20 +347,14 @@ class Redeemer:
                 self._known_unsent.add(sending.noted.intent.digest)
 
     def _wrong_identity(self, record: Record, answer: Answered) -> str:
-        """OpenID Connect Core, section 12.2: same issuer, subject and audience."""
+        """What is wrong with a refreshed ID token, if there is one (Core, section 12.2)."""
         token = answer.response.id_token
         if token is None:
             return ""
         try:
-            claims = self.client.peek_id_token(token)
-        except SessionError:
-            return "the refreshed ID token cannot be read"
-        if record.issuer and claims.issuer != record.issuer:
-            return "the refreshed ID token names another issuer"
-        if record.subject and claims.subject != record.subject:
-            return "the refreshed ID token names another subject"
-        if record.client_id and record.client_id not in claims.audience:
-            return "the refreshed ID token is for another client"
+            self.client.check_refreshed_id_token(token, subject=record.subject or None)
+        except ProtocolViolation as exc:
+            return str(exc)
         return ""
 
     def _dispose(self, metadata: Metadata, late: Record) -> str:
