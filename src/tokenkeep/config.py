@@ -207,14 +207,17 @@ def read_passphrase(path: str) -> Secret:
 
     Raises:
         StoreUnavailable: it does not exist.
-        AccessDenied: it cannot be read.
+        AccessDenied: it cannot be read, or others can.
         UnsupportedOption: it is empty, no file, or too large to be a passphrase.
     """
     problem: OSError | None = None
     text = bytearray()
+    is_open_to_others = False
     try:
         with open(path, "rb") as file:
-            text += file.read(MAX_FILE_BYTES + 1)
+            is_open_to_others = os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & 0o77)
+            if not is_open_to_others:
+                text += file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         problem = exc
     if isinstance(problem, FileNotFoundError):
@@ -223,6 +226,8 @@ def read_passphrase(path: str) -> Secret:
         raise AccessDenied(f"{path}: {problem.strerror}", hint=f"chmod u+r {path}")
     if problem is not None:
         raise UnsupportedOption(f"{path}: {problem.strerror}")
+    if is_open_to_others:
+        raise AccessDenied(f"{path}: other users can read it", hint=f"chmod 600 {path}")
     if text.endswith(b"\n"):
         del text[-2 if text.endswith(b"\r\n") else -1 :]
     size = len(text)
@@ -331,7 +336,7 @@ def _edited(text: str, key: str, value: str | None) -> str:
     if mine:
         lines[mine[0] : mine[0] + 1] = entry
         return "".join(lines)
-    if end and not lines[end - 1].endswith("\n"):
+    if entry and end and not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
     lines[end:end] = entry
     return "".join(lines)

@@ -1,7 +1,6 @@
-"""Fixtures for applications that use tokenkeep.
+"""Fixtures for applications that use tokenkeep; pytest finds them where it is installed.
 
-Ask for them in a `conftest.py`: `pytest_plugins = ["tokenkeep.testing.pytest_plugin"]`. Nothing
-heavy is loaded before a test asks for it.
+Nothing heavy is loaded before a test asks for it.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from tokenkeep.testing.authorization_server import AuthorizationServer
     from tokenkeep.testing.clock import FakeClock
     from tokenkeep.testing.faulty import FaultyStore
+
+pytest.register_assert_rewrite("tokenkeep.testing.contract")
 
 SERVICE = "org.example.tests"
 
@@ -55,9 +56,9 @@ def tokenkeep_storage(
 
 
 @pytest.fixture
-def tokenkeep_authorization_server() -> Iterator[AuthorizationServer]:
+def tokenkeep_authorization_server(tokenkeep_clock: FakeClock) -> Iterator[AuthorizationServer]:
     """An authorization server on loopback: rotation, reuse detection, faults on demand."""
     from tokenkeep.testing.authorization_server import AuthorizationServer
 
-    with AuthorizationServer() as server:
+    with AuthorizationServer(clock=tokenkeep_clock.wall) as server:
         yield server
