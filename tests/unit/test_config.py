@@ -1,0 +1,376 @@
+"""Flag, environment, file: what wins, what is damaged, and what survives an edit."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenkeep import config
+from tokenkeep.errors import (
+    AccessDenied,
+    StoreUnavailable,
+    TokenkeepError,
+    UnsupportedOption,
+)
+from tokenkeep.vault.slots import KeyFile, Passphrase
+
+KEYS = ("app", "store", "key_file", "passphrase_file")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "config.toml"
+
+
+def write(file: Path, text: str | bytes) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def test_nothing_said_is_auto_and_nothing(file: Path) -> None:
+    """A missing file is an empty one."""
+    found = config.load(environ={}, path=str(file))
+    assert (None, "auto", None, None) == tuple(getattr(found, key) for key in KEYS)
+    assert str(file) == found.path
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("key", ["app", "store", "key_file", "passphrase_file"])
+def test_flag_then_environment_then_file(file: Path, key: str) -> None:
+    """Each place hides the lesser ones."""
+    write(file, f'{key} = "/in/file"\n')
+    environ = {f"TOKENKEEP_{key.upper()}": "/in/environment"}
+    flag = {key: "/in/flag"}
+    path = str(file)
+    assert "/in/flag" == getattr(config.load(environ=environ, path=path, **flag), key)
+    assert "/in/environment" == getattr(config.load(environ=environ, path=path), key)
+    assert "/in/file" == getattr(config.load(environ={}, path=path), key)
+
+
+def test_explicit_auto_hides_a_lesser_choice(file: Path) -> None:
+    """`--store auto` means it."""
+    write(file, 'store = "vault"\n')
+    assert "auto" == config.load(store="auto", environ={}, path=str(file)).store
+    assert "auto" == config.load(environ={"TOKENKEEP_STORE": "auto"}, path=str(file)).store
+
+
+def test_empty_counts_as_unset(file: Path) -> None:
+    """`TOKENKEEP_APP=` does not hide the file."""
+    write(file, 'app = "org.example"\nstore = ""\n')
+    found = config.load(environ={"TOKENKEEP_APP": ""}, path=str(file))
+    assert ("org.example", "auto") == (found.app, found.store)
+
+
+def test_default_place_is_the_users_configuration_directory(home: Path) -> None:
+    """`config.toml` in it."""
+    assert config.default_path() == config.load(environ={}).path
+    assert config.default_path().startswith(str(home))
+
+
+def test_key_file_in_one_place_hides_a_passphrase_file_in_a_lesser_one(file: Path) -> None:
+    """What opens the vault is one choice."""
+    write(file, 'passphrase_file = "/p"\n')
+    found = config.load(environ={"TOKENKEEP_KEY_FILE": "/k"}, path=str(file))
+    assert ("/k", None) == (found.key_file, found.passphrase_file)
+    found = config.load(passphrase_file="/q", environ={"TOKENKEEP_KEY_FILE": "/k"}, path=str(file))
+    assert (None, "/q") == (found.key_file, found.passphrase_file)
+
+
+@pytest.mark.parametrize("place", ["flags", "environment", "file"])
+def test_both_in_one_place_is_an_error(file: Path, place: str) -> None:
+    """Neither is chosen silently."""
+    flags, environ = {}, {}
+    if place == "flags":
+        flags = {"key_file": "k", "passphrase_file": "p"}
+    elif place == "environment":
+        environ = {"TOKENKEEP_KEY_FILE": "k", "TOKENKEEP_PASSPHRASE_FILE": "p"}
+    else:
+        write(file, 'key_file = "k"\npassphrase_file = "p"\n')
+    with pytest.raises(UnsupportedOption, match="both a key file and a passphrase file"):
+        config.load(environ=environ, path=str(file), **flags)
+
+
+def test_relative_paths_in_the_file_start_beside_it(file: Path, home: Path) -> None:
+    """In flags and variables they start where the command runs; `~` is the person's home."""
+    write(file, 'key_file = "keys/k"\nstore = "vault:my vault"\n')
+    found = config.load(environ={}, path=str(file))
+    assert str(file.parent / "keys/k") == found.key_file
+    assert f"vault:{file.parent / 'my vault'}" == found.store
+    write(file, 'key_file = "~/k"\n')
+    assert str(home / "k") == config.load(environ={}, path=str(file)).key_file
+    assert "keys/k" == config.load(key_file="keys/k", environ={}, path=str(file)).key_file
+
+
+def test_unknown_entries_are_kept(file: Path) -> None:
+    """A newer version's entries neither fail nor get lost."""
+    write(file, 'app = "a"\nfuture = 3\n[table]\nx = 1\n')
+    assert {"future": 3, "table": {"x": 1}} == config.load(environ={}, path=str(file)).others
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("app", 1),
+        ("app = ", 1),
+        ("app = org.example", 1),
+        ("\n\napp = 'x\n", 3),
+        ('app = "x" y', 1),
+        ('app = "a"\napp = "b"', 2),
+        ('app = "\\q"', 1),
+        ("[table\n", 1),
+        ("app = 3\n", 1),
+        ("# c\nstore = true", 2),
+        ("key_file = ['a']", 1),
+        ("passphrase_file = 2020-01-01", 1),
+        ("[app]\nx=1", 1),
+        (b'app = "a"\nstore = "\xff"\n', 2),
+        (b"\x00\x01\x02", 1),
+        (b'\xef\xbb\xbfapp = "a"', 1),
+        ("<html>", 1),
+    ],
+)
+def test_damaged_file_is_an_error_with_its_line(file: Path, text: str | bytes, line: int) -> None:
+    """Never an absent file: what it chose must not be replaced by a default."""
+    write(file, text)
+    with pytest.raises(UnsupportedOption) as caught:
+        config.load(environ={}, path=str(file))
+    assert str(file) in str(caught.value)
+    if "[app]" not in str(text):  # the place of a table of that name is not looked for
+        assert f"line {line}" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_deeply_nested_file_is_damaged(file: Path) -> None:
+    """The parser's recursion is not the caller's problem."""
+    write(file, "x = " + "[" * 5000)
+    with pytest.raises(UnsupportedOption, match="damaged"):
+        config.load(environ={}, path=str(file))
+
+
+def test_huge_file_is_refused(file: Path) -> None:
+    """Reading is bounded."""
+    write(file, b"#" * (config.MAX_FILE_BYTES + 1))
+    with pytest.raises(UnsupportedOption, match="too large"):
+        config.load(environ={}, path=str(file))
+
+
+def test_directory_in_its_place_is_refused(file: Path) -> None:
+    """It is no configuration."""
+    file.mkdir(parents=True)
+    with pytest.raises(UnsupportedOption, match="directory"):
+        config.load(environ={}, path=str(file))
+
+
+PLAIN = st.text(st.sampled_from("ab=\"'#\\ -_.é\t\r\x7f[]\u2028\u00a03"), max_size=12)
+LINES = st.one_of(
+    PLAIN,
+    st.builds('{}="{}"'.format, st.sampled_from(["a", "b-c", "d_1", "é", "a.b", '"q"', ""]), PLAIN),
+    st.builds("  {} =  '{}'  ".format, st.sampled_from(["a", "b", "1"]), PLAIN),
+    st.builds("#{}".format, PLAIN),
+)
+
+
+@given(st.lists(LINES, max_size=5).map("\n".join) | st.text(max_size=30))
+def test_reading_by_hand_agrees_with_tomllib(text: str) -> None:
+    """What the fast reader accepts, `tomllib` reads the same; what it does not, it leaves."""
+    found = config._read_plain(text)
+    if found is not None:
+        assert tomllib.loads(text) == found
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(KEYS),
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30),
+    ),
+    st.lists(LINES, max_size=5).map("\n".join),
+)
+def test_saved_entries_are_read_back_and_the_rest_stays(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, str], before: str
+) -> None:
+    """Whatever the values and the file: saved, or refused with the file as it was."""
+    file = tmp_path_factory.mktemp("config") / "config.toml"
+    file.write_bytes(before.encode())
+    try:
+        config.save(str(file), **values)
+    except UnsupportedOption:
+        assert before.encode() == file.read_bytes()
+        return
+    assert {**tomllib.loads(before), **values} == config.read_file(str(file))
+
+
+def test_save_makes_directory_and_file_private(file: Path) -> None:
+    """0700 and 0600, under any umask."""
+    old = os.umask(0)
+    try:
+        config.save(str(file), app="org.example")
+    finally:
+        os.umask(old)
+    assert {"app": "org.example"} == config.read_file(str(file))
+    if os.name == "posix":
+        assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+        assert 0o700 == stat.S_IMODE(file.parent.stat().st_mode)
+    assert [file] == list(file.parent.iterdir())
+
+
+def test_save_keeps_comments_order_and_tables(file: Path) -> None:
+    """Only the entry's own line changes; a new one goes before the first table."""
+    write(file, '# mine\nstore = "old" # why\n\nfuture = [1,\n2]\n[table]\nstore = "other"\n')
+    config.save(str(file), store="vault:/v", app="org.example")
+    assert (
+        '# mine\nstore = "vault:/v"\n\nfuture = [1,\n2]\napp = "org.example"\n'
+        '[table]\nstore = "other"\n' == file.read_text()
+    )
+
+
+def test_save_of_none_removes_the_entry(file: Path) -> None:
+    """And of what is not there, nothing."""
+    write(file, 'app = "a"\nstore = "vault"')
+    config.save(str(file), app=None, key_file=None)
+    assert 'store = "vault"' == file.read_text()
+
+
+def test_save_over_a_damaged_file_leaves_it(file: Path) -> None:
+    """Nothing is lost."""
+    write(file, "app = \n# precious\n")
+    with pytest.raises(UnsupportedOption):
+        config.save(str(file), app="x")
+    assert "app = \n# precious\n" == file.read_text()
+
+
+def test_save_through_a_symlink_keeps_the_symlink(file: Path, tmp_path: Path) -> None:
+    """People keep their configuration elsewhere."""
+    real = tmp_path / "dotfiles.toml"
+    real.write_text('app = "a"\n')
+    file.parent.mkdir()
+    file.symlink_to(real)
+    config.save(str(file), app="b")
+    assert file.is_symlink()
+    assert 'app = "b"\n' == real.read_text()
+
+
+def test_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is `StoreFull`, no leftovers, nothing lost."""
+    write(file, 'app = "a"\n')
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TokenkeepError) as caught:
+        config.save(str(file), app="b")
+    assert "store-full" == caught.value.code
+    assert 'app = "a"\n' == file.read_text()
+    assert [file] == list(file.parent.iterdir())
+
+
+def test_options_of_the_default_vault(file: Path, home: Path) -> None:
+    """`vault` lies in the data directory, its key file in the configuration directory."""
+    options = config.storage_options(config.load(store="vault", environ={}, path=str(file)))
+    assert config.default_vault_path() == options.path
+    assert (KeyFile(config.default_key_path()),) == options.keys
+    assert str(home) in options.path
+    assert os.path.dirname(options.path) != os.path.dirname(config.default_key_path())
+
+
+def test_command_line_never_makes_a_vault(file: Path) -> None:
+    """That is `tokenkeep vault create`."""
+    options = config.storage_options(config.load(store="vault", environ={}, path=str(file)))
+    assert options.create is False
+
+
+def test_options_of_a_vault_elsewhere(file: Path) -> None:
+    """`vault:PATH`, also with colons in it, and the key file that was named."""
+    found = config.load(store="vault:/a:b/v", key_file="/k", environ={}, path=str(file))
+    options = config.storage_options(found)
+    assert "/a:b/v" == options.path
+    assert (KeyFile("/k"),) == options.keys
+
+
+def test_passphrase_file_is_read_when_the_vault_opens(file: Path, tmp_path: Path) -> None:
+    """Not before: asking what would be used needs no passphrase."""
+    found = config.load(
+        store="vault", passphrase_file=str(tmp_path / "p"), environ={}, path=str(file)
+    )
+    (key,) = config.storage_options(found).keys
+    assert isinstance(key, Passphrase)
+
+
+def test_nothing_chosen_is_an_error_with_the_command(file: Path) -> None:
+    """The tool does not fall back by itself."""
+    with pytest.raises(StoreUnavailable) as caught:
+        config.storage_options(config.load(environ={}, path=str(file)))
+    assert "tokenkeep vault create" == caught.value.hint
+
+
+@pytest.mark.parametrize("store", ["secret-service", "memory", "Vault", "auto:x", ":", "vaultx"])
+def test_unknown_store_is_an_error(file: Path, store: str) -> None:
+    """Nothing else is taken for it."""
+    with pytest.raises(UnsupportedOption, match="unknown store"):
+        config.storage_options(config.load(store=store, environ={}, path=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"pass phrase\n", b"pass phrase"),
+        (b"pass\r\n", b"pass"),
+        (b"pass\n\n", b"pass\n"),
+        (b" pass ", b" pass "),
+        (b"\xff\x00\n", b"\xff\x00"),
+    ],
+)
+def test_passphrase_file_loses_one_newline(tmp_path: Path, content: bytes, expected: bytes) -> None:
+    """Everything else in it counts."""
+    place = tmp_path / "p"
+    place.write_bytes(content)
+    place.chmod(0o600)
+    assert expected == config.read_passphrase(str(place)).reveal_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "error"),
+    [
+        (None, 0, StoreUnavailable),
+        (b"", 0o600, UnsupportedOption),
+        (b"\n", 0o600, UnsupportedOption),
+        (b"x" * (config.MAX_FILE_BYTES + 1), 0o600, UnsupportedOption),
+        (b"x", 0o640, AccessDenied),
+        (b"x", 0o604, AccessDenied),
+    ],
+)
+def test_unusable_passphrase_file_is_an_error(
+    tmp_path: Path, content: bytes | None, mode: int, error: type[TokenkeepError]
+) -> None:
+    """Missing, empty, huge, or open to others."""
+    place = tmp_path / "p"
+    if content is not None:
+        place.write_bytes(content)
+        place.chmod(mode)
+    with pytest.raises(error) as caught:
+        config.read_passphrase(str(place))
+    assert str(place) in str(caught.value)
+
+
+def test_plain_file_needs_no_toml_reader(file: Path) -> None:
+    """A cold read must not pay for `tomllib`, nor for anything else that is heavy."""
+    write(file, "# comment\napp = \"org.example\"\n\nstore = 'vault:/v'\r\n")
+    code = (
+        "import sys; before = set(sys.modules); from tokenkeep import config;"
+        f"found = config.load(path={str(file)!r}); assert 'org.example' == found.app;"
+        "heavy = {'tomllib', 're', 'typing', 'dataclasses', 'enum', 'json', 'pathlib'};"
+        "assert not heavy & (set(sys.modules) - before)"
+    )
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r};" + code],
+        check=True,
+        timeout=60,
+    )
