@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from tokenkeep.errors import ProtocolViolation
 from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.secret import Secret
+from tokenkeep.session.shared import mandatory_margin
 from tokenkeep.tokens.record import Intent, Moment, Record
 
 #: A fifth of the lifetime, five minutes at most: early enough for one slow refresh and a retry,
 #: late enough that a token is used for most of its life (the peers use 30 to 900 s, unscaled).
 _ADVISORY_SHARE, _ADVISORY_MAX = 0.2, 300.0
-#: A request must still arrive with a valid token: a twentieth of the lifetime, 30 s at most.
-_MANDATORY_SHARE, _MANDATORY_MAX = 0.05, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Margins:
 def margins(lifetime: float, jitter: float) -> Margins:
     """The margins of a token; `jitter` in 0..1 takes up to a quarter off the advisory one."""
     advisory = min(lifetime * _ADVISORY_SHARE, _ADVISORY_MAX) * (1 - 0.25 * jitter)
-    return Margins(advisory, min(lifetime * _MANDATORY_SHARE, _MANDATORY_MAX))
+    return Margins(advisory, mandatory_margin(lifetime))
 
 
 def digest(refresh_token: Secret) -> str:

@@ -22,7 +22,7 @@ from tokenkeep.tokens.record import Record
 from tokenkeep.tokens.storage import TokenStorage
 
 #: The log's last words that say the provider or the key ended a session, not a person.
-_FINAL_REASONS = ("expired", "revoked", "reused", "invalidated")
+FINAL_REASONS = ("expired", "revoked", "reused", "invalidated")
 
 
 class Known:
@@ -78,7 +78,7 @@ class Known:
                     hint="use another account, or sign out first",
                 )
         if record is None:
-            final = log.end_reason in _FINAL_REASONS
+            final = log.end_reason in FINAL_REASONS
             if final:
                 self._end_reason = log.end_reason or ""
             self.forget()

@@ -1,0 +1,1 @@
+"""One file per verb; each is imported when its verb is used."""

@@ -1,0 +1,43 @@
+"""`set NAME`: the value comes from stdin or from a hidden prompt, never from the arguments."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tokenkeep.cli.exits import UsageError
+from tokenkeep.cli.terminal import ask_hidden_twice, read_input, without_newline
+from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.item import ItemName
+
+
+@click.command()
+@click.argument("words", metavar="NAME", nargs=-1)
+@click.option("--raw", is_flag=True, help="keep a trailing newline")
+@options()
+@click.pass_context
+def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
+    """Keep a value, read from stdin or from a hidden prompt.
+
+    One trailing newline of stdin is dropped unless --raw.
+    """
+    if len(words) > 1:
+        # What stands there may be the secret: it is not repeated.
+        raise UsageError(
+            "a value is never an argument: others could read it in the list of processes",
+            "tokenkeep set NAME < FILE",
+        )
+    if not words:
+        raise UsageError("set takes the name of an item", "tokenkeep set NAME")
+    storage = settings_of(ctx).storage()
+    ItemName(storage.service, words[0])  # a wrong name is said before anything is typed
+    if sys.stdin is not None and sys.stdin.isatty():
+        value = ask_hidden_twice("value: ")
+    else:
+        # One byte more than is allowed, with a newline that may be dropped.
+        value = read_input(storage.max_value_bytes + 1)
+        value = value if raw else without_newline(value)
+    storage.write(words[0], value)
+    storage.close()
+    return 0

@@ -1,0 +1,17 @@
+"""`vault VERB`: the encrypted vault's own verbs, one file each."""
+
+from __future__ import annotations
+
+import click
+
+from tokenkeep.cli.tree import LazyGroup
+
+VERBS = (
+    *("create", "new-key", "add-key", "remove-key", "rekey"),
+    *("check", "upgrade", "export", "import"),
+)
+
+
+@click.group(cls=LazyGroup, package="tokenkeep.cli.commands.vault", verbs=VERBS)
+def command() -> None:
+    """Make and look after the encrypted vault."""

@@ -1,0 +1,162 @@
+"""What one command was told: flags, then the environment, then `config.toml`; and what it opens.
+
+A cold `get` pays for this file: everything that is not on its way is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.storage import SecureStorage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.backends.vault import VaultOptions
+    from tokenkeep.config import Config
+    from tokenkeep.secret import Secret
+    from tokenkeep.tokens.storage import TokenStorage
+
+DEFAULT_ACCOUNT = "default"
+#: Seconds for one call into the store.
+DEFAULT_TIMEOUT = 5.0
+
+
+class Settings:
+    """The choices in force for one command.
+
+    Args:
+        flags: what the command line said, by option: `key_file` for `--key-file`.
+    """
+
+    __slots__ = ("_config", "flags")
+
+    def __init__(self, flags: dict[str, str] | None = None) -> None:
+        self.flags: dict[str, str] = {} if flags is None else flags
+        self._config: Config | None = None
+
+    def option(self, name: str) -> str | None:
+        """A flag, or its twin in the environment (`TOKENKEEP_...`); None if neither was given."""
+        return self.flags.get(name) or os.environ.get("TOKENKEEP_" + name.upper()) or None
+
+    @property
+    def config(self) -> Config:
+        """The choices about application and store.
+
+        Raises:
+            UnsupportedOption, AccessDenied: the configuration file is damaged or unreadable.
+        """
+        if self._config is None:
+            from tokenkeep.config import load
+
+            flags = self.flags
+            self._config = load(
+                app=flags.get("app"),
+                store=flags.get("store"),
+                key_file=flags.get("key_file"),
+                passphrase_file=flags.get("passphrase_file"),
+            )
+        return self._config
+
+    @property
+    def app(self) -> str:
+        """The application.
+
+        Raises:
+            UsageError: nothing names it.
+        """
+        config = self.config
+        if config.app is None:
+            from tokenkeep.cli.exits import UsageError
+
+            raise UsageError(
+                "no application is named",
+                "tokenkeep --app SERVICE ...",
+                "export TOKENKEEP_APP=SERVICE",
+                f'write app = "SERVICE" in {config.path}',
+            )
+        return config.app
+
+    @property
+    def account(self) -> str:
+        """Whose session it is about."""
+        return self.option("account") or DEFAULT_ACCOUNT
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether structure is to be JSON."""
+        return self.option("json") not in (None, "0")
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one call into the store."""
+        return self.seconds("timeout", DEFAULT_TIMEOUT)
+
+    def seconds(self, name: str, default: float) -> float:
+        """An option that is a number of seconds.
+
+        Raises:
+            UsageError: it is none.
+        """
+        text = self.option(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if 0 <= value < 1e9:  # false for NaN
+            return value
+        from tokenkeep.cli.exits import UsageError
+
+        raise UsageError(f"--{name.replace('_', '-')} takes a number of seconds")
+
+    def vault(self) -> VaultOptions:
+        """The chosen vault, and what may open it: never one that is made on the way.
+
+        Where neither a key file nor a passphrase file was named, the default key file is tried,
+        and a passphrase that the vault has is asked for on a terminal.
+
+        Raises:
+            StoreUnavailable: no store is chosen.
+            UnsupportedOption: the store's name is unknown.
+        """
+        from tokenkeep.config import storage_options
+
+        config = self.config
+        options = storage_options(config)
+        if config.key_file is None and config.passphrase_file is None:
+            from tokenkeep.backends.vault import VaultOptions
+            from tokenkeep.vault.slots import Passphrase
+
+            asked = Passphrase(_asked_passphrase, prompts=True)
+            return VaultOptions(options.path, (*options.keys, asked), create=False)
+        return options
+
+    def storage(self) -> SecureStorage:
+        """The application's items in the chosen store.
+
+        Raises:
+            As `app` and `vault`; InvalidName: the application cannot be a name.
+        """
+        from tokenkeep.item import Interaction
+
+        app = self.app
+        may_ask = os.isatty(0)
+        return SecureStorage(
+            app,
+            self.vault(),
+            timeout=self.timeout,
+            interaction=Interaction.ALLOWED if may_ask else Interaction.NEVER,
+        )
+
+    def tokens(self, storage: SecureStorage | None = None) -> TokenStorage:
+        """The account's session in the chosen store."""
+        from tokenkeep.tokens.storage import TokenStorage
+
+        return TokenStorage(storage or self.storage(), account=self.account)
+
+
+def _asked_passphrase() -> Secret:
+    from tokenkeep.cli.terminal import ask_hidden
+
+    return ask_hidden("passphrase of the vault: ")

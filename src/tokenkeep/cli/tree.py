@@ -1,0 +1,165 @@
+"""The tree of verbs, on click: global options, lazy verbs, usage errors in our own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+from tokenkeep.cli.exits import UsageError
+from tokenkeep.cli.settings import Settings
+from tokenkeep.cli.terminal import tell
+from tokenkeep.errors import MissingExtra
+
+try:
+    import click
+except ImportError:
+    click = None  # type: ignore[assignment]
+if click is None:
+    raise MissingExtra("the command line needs click", extra="cli")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: In the order in which `--help` lists them; each names its module and its command there.
+VERBS = (
+    *("set", "get", "delete", "list", "clear"),
+    *("login", "status", "token", "logout", "accounts"),
+    *("vault", "doctor", "demo", "completion"),
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def __init__(self, *args: Any, package: str, verbs: Sequence[str], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._package = package
+        self._verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in their own order."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command."""
+        name = f"{self._package}.{cmd_name.replace('-', '_')}"
+        if cmd_name not in self._verbs or find_spec(name) is None:
+            return None
+        module = import_module(name)
+        command: click.Command = module.command
+        return command
+
+
+def options(*, json: bool = False, account: bool = False, timeout: bool = True) -> Callable[[F], F]:
+    """The options that are accepted before a verb, again after it; they fill the settings."""
+
+    def decorate(function: F) -> F:
+        if account:
+            function = _kept("--account", "NAME", "whose session (default: default)")(function)
+        return _global_options(json=json, timeout=timeout)(function)
+
+    return decorate
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """What this command was told."""
+    found = ctx.find_object(Settings)
+    assert found is not None
+    return found
+
+
+def run_tree(words: Sequence[str]) -> int:
+    """Runs one command line through click; its exit code.
+
+    Raises:
+        UsageError: the command line cannot be right.
+    """
+    problem: UsageError
+    try:
+        code = root.main(
+            list(words), prog_name="tokenkeep", standalone_mode=False, obj=Settings({})
+        )
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as exc:
+        tell(exc.format_message())
+        return UsageError.code
+    except click.UsageError as exc:
+        path = "tokenkeep" if exc.ctx is None else exc.ctx.command_path
+        problem = UsageError(_spoken(exc.format_message()), f"{path} --help")
+    except click.ClickException as exc:
+        problem = UsageError(_spoken(exc.format_message()))
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    raise problem
+
+
+def _kept(flag: str, metavar: str | None, help_text: str) -> Callable[[F], F]:
+    """An option whose value goes into the settings, whichever side of the verb it stands."""
+
+    def keep(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+        if value not in (None, False) and parameter.name is not None:
+            settings_of(ctx).flags[parameter.name] = "1" if value is True else str(value)
+
+    return click.option(
+        flag,
+        metavar=metavar,
+        is_flag=metavar is None,
+        default=None,
+        expose_value=False,
+        callback=keep,
+        help=help_text,
+    )
+
+
+def _global_options(*, json: bool, timeout: bool = True) -> Callable[[F], F]:
+    made = [
+        _kept("--app", "SERVICE", "the application, by its reverse-domain id"),
+        _kept("--store", "STORE", "auto, vault or vault:PATH"),
+        _kept("--key-file", "FILE", "the vault's key file"),
+        _kept("--passphrase-file", "FILE", "a file that holds the vault's passphrase"),
+    ]
+    if timeout:
+        made.append(_kept("--timeout", "S", "seconds for one call into the store (default: 5)"))
+    if json:
+        made.append(_kept("--json", None, "structured output"))
+
+    def decorate(function: F) -> F:
+        for option in reversed(made):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _spoken(message: str) -> str:
+    """Click's sentence in the way ours are written."""
+    text = message.strip().rstrip(".").replace("\n", " ")
+    return text[:1].lower() + text[1:]
+
+
+def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from tokenkeep import __version__
+        from tokenkeep.cli.terminal import write_lines
+
+        write_lines(f"tokenkeep {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, package="tokenkeep.cli.commands", verbs=VERBS)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="show the version",
+)
+@_global_options(json=True)
+def root() -> None:
+    """Keep an application's secrets on this machine, and the session built on them true.
+
+    Every option in this list has a twin in the environment (TOKENKEEP_APP for --app), and all but
+    --timeout and --json an entry in config.toml. Values are read from stdin, never from arguments.
+    """

@@ -1,0 +1,134 @@
+"""What the store and the log say of a session, before anybody knows its provider.
+
+A record names its issuer and client, so that a command can go on with a session that another
+process began. Looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tokenkeep.errors import (
+    LoginRequired,
+    SecretInvalidated,
+    StoreError,
+    StoreLocked,
+    UnsupportedOption,
+)
+from tokenkeep.oauth.provider import Provider
+from tokenkeep.secret import Secret
+from tokenkeep.session import grant
+from tokenkeep.session.known import FINAL_REASONS
+from tokenkeep.session.logout import LogoutReport, Step
+from tokenkeep.session.session import Session
+from tokenkeep.session.state import State
+from tokenkeep.tokens.record import Record
+from tokenkeep.tokens.storage import TokenStorage
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """An account's session as it lies there; `record` only if it lives."""
+
+    state: State
+    reason: str
+    record: Record | None = None
+
+
+def look(tokens: TokenStorage) -> StoredSession:
+    """Where an account's session stands by the store and the log; changes nothing.
+
+    Raises:
+        StoreError: the store cannot tell, except `StoreLocked` and `SecretInvalidated`, which are
+            states.
+    """
+    log = tokens.log.read()
+    try:
+        record = tokens.stored()
+    except StoreLocked as exc:
+        return StoredSession(State.LOCKED, str(exc))
+    except SecretInvalidated as exc:
+        return StoredSession(State.LOGIN_REQUIRED, str(exc))
+    if record is not None and record.session_id == log.session_id:
+        if _is_uncertain(tokens, record):
+            return StoredSession(State.UNCERTAIN, "a redemption was interrupted", record)
+        return StoredSession(State.ACTIVE, "signed in", record)
+    if log.end_reason in FINAL_REASONS:
+        return StoredSession(State.LOGIN_REQUIRED, f"the session is over: {log.end_reason}")
+    if record is not None and not log.exists:
+        return StoredSession(State.SIGNED_OUT, "left over from an installation that is gone")
+    return StoredSession(State.SIGNED_OUT, "no session is stored")
+
+
+def provider_of(record: Record, client_secret: Secret | None = None) -> Provider:
+    """The provider that a stored session belongs to.
+
+    Raises:
+        UnsupportedOption: the record does not name one.
+    """
+    if not record.issuer or not record.client_id:
+        raise UnsupportedOption(
+            "the stored session does not name its provider", hint="tokenkeep login"
+        )
+    window = 0.0
+    try:
+        policy = json.loads(record.policy) if record.policy else {}
+        window = float(policy.get("replay_window", 0.0))
+    except (ValueError, TypeError, AttributeError):
+        pass  # what cannot be read was not promised: a token is not sent twice
+    return Provider(
+        record.issuer,
+        client_id=record.client_id,
+        client_secret=client_secret,
+        replay_window=window,
+    )
+
+
+def session_of(
+    tokens: TokenStorage, *, client_secret: Secret | None = None, timeout: float = 30.0
+) -> Session:
+    """The account's stored session, sharing its access tokens between processes.
+
+    Raises:
+        LoginRequired: there is none.
+        StoreError: the store cannot tell.
+    """
+    record = tokens.stored()
+    if record is None:
+        ended = tokens.log.read().end_reason
+        reason = ended if ended in FINAL_REASONS else "absent"
+        raise LoginRequired(reason=reason or "absent", hint="tokenkeep login")
+    provider = provider_of(record, client_secret)
+    return Session(provider, tokens, share_access_tokens=True, timeout=timeout)
+
+
+def sign_out_unread(tokens: TokenStorage, problem: str = "") -> LogoutReport:
+    """Signs out where no record says whose the session is: the provider is not told.
+
+    Args:
+        problem: why the record could not be read; "" if there is none.
+
+    Raises:
+        StoreError: the session log could not be written; the session lives on.
+    """
+    is_erased = tokens.clear_session()
+    erase = Step("erase", "done") if is_erased else Step("erase", "pending", "dead already")
+    revoke = Step("revoke", "not needed", "no session was stored")
+    if problem:
+        revoke = Step("revoke", "failed", f"the token could not be read: {problem}")
+    return LogoutReport((Step("end", "done"), erase, revoke))
+
+
+def _is_uncertain(tokens: TokenStorage, record: Record) -> bool:
+    intent = grant.pending_intent(record)
+    if intent is None:
+        return False
+    try:
+        window = provider_of(record).replay_window
+    except (UnsupportedOption, StoreError):
+        window = 0.0
+    if grant.may_replay(intent, tokens.now(), window):
+        return False
+    # Somebody may just be redeeming it: the intent is theirs as long as they are inside.
+    return tokens.fence.holder() is None
