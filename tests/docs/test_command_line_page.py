@@ -1,0 +1,116 @@
+"""docs/reference/cli.md has every verb with every option, and nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from support.services import REPOSITORY
+from tokenkeep.cli import exits
+from tokenkeep.cli.tree import root
+
+PAGE = (REPOSITORY / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+#: verb -> the text below its heading.
+SECTIONS = dict(
+    re.findall(r"^### `([a-z -]+)`.*?\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+)
+EVERYWHERE = {"--help"}
+GROUPS = ("vault",)
+
+
+def verbs() -> Iterator[str]:
+    """The paths of all commands that do something, such as "vault create"."""
+    for name in root.list_commands(click.Context(root)):
+        if name in GROUPS:
+            group = command_of(name)
+            assert isinstance(group, click.Group)
+            yield from (f"{name} {each}" for each in group.list_commands(click.Context(group)))
+        else:
+            yield name
+
+
+def command_of(path: str) -> click.Command:
+    command: click.Command | None = root
+    for name in path.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), name)
+    assert command is not None
+    return command
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {
+        name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    }
+
+
+GLOBAL = options_of(root)
+VERBS = list(verbs())
+
+
+def test_the_page_has_every_verb_and_no_other() -> None:
+    """No verb is undocumented; no documented verb is gone."""
+    assert sorted(VERBS) == sorted(SECTIONS)
+
+
+def test_every_global_option_is_described() -> None:
+    """What is accepted before every verb stands in one table."""
+    table = PAGE.partition("\n## ")[0]
+    assert len(GLOBAL) > 4
+    assert [] == [option for option in sorted(GLOBAL) if f"| `{option}" not in table]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_described_with_every_option_of_its_own(verb: str) -> None:
+    """Each option of the command is in the verb's section, and no option that it has not."""
+    own = options_of(command_of(verb)) - GLOBAL - EVERYWHERE
+    described = set(re.findall(r"--[a-z][a-z-]*", SECTIONS[verb]))
+    assert own <= described
+    assert described <= options_of(command_of(verb)) | GLOBAL | EVERYWHERE
+
+
+def test_every_group_of_verbs_is_known() -> None:
+    """The verbs of a group are looked at one by one."""
+    names = root.list_commands(click.Context(root))
+    assert list(GROUPS) == [name for name in names if isinstance(command_of(name), click.Group)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_explains_itself(verb: str) -> None:
+    """`--help` says what a verb does and what each of its options means."""
+    command = command_of(verb)
+    assert command.help
+    assert [] == [
+        parameter.name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden and not parameter.help
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_option_s_variable_is_on_its_page(verb: str) -> None:
+    """An option that an environment variable can give has that variable documented."""
+    page = (REPOSITORY / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    variables = [
+        parameter.envvar
+        for parameter in command_of(verb).params
+        if isinstance(parameter, click.Option) and isinstance(parameter.envvar, str)
+    ]
+    assert [] == [variable for variable in variables if f"`{variable}`" not in page]
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    """The table of exit codes has every code that an error can have."""
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)}
+    used = {
+        *exits.CODES.values(),
+        *(exits.OK, exits.USAGE, exits.NOT_FOUND, exits.INTERRUPTED),
+    }
+    assert used == documented
