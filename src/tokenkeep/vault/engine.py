@@ -95,7 +95,7 @@ class Engine:
         pause = _FIRST_PAUSE
         problem: StoreError
         while True:
-            _take(self._writing, call)
+            take(self._writing, call)
             fd = None
             try:
                 self._require_same_process()
@@ -163,7 +163,7 @@ class Engine:
         pause = _FIRST_PAUSE
         while True:
             if not self._reading.acquire(False):
-                _take(self._reading, call)
+                take(self._reading, call)
             try:
                 self._require_same_process()
                 if self._reader is None:
@@ -243,7 +243,12 @@ class Engine:
         self._pid = os.getpid()
 
 
-def _take(lock: LockType, call: Call) -> None:
+def take(lock: LockType, call: Call) -> None:
+    """Takes a lock between threads within the call's deadline.
+
+    Raises:
+        StoreTimeout: another thread had it all the time.
+    """
     remaining = call.remaining()
     # The longest wait that the platform's timeouts can express is far beyond any deadline.
     if not lock.acquire(timeout=-1 if remaining is None else min(remaining, 1e6)):

@@ -257,9 +257,10 @@ def rewrapped(slot: Slot, kek: Secret, root: Secret, vault_id: bytes) -> Slot:
 class Opened:
     """What a key opened: the slot, the root key, and the key that wraps it."""
 
-    __slots__ = ("kek", "root", "slot")
+    __slots__ = ("kek", "key", "root", "slot")
 
-    def __init__(self, slot: Slot, root: Secret, kek: Secret) -> None:
+    def __init__(self, key: Key, slot: Slot, root: Secret, kek: Secret) -> None:
+        self.key = key
         self.slot = slot
         self.root = root
         self.kek = kek
@@ -311,7 +312,7 @@ def _open_one(
         root = Cipher(kek).open(slot.wrapped, _associated(slot, header.vault_id))
         if root is not None:
             known[slot.id, slot.salt] = kek
-            return Opened(slot, root, kek)
+            return Opened(key, slot, root, kek)
     return None
 
 
