@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 import tokenkeep
 from support.services import REPOSITORY
+from tokenkeep.testing.authorization_server import AuthorizationServer
 
 SOURCE = REPOSITORY / "src" / "tokenkeep"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -59,6 +59,24 @@ HEAVY = {
     "rich",
     "sqlite3",
     "typing",
+}
+
+#: Not loaded by `tokenkeep get` or by `tokenkeep token` with a fresh shared token: each of these
+#: costs a noticeable part of an interpreter's own start-up (docs/explanation/start-up.md).
+COSTLY = {
+    *HEAVY - {"_sqlite3", "cryptography"},
+    "concurrent.futures",
+    "contextlib",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "dataclasses",
+    "enum",
+    "hashlib",
+    "inspect",
+    "json",
+    "logging",
+    "pathlib",
+    "re",
+    "tomllib",
 }
 
 #: Modules and folders that are values and decisions only.
@@ -117,11 +135,11 @@ def imported_by(file: Path) -> Iterator[str]:
 
 def loaded_by(statement: str) -> set[str]:
     """What `sys.modules` holds after a statement in an interpreter of its own."""
-    program = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    program = f"{statement}\nimport sys; print(*sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
-    loaded: set[str] = set(json.loads(answer.stdout))
+    loaded: set[str] = set(answer.stdout.split())
     return loaded
 
 
@@ -142,6 +160,35 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = loaded_by("import tokenkeep")
     assert "tokenkeep" in loaded
     assert set() == (loaded - before) & HEAVY
+
+
+@pytest.mark.parametrize("verb", [("get", "name"), ("token",)], ids=["get", "token"])
+def test_a_hot_command_loads_nothing_costly(verb: tuple[str, ...], tmp_path: Path) -> None:
+    """The two commands that scripts start again and again stay within a few imports."""
+    place, key = str(tmp_path / "vault"), tokenkeep.KeyFile(tmp_path / "key")
+    with (
+        AuthorizationServer() as server,
+        tokenkeep.SecureStorage("org.example", tokenkeep.VaultOptions(place, key)) as storage,
+    ):
+        storage.write("name", "s3cret")
+        provider = tokenkeep.Provider(server.issuer, client_id="notes")
+        tokens = tokenkeep.TokenStorage(storage)
+        with tokenkeep.Session(provider, tokens, share_access_tokens=True) as session:
+            session.begin(server.login("notes"))
+            values = {"get": "s3cret", "token": session.access_token().reveal()}
+    program = (
+        "import sys; from tokenkeep.cli.main import run; code = run(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    options = ["--app=org.example", f"--store=vault:{place}", f"--key-file={key.path}"]
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *options, *verb],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (0, values[verb[0]]) == (answer.returncode, answer.stdout)
+    assert set() == (set(answer.stderr.split()) - loaded_by("pass")) & COSTLY
 
 
 def test_every_file_has_one_idea() -> None:
