@@ -4,10 +4,10 @@ The log decides what lives: a stored session record counts only if its session i
 after the last `end`. It holds nothing secret, needs neither an unlocked store nor the fence, and
 lies in the user's state directory, so that a logout always has somewhere to write.
 
-Lines are `begin ID TIME` and `end REASON TIME`; each is one `write` to a file opened for
-appending, made durable before the call returns. A last line without its newline was torn by a
-crash and does not count. Beside the log lies a counter, sixteen random bytes in a shared mapping
-that change after every line: looking at it costs a fraction of a microsecond.
+Lines are `begin ID TIME` and `end REASON TIME`, appended by one `write` and made durable before the
+call returns. A line without its newline was torn by a crash and never counts. Beside the log lies a
+counter, sixteen random bytes that change after every line: looking at them through a shared mapping
+costs a fraction of a microsecond.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _ID_DIGITS = 32
 
 
 class LogState:
-    """What the log says: whether it exists, which session lives, or why the last one ended."""
+    """What the log says: which session lives, or why the last one ended.
+
+    `exists` is whether it says anything: a log without one whole line is as good as none.
+    """
 
     __slots__ = ("end_reason", "exists", "session_id")
 
@@ -71,17 +74,17 @@ class SessionLog:
             raise _translated(exc, "read") from None
         try:
             size = os.fstat(fd).st_size
-            if size > _TAIL_BYTES:
-                os.lseek(fd, size - _TAIL_BYTES, os.SEEK_SET)
-            tail = os.read(fd, _TAIL_BYTES)
+            state = _last_word(_read_from(fd, max(0, size - _TAIL_BYTES)))
+            if not state.exists and size > _TAIL_BYTES:  # damaged at its end
+                state = _last_word(_read_from(fd, 0))
+            return state
         except OSError as exc:
             raise _translated(exc, "read") from None
         finally:
             os.close(fd)
-        return _last_word(tail)
 
     def begin(self, session_id: str, now: float) -> None:
-        """Ends whatever lived and begins `session_id`; durable on return.
+        """Ends whatever lived and begins `session_id`, in one append; durable on return.
 
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the line could not be kept; no session
@@ -89,8 +92,7 @@ class SessionLog:
         """
         if len(session_id) != _ID_DIGITS:
             raise ValueError("a session id has 32 hexadecimal digits")
-        self._append(f"end login {int(now)}\n")
-        self._append(f"begin {session_id} {int(now)}\n")
+        self._append(f"end login {int(now)}\nbegin {session_id} {int(now)}\n")
 
     def adopt(self, session_id: str, now: float) -> None:
         """Begins `session_id` in a log that is missing: the "keep" answer to a fresh install."""
@@ -110,21 +112,22 @@ class SessionLog:
 
     def _append(self, line: str) -> None:
         try:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            fresh = not os.path.exists(self.path)
+            made = _make_directories(self.directory)
             fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
             try:
                 data = line.encode("ascii")
                 size = os.fstat(fd).st_size
                 if size and _byte_at(fd, size - 1) != b"\n":
-                    data = b"\n" + data  # closes a line that a crash tore
+                    # Closes a line that a crash tore so that it can never be taken for a whole one.
+                    data = b" torn\n" + data
                 if os.write(fd, data) != len(data):
                     raise OSError(errno.ENOSPC, "short write")
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            if fresh:
-                _sync_directory(self.directory)
+            if size == 0:
+                for directory in (self.directory, *made):
+                    _sync_directory(directory)
         except OSError as exc:
             raise _translated(exc, "write") from None
         _change_counter(self.directory)
@@ -150,8 +153,9 @@ class Watch:
 
     def mark(self) -> tuple[bytes, tuple[int, int, int] | None]:
         """What the counter and the file look like now; take it before reading the log."""
-        if self._view is None:
-            self._view = _map_counter(self._log.directory)
+        # Mapped anew: the file may have been replaced under the old mapping, which would then
+        # stay silent. Whoever still looks through the old one keeps it alive.
+        self._view = _map_counter(self._log.directory)
         seen = b"" if self._view is None else self._view[:_COUNTER_BYTES]
         return seen, self._stat()
 
@@ -241,7 +245,26 @@ def _last_word(tail: bytes) -> LogState:
             return LogState(True, value, None)
         if kind == b"end":
             return LogState(True, None, value)
-    return LogState(True, None, None)
+    return LogState(False, None, None)
+
+
+def _read_from(fd: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _make_directories(path: str) -> list[str]:
+    """Makes the directory; its parents that got a new entry, which have to be made durable."""
+    changed = []
+    missing = path
+    while not os.path.isdir(missing) and os.path.dirname(missing) != missing:
+        missing = os.path.dirname(missing)
+        changed.append(missing)
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return changed
 
 
 def _byte_at(fd: int, offset: int) -> bytes:
@@ -263,17 +286,14 @@ def _map_counter(directory: str) -> mmap.mmap | None:
     """The counter as a shared mapping; None where there is no log yet or no mapping can be had."""
     import mmap
 
-    if not os.path.isdir(directory):
-        return None
-    path = os.path.join(directory, "counter")
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
-    except OSError:
+    fd = _open_counter(directory)
+    if fd is None:
         return None
     try:
-        if os.fstat(fd).st_size < _COUNTER_BYTES:
-            os.ftruncate(fd, _COUNTER_BYTES)
-        return mmap.mmap(fd, _COUNTER_BYTES)
+        # Never a hole: touching one through a mapping on a full disk would kill the process.
+        if os.fstat(fd).st_size < _COUNTER_BYTES and not _fill(fd):
+            return None
+        return mmap.mmap(fd, _COUNTER_BYTES, access=mmap.ACCESS_READ)
     except (OSError, ValueError):
         return None
     finally:
@@ -281,11 +301,32 @@ def _map_counter(directory: str) -> mmap.mmap | None:
 
 
 def _change_counter(directory: str) -> None:
-    # Random rather than incremented: two writers at once cannot cancel each other out.
-    view = _map_counter(directory)
-    if view is not None:
-        view[:_COUNTER_BYTES] = os.urandom(_COUNTER_BYTES)
-        view.close()
+    fd = _open_counter(directory)
+    if fd is None:
+        return
+    try:
+        _fill(fd)
+    except OSError:
+        pass  # a full disk, perhaps: the other processes' `stat` notices the line
+    finally:
+        os.close(fd)
+
+
+def _open_counter(directory: str) -> int | None:
+    if not os.path.isdir(directory):
+        return None
+    path = os.path.join(directory, "counter")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+    except OSError:
+        return None
+
+
+def _fill(fd: int) -> bool:
+    # Random rather than incremented: two writers at once cannot cancel each other out. By `write`,
+    # which fails where a store through a mapping would be a SIGBUS.
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.write(fd, os.urandom(_COUNTER_BYTES)) == _COUNTER_BYTES
 
 
 def _translated(exc: OSError, doing: str) -> StoreError:

@@ -1,0 +1,279 @@
+"""The session log: what its lines say, torn or whole, and how its changes are noticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.children import Child
+from support.small_disk import fill, set_read_only, small_disk
+from tokenkeep.clock import SystemClock
+from tokenkeep.errors import AccessDenied, InvalidName, StoreFull
+from tokenkeep.sessionlog import SessionLog, end_all
+from tokenkeep.testing.clock import FakeClock
+
+ONE, TWO = "1" * 32, "2" * 32
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> SessionLog:
+    return SessionLog(str(tmp_path), "org.example.notes", "alice")
+
+
+def said(log: SessionLog) -> tuple[bool, str | None, str | None]:
+    state = log.read()
+    return state.exists, state.session_id, state.end_reason
+
+
+def test_reading_a_missing_log_creates_nothing(log: SessionLog, tmp_path: Path) -> None:
+    assert (False, None, None) == said(log)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_last_line_decides(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    assert (True, ONE, None) == said(log)
+    log.end("logout", 2.0)
+    assert (True, None, "logout") == said(log)
+    log.begin(TWO, 3.0)
+    assert (True, TWO, None) == said(log)
+
+
+def test_a_login_ends_what_lived_and_begins_in_one_append(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    assert f"end login 1\nbegin {ONE} 1\n" == Path(log.path).read_text()
+
+
+@pytest.mark.parametrize("kept", range(1, len(f"begin {TWO} 3\n")))
+def test_a_torn_line_never_counts_not_even_once_it_is_closed(log: SessionLog, kept: int) -> None:
+    """A crash tears the last line; the next writer closes it in a way that keeps it void."""
+    log.begin(ONE, 1.0)
+    with Path(log.path).open("ab") as file:
+        file.write(f"begin {TWO} 3\n".encode()[:kept])
+    assert (True, ONE, None) == said(log)
+    with Path(log.path).open("ab") as file:
+        file.write(b" torn\n")
+    assert (True, ONE, None) == said(log)
+    log.end("logout", 4.0)
+    assert (True, None, "logout") == said(log)
+
+
+def test_the_writer_after_a_crash_closes_the_torn_line(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    with Path(log.path).open("ab") as file:
+        file.write(b"end logout 17")
+    log.begin(TWO, 2.0)
+    assert b"end logout 17 torn\n" in Path(log.path).read_bytes()
+    assert (True, TWO, None) == said(log)
+
+
+@pytest.mark.parametrize("content", [b"", b"begin", b"\0" * 8192, b"no\nlog\n"])
+def test_a_log_without_a_whole_line_says_nothing(log: SessionLog, content: bytes) -> None:
+    """It is treated as missing, so that the fresh-install policy decides, not an accident."""
+    Path(log.directory).mkdir(parents=True)
+    Path(log.path).write_bytes(content)
+    assert (False, None, None) == said(log)
+
+
+def test_a_damaged_end_of_a_long_log_falls_back_to_the_last_whole_line(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    with Path(log.path).open("ab") as file:
+        file.write(b"\0" * 100_000)
+    assert (True, ONE, None) == said(log)
+
+
+def test_only_the_tail_of_a_long_log_is_read(log: SessionLog) -> None:
+    for _ in range(400):
+        log.begin(ONE, 1.0)
+    log.begin(TWO, 2.0)
+    assert Path(log.path).stat().st_size > 10_000
+    assert (True, TWO, None) == said(log)
+
+
+@given(lines=st.lists(st.binary(max_size=60), max_size=8))
+def test_no_content_of_a_log_makes_reading_fail(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    log = SessionLog(str(tmp_path_factory.mktemp("log")), "s", "a")
+    os.makedirs(log.directory)
+    Path(log.path).write_bytes(b"\n".join(lines))
+    log.read()
+    log.begin(ONE, 1.0)
+    assert (True, ONE, None) == said(log)
+
+
+@pytest.mark.requires("fork")
+def test_two_appenders_never_tear_each_other_s_lines(log: SessionLog) -> None:
+    def append(session_id: str) -> None:
+        for _ in range(100):
+            log.begin(session_id, 1.0)
+
+    with Child(lambda: append(ONE)) as one, Child(lambda: append(TWO)) as two:
+        one.result()
+        two.result()
+    lines = Path(log.path).read_text().splitlines()
+    assert {f"begin {ONE} 1", f"begin {TWO} 1", "end login 1"} == set(lines)
+    assert 400 == len(lines)
+
+
+def test_the_counter_tells_of_a_line_at_once(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    watch = log.watch(clock := FakeClock())
+    assert watch.changed(clock.monotonic())
+    watch.accept(watch.mark())
+    assert not watch.changed(clock.monotonic())
+    log.end("logout", 2.0)
+    assert watch.changed(clock.monotonic())
+
+
+def test_a_line_between_the_mark_and_the_reading_is_seen_again(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    watch = log.watch(clock := FakeClock())
+    mark = watch.mark()
+    log.end("logout", 2.0)
+    watch.accept(mark)
+    assert watch.changed(clock.monotonic())
+
+
+def test_a_writer_killed_before_the_counter_is_noticed_within_a_second(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    watch = log.watch(clock := FakeClock())
+    watch.accept(watch.mark())
+    with Path(log.path).open("ab") as file:
+        file.write(b"end logout 2\n")
+    clock.advance(1.01)
+    assert watch.changed(clock.monotonic())
+
+
+def test_a_watch_begun_before_the_log_notices_its_first_line(log: SessionLog) -> None:
+    watch = log.watch(clock := FakeClock())
+    watch.accept(watch.mark())
+    assert not watch.changed(clock.monotonic())
+    log.begin(ONE, 1.0)
+    assert watch.changed(clock.monotonic())
+
+
+@pytest.mark.parametrize("damage", ["deleted", "short", "a directory", "replaced"])
+def test_a_missing_or_damaged_counter_only_costs_time(log: SessionLog, damage: str) -> None:
+    """The file's own state is looked at every second, or at every look without a counter."""
+    log.begin(ONE, 1.0)
+    counter = Path(log.directory, "counter")
+    if damage == "short":
+        counter.write_bytes(b"123")
+    else:
+        counter.unlink()
+    if damage == "a directory":
+        counter.mkdir()
+    if damage == "replaced":
+        counter.write_bytes(b"something else entirely")
+    watch = log.watch(clock := FakeClock())
+    watch.accept(watch.mark())
+    assert not watch.changed(clock.monotonic())
+    log.end("logout", 2.0)
+    clock.advance(1.01)
+    assert watch.changed(clock.monotonic())
+
+
+def test_a_counter_deleted_under_a_watch_is_found_again_at_the_next_mark(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    watch = log.watch(clock := FakeClock())
+    watch.accept(watch.mark())
+    Path(log.directory, "counter").unlink()
+    log.begin(TWO, 2.0)
+    clock.advance(1.01)
+    assert watch.changed(clock.monotonic())
+    watch.accept(watch.mark())
+    log.end("logout", 3.0)
+    assert watch.changed(clock.monotonic())
+
+
+@pytest.mark.requires("full disk")
+def test_a_full_disk_is_an_error_that_leaves_the_last_word(tmp_path: Path) -> None:
+    """Neither the line nor the counter's mapping may kill the process: no SIGBUS."""
+    with small_disk(tmp_path / "disk") as disk:
+        log = SessionLog(str(disk), "org.example.notes", "alice")
+        log.begin(ONE, 1.0)
+        padding = 4096 - Path(log.path).stat().st_size - 6
+        with Path(log.path).open("ab") as file:
+            file.write(b"x" * (padding - 1) + b"\n")
+        Path(log.directory, "counter").unlink()
+        ballast = fill(disk)
+        watch = log.watch(SystemClock())
+        watch.accept(watch.mark())
+        with pytest.raises(StoreFull):
+            log.end("logout", 2.0)
+        assert (True, ONE, None) == said(log)
+        ballast.unlink()
+        log.end("logout", 3.0)
+        assert (True, None, "logout") == said(log)
+
+
+@pytest.mark.requires("full disk")
+def test_a_read_only_state_directory_is_access_denied_and_can_be_read(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        log = SessionLog(str(disk), "org.example.notes", "alice")
+        log.begin(ONE, 1.0)
+        set_read_only(disk, True)
+        with pytest.raises(AccessDenied) as caught:
+            log.end("logout", 2.0)
+        assert caught.value.hint is not None
+        assert (True, ONE, None) == said(log)
+
+
+def test_files_are_the_owner_s_alone(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    assert 0o700 == os.stat(log.directory).st_mode & 0o777
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in Path(log.directory).iterdir()}
+
+
+def test_end_all_ends_every_account_of_one_service_only(tmp_path: Path) -> None:
+    logs = [SessionLog(str(tmp_path), "one", account) for account in ("a", "b")]
+    other = SessionLog(str(tmp_path), "two", "a")
+    for each in (*logs, other):
+        each.begin(ONE, 1.0)
+    assert 2 == end_all(str(tmp_path), "one", reason="logout", now=2.0)
+    assert [None, None, ONE] == [each.read().session_id for each in (*logs, other)]
+    assert 0 == end_all(str(tmp_path), "three", reason="logout", now=2.0)
+
+
+AWKWARD = ["a", "A", "a.", "a/b", "a/../b", "..", "~a", "con", "ä", "a" * 101, "-a", ".a", "a b"]
+
+
+def test_neither_services_nor_accounts_ever_share_a_directory(tmp_path: Path) -> None:
+    """Not even on a file system that ignores case, or with separators in the names."""
+    places = [
+        SessionLog(str(tmp_path), service, account).directory.lower()
+        for service in AWKWARD
+        for account in AWKWARD
+    ]
+    assert len(places) == len(set(places))
+    assert all(Path(place).is_relative_to(str(tmp_path).lower()) for place in places)
+    assert not any(".." in Path(place).parts for place in places)
+
+
+@given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
+def test_different_services_have_different_directories(one: str, other: str) -> None:
+    try:
+        places = [SessionLog("/state", each, "a").directory.lower() for each in (one, other)]
+    except InvalidName:
+        return
+    assert (one == other) == (places[0] == places[1])
+
+
+def test_importing_the_log_and_the_fence_is_cheap() -> None:
+    """They are on the path of a cold `tokenkeep token`."""
+    code = (
+        "import sys; before = set(sys.modules); import tokenkeep.sessionlog, tokenkeep.fence;"
+        "print(sorted({'typing', 'enum', 're', 'threading', 'mmap', 'dataclasses'}"
+        " & (set(sys.modules) - before)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "[]" == answer.stdout.strip()
