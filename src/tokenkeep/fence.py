@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from _thread import RLock  # `threading` itself costs the cold start
 
 from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
 
@@ -31,25 +32,28 @@ _HOLDER_BYTES = 200
 class Hold:
     """The right to be inside the fence, until `release`. A forked child does not inherit it."""
 
-    __slots__ = ("_fd", "_pid")
+    __slots__ = ("_fd", "_is_inside", "_pid")
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
         self._pid = os.getpid()
+        self._is_inside = False  # until the lock is had
 
     def release(self) -> None:
         """Lets the next one in. May be called twice; in a forked child it only closes."""
-        fd, self._fd = self._fd, None
-        if fd is None:
-            return
-        _open_holds.discard(self)
-        try:
-            # Unlocking ends it even if a forked child still has the descriptor; the child itself
-            # must never unlock, which would end the parent's hold.
-            if self._pid == os.getpid():
-                _unlock(fd)
-        finally:
-            os.close(fd)
+        with _opening:
+            fd, self._fd = self._fd, None
+            if fd is None:
+                return
+            _open_holds.discard(self)
+            try:
+                # Unlocking ends it even if a forked child still has the descriptor; the child
+                # itself must never unlock, which would end the parent's hold.
+                if self._is_inside and self._pid == os.getpid():
+                    _forget_holder(fd)
+                    _unlock(fd)
+            finally:
+                os.close(fd)
 
     def describe(self, purpose: str) -> None:
         """Says anew what the hold is for, to whoever waits behind it."""
@@ -97,6 +101,7 @@ class Fence:
                 # Different waiters spread out: the low bits of a process id are as good as dice.
                 self._clock.sleep(pause * (0.75 + (os.getpid() % 64) / 128))
                 pause = min(pause * 1.6, _LONGEST_PAUSE)
+            hold._is_inside = True
             _write_holder(hold._fd, purpose)
         except BaseException as exc:
             hold.release()
@@ -112,8 +117,7 @@ class Fence:
         except OSError:
             return None
         try:
-            if _try_lock(fd):
-                _unlock(fd)
+            if _is_free(fd):
                 return None
             return os.read(fd, _HOLDER_BYTES).decode("utf-8", "replace").strip() or None
         except OSError:
@@ -125,12 +129,13 @@ class Fence:
         flags = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            # The hold is known to the fork handler before it is locked: a child forked between
-            # the two would otherwise keep the lock alive after its parent's death.
-            hold = Hold(os.open(self._path, flags, 0o600))
+            # No fork comes between the two: a child with a descriptor that it does not know of
+            # would keep the lock alive after its parent's death.
+            with _opening:
+                hold = Hold(os.open(self._path, flags, 0o600))
+                _open_holds.add(hold)
         except OSError as exc:
             raise _translated(exc) from None
-        _open_holds.add(hold)
         return hold
 
 
@@ -139,16 +144,24 @@ _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # The holds whose descriptors a forked child has to close. As global as the descriptor table that
 # it mirrors, and consulted by nothing else.
 _open_holds: set[Hold] = set()
+# Reentrant, because a signal handler may fork.
+_opening = RLock()
 
 
 def _close_in_child() -> None:
+    global _opening
+    _opening = RLock()
     for hold in list(_open_holds):
         hold.release()
     _open_holds.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
+    os.register_at_fork(
+        before=lambda: _opening.acquire(),  # named anew in a child: not bound once and for all
+        after_in_parent=lambda: _opening.release(),
+        after_in_child=_close_in_child,
+    )
 
 
 if sys.platform == "win32":
@@ -165,6 +178,12 @@ if sys.platform == "win32":
             raise
         finally:
             os.lseek(fd, 0, os.SEEK_SET)
+        return True
+
+    def _is_free(fd: int) -> bool:
+        if not _try_lock(fd):
+            return False
+        _unlock(fd)
         return True
 
     def _unlock(fd: int) -> None:
@@ -186,6 +205,17 @@ else:
             raise
         return True
 
+    def _is_free(fd: int) -> bool:
+        # A shared lock: two who look at once must not take each other for a holder.
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as exc:
+            if exc.errno in (errno.EWOULDBLOCK, errno.EINTR):
+                return False
+            raise
+        _unlock(fd)
+        return True
+
     def _unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
@@ -199,6 +229,13 @@ def _write_holder(fd: int, purpose: str) -> None:
         os.write(fd, text)
     except OSError:
         # A full disk must not keep anybody from signing out; only the name is missing then.
+        return
+
+
+def _forget_holder(fd: int) -> None:
+    try:
+        os.ftruncate(fd, 0)
+    except OSError:
         return
 
 
