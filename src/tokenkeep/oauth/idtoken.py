@@ -29,6 +29,8 @@ SYMMETRIC = ("HS256", "HS384", "HS512")
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP", "HS": "oct"}
 #: OpenID Connect Core, section 2: "MUST NOT exceed 255 ASCII characters in length".
 MAX_SUBJECT_CHARACTERS = 255
+#: joserfc's own limit is too small for a chain of certificates (`x5c`).
+MAX_HEADER_BYTES = 16384
 #: More keys than any provider rotates through.
 MAX_KEYS = 64
 
@@ -104,11 +106,25 @@ def verified_claims(token: Secret, keys: Sequence[dict[str, Any]], algorithm: st
     """
     try:
         from joserfc import jwk, jwt
+        from joserfc.jws import JWSRegistry
     except ImportError:
         raise MissingExtra("checking an ID token needs joserfc", extra="oauth") from None
+
+    class OneAlgorithm(JWSRegistry):
+        """Knows one algorithm, which was chosen: no warning that EdDSA has a newer name."""
+
+        max_header_length = MAX_HEADER_BYTES
+
+        def get_alg(self, name: str) -> Any:
+            if name != algorithm:
+                raise ValueError("another algorithm")
+            return self.algorithms[name]
+
+    # Not strict: providers put fields of their own into the header; `crit` was looked at.
+    registry = OneAlgorithm(algorithms=[algorithm], strict_check_header=False)
     for key in keys:
         try:
-            decoded = jwt.decode(token.reveal(), jwk.import_key(key), algorithms=[algorithm])
+            decoded = jwt.decode(token.reveal(), jwk.import_key(key), registry=registry)
         except Exception:  # noqa: S112 - joserfc lets ValueError, TypeError and others through
             continue
         return claims_of(decoded.claims)

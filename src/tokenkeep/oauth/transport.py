@@ -221,9 +221,12 @@ class _Exchange:
         """What httpcore2's trace extension reports, in the worker."""
         if name.endswith(("connect_tcp.complete", "start_tls.complete")):
             with self._lock:
-                self._stream = info.get("return_value")
-                if self._is_abandoned:
-                    raise _Abandoned
+                self._stream = stream = info["return_value"]
+                is_abandoned = self._is_abandoned
+            if is_abandoned:
+                # The connection is not in anybody's hands yet who would close it.
+                stream.close()
+                raise _Abandoned
         elif name.endswith("send_request_headers.started"):
             # A proxy's CONNECT is not yet the request.
             if getattr(info.get("request"), "method", b"") == b"CONNECT":
