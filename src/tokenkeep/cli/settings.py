@@ -132,21 +132,20 @@ class Settings:
             return VaultOptions(options.path, (*options.keys, asked), create=False)
         return options
 
-    def storage(self) -> SecureStorage:
-        """The application's items in the chosen store.
+    def storage(self, service: str | None = None) -> SecureStorage:
+        """The application's items in the chosen store; another service's if one is given.
 
         Raises:
             As `app` and `vault`; InvalidName: the application cannot be a name.
         """
         from tokenkeep.item import Interaction
 
-        app = self.app
-        may_ask = os.isatty(0)
+        may_ask = Interaction.ALLOWED if os.isatty(0) else Interaction.NEVER
         return SecureStorage(
-            app,
+            self.app if service is None else service,
             self.vault(),
             timeout=self.timeout,
-            interaction=Interaction.ALLOWED if may_ask else Interaction.NEVER,
+            interaction=may_ask,
         )
 
     def tokens(self, storage: SecureStorage | None = None) -> TokenStorage:

@@ -1,0 +1,190 @@
+"""`doctor`: what keeps secrets here and whether all is well; it changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tokenkeep.cli import exits
+from tokenkeep.cli.commands.accounts import stored_accounts
+from tokenkeep.cli.commands.status import EXITS, describe
+from tokenkeep.cli.settings import Settings
+from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
+from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.errors import StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.health import HealthReport, state_of
+from tokenkeep.select import candidates
+from tokenkeep.session.state import State
+from tokenkeep.session.stored import look
+from tokenkeep.storage import SecureStorage
+from tokenkeep.store import Persistence, StoreFacts
+
+#: A service that nobody has: asking for it opens the store.
+_NOBODY = "tokenkeep.doctor"
+#: The exit code for an item that is not well, by `tokenkeep.health`'s word.
+_ITEM_EXITS = {
+    "locked": exits.NOT_NOW,
+    "denied": exits.NOT_NOW,
+    "timed out": exits.NOT_NOW,
+    "unavailable": exits.UNAVAILABLE,
+}
+
+
+@click.command()
+@options(json=True)
+@click.pass_context
+def command(ctx: click.Context) -> int:
+    """Say what keeps secrets here, and whether all is well.
+
+    Names every store that could be used and why it is not, what protects the one that is, whether
+    it opens, the health of every item, where each session stands, and what would be lost. Changes
+    nothing. Exit 0 only when all is well.
+    """
+    settings = settings_of(ctx)
+    found = Findings()
+    examine(settings, found)
+    if settings.wants_json:
+        write_json(found.facts)
+    else:
+        write_lines(*_as_lines(found.facts))
+    tell(*(f"hint: {shown(hint)}" for hint in dict.fromkeys(found.hints)))
+    return found.exit_code
+
+
+class Findings:
+    """What was found, and the exit code of the first thing that is not well."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+        self.hints: list[str] = []
+        self.exit_code = exits.OK
+
+    def problem(self, code: int, hint: str | None = None) -> None:
+        """Something is not well."""
+        self.exit_code = self.exit_code or code
+        if hint is not None:
+            self.hints.append(hint)
+
+
+def examine(settings: Settings, found: Findings) -> None:
+    """Looks at everything and changes nothing.
+
+    Raises:
+        UnsupportedOption, AccessDenied: the configuration is damaged or unreadable.
+    """
+    facts = found.facts
+    config = settings.config
+    facts["configuration"] = config.path
+    chosen: list[object] = []
+    try:
+        chosen = [settings.vault()]
+    except StoreUnavailable as exc:
+        found.problem(exits.exit_code(exc), exc.hint)
+    stores = candidates(chosen)
+    facts["store"] = next((each.name for each in stores if each.usable), None)
+    facts["not_used"] = [
+        {"store": each.name, "reason": each.reason} for each in stores if not each.usable
+    ]
+    if not chosen:
+        facts["state"] = "no store is chosen"
+        return
+    facts["path"] = getattr(chosen[0], "path", None)
+    with settings.storage(config.app or _NOBODY) as storage:
+        _examine_storage(storage, found, knows_app=config.app is not None)
+
+
+def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:
+    facts = found.facts
+    try:
+        protection = storage.facts
+        facts["protection"] = protection.protection.name.replace("_", " ").lower()
+        facts["notes"] = list(protection.notes)
+        facts["would_be_lost"] = _losses(protection)
+    except StoreError as exc:
+        facts["state"] = state_of(exc)
+        facts["problem"] = str(exc)
+        found.problem(exits.exit_code(exc), exc.hint)
+        return
+    report, problem = _health(storage)
+    facts["state"] = report.state
+    if problem is not None:
+        facts["problem"] = str(problem)
+        found.problem(exits.exit_code(problem), problem.hint)
+        return
+    if not knows_app:
+        facts["items"] = "not looked at"
+        found.hints.append("tokenkeep --app SERVICE doctor looks at its items")
+        return
+    facts["items"] = [
+        {"name": item.name, "kind": item.kind, "state": item.state, "bytes": item.size}
+        for item in report.items
+    ]
+    for item in report.items:
+        if item.state != "ok":
+            found.problem(_ITEM_EXITS.get(item.state, exits.DAMAGED), item.hint)
+    facts["sessions"] = _sessions(storage, found)
+
+
+def _health(storage: SecureStorage) -> tuple[HealthReport, StoreError | None]:
+    # Listing opens the store; its own error says more than the report's word for it.
+    try:
+        storage.store.names(storage.service, storage.call())
+    except StoreError as exc:
+        return HealthReport((), state_of(exc)), exc
+    return storage.check(), None
+
+
+def _sessions(storage: SecureStorage, found: Findings) -> list[dict[str, object]]:
+    sessions: list[dict[str, object]] = []
+    for tokens in stored_accounts(storage):
+        try:
+            session = look(tokens)
+        except TokenkeepError as exc:
+            sessions.append({"account": tokens.account, "state": str(exc)})
+            found.problem(exits.exit_code(exc), exc.hint)
+            continue
+        sessions.append(describe(tokens, session))
+        if session.state is not State.SIGNED_OUT and EXITS[session.state] != exits.OK:
+            found.problem(EXITS[session.state], f"tokenkeep status --account {tokens.account}")
+    return sessions
+
+
+def _losses(facts: StoreFacts) -> dict[str, str]:
+    """What each mishap takes."""
+    if facts.persistence is not Persistence.UNTIL_DELETED:
+        return {"end of this process": "everything"}
+    return {
+        "reinstalling the application": (
+            "nothing" if facts.survives_uninstall else "everything: the store goes with it"
+        ),
+        "restoring a backup": (
+            "whatever is newer; without the key everything; sessions may need a new login"
+            if facts.in_backups
+            else "everything: the store is in no backup"
+        ),
+        "resetting this machine": "everything that was not exported",
+    }
+
+
+def _as_lines(facts: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, value in facts.items():
+        name = key.replace("_", " ")
+        if isinstance(value, dict):
+            lines.append(f"{name}:")
+            lines += [f"  {each}: {shown(str(value[each]))}" for each in value]
+        elif isinstance(value, list):
+            lines.append(f"{name}:{'' if value else ' none'}")
+            lines += [f"  {_in_one_line(each)}" for each in value]
+        else:
+            lines.append(f"{name}: {'none' if value is None else shown(str(value))}")
+    return lines
+
+
+def _in_one_line(value: object) -> str:
+    """What a list says of one thing: its first value names it, the next ones matter most."""
+    if not isinstance(value, dict):
+        return shown(str(value))
+    first, *more = (shown(str(each)) for each in list(value.values())[:4] if each is not None)
+    return f"{first}: {', '.join(more)}"
