@@ -93,6 +93,12 @@ ensure_installed() {
     printf '%s\n' "$wanted" >"$stamp"
 }
 
+# compile_source: as pip does for what it installs. Some machines forbid Python to do it by the way,
+# and every process of an editable installation would read the source anew.
+compile_source() {
+    "$python" -m compileall -q "$root/src/tokenkeep" || :
+}
+
 # node_is_new_enough NODE: oidc-provider needs 20.19.
 node_is_new_enough() {
     "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number);
