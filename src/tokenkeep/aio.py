@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from tokenkeep.errors import LoginRequired, MissingExtra, RefreshUnavailable
 from tokenkeep.oauth.provider import Provider
@@ -75,11 +75,28 @@ def _threaded(
     @functools.wraps(method)
     async def call(self: _Face[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Bound at once: no frame that waits keeps the arguments, one of which may be a secret.
-        bound = functools.partial(method, self.sync, *args, **kwargs)
+        bound = _Bound(method, self.sync, args, kwargs)
         del args, kwargs
         return await in_thread(bound)
 
     return call
+
+
+class _Bound(Generic[R]):
+    """A call with its arguments, which shows neither: a `functools.partial` prints them all."""
+
+    __slots__ = ("_args", "_kwargs", "_method", "_sync")
+
+    def __init__(
+        self, method: Callable[..., R], sync: object, args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        self._method = method
+        self._sync = sync
+        self._args = args
+        self._kwargs = kwargs
+
+    def __call__(self) -> R:
+        return self._method(self._sync, *self._args, **self._kwargs)
 
 
 class AsyncSecureStorage:
@@ -206,8 +223,9 @@ class AsyncSession:
         scope: list[str] | tuple[str, ...] = (),
     ) -> State:
         """Begins a session from a confirmed login; see `Session.begin`."""
-        begin = functools.partial(self.sync.begin, token_response, nonce=nonce, scope=scope)
-        del token_response
+        settings = {"nonce": nonce, "scope": scope}
+        begin = _Bound(Session.begin, self.sync, (token_response,), settings)
+        del token_response, nonce, settings
         return await in_thread(begin)
 
     async def logout(self) -> LogoutReport:

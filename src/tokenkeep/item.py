@@ -43,14 +43,14 @@ class ItemName:
     kind: str
 
     def __init__(self, service: str, name: str, kind: str = ITEM) -> None:
+        put = object.__setattr__
+        put(self, "service", service)  # first: a traceback with locals calls repr on what there is
+        put(self, "name", name)
+        put(self, "kind", kind)
         checked_name(service, "service")
         checked_name(name, "name")
         if kind not in _KINDS:
             raise InvalidName(f"unknown kind of item {kind!r}")
-        put = object.__setattr__
-        put(self, "service", service)
-        put(self, "name", name)
-        put(self, "kind", kind)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("an ItemName cannot be changed")

@@ -51,6 +51,10 @@ class VaultOptions:
 
             path = os.path.join(data_directory(), "vault")
         where = os.path.abspath(os.fspath(path))
+        put = object.__setattr__
+        put(self, "path", where)  # first: a traceback with locals calls repr on what there is
+        put(self, "keys", ())
+        put(self, "create", create)
         if key is None:
             keys: tuple[KeyFile | Passphrase, ...] = (KeyFile(where + ".key"),)
         elif isinstance(key, KeyFile | Passphrase):
@@ -65,14 +69,12 @@ class VaultOptions:
         else:
             keys = tuple(key)
         if not keys or not all(isinstance(each, KeyFile | Passphrase) for each in keys):
+            del key, keys  # one of them may be a passphrase as plain text
             raise UnsupportedOption(
                 "a vault needs at least one KeyFile or Passphrase",
                 hint="key=KeyFile(path) or key=Passphrase(text)",
             )
-        put = object.__setattr__
-        put(self, "path", where)
         put(self, "keys", keys)
-        put(self, "create", create)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("VaultOptions cannot be changed")

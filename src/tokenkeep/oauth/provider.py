@@ -83,7 +83,14 @@ class Provider:
         authorization_parameters: Mapping[str, str] | None = None,
         timeout: float = 10.0,
     ) -> None:
-        client_secret = None if client_secret is None else as_secret(client_secret)
+        put = object.__setattr__
+        put(self, "issuer", issuer)  # first: a traceback with locals calls repr on what there is
+        put(self, "client_id", client_id)
+        try:
+            client_secret = None if client_secret is None else as_secret(client_secret)
+        except (TypeError, ValueError):
+            del client_secret  # this frame is in the traceback
+            raise
         problem = issuer_problem(issuer)
         if problem is not None:
             raise UnsupportedOption(
@@ -102,9 +109,6 @@ class Provider:
             raise UnsupportedOption("the timeout must be seconds between 0 and 600")
         if metadata is not None and metadata.issuer != issuer:
             raise UnsupportedOption("the given metadata belongs to another issuer")
-        put = object.__setattr__
-        put(self, "issuer", issuer)
-        put(self, "client_id", client_id)
         put(self, "client_secret", client_secret)
         put(self, "redirect_path", redirect_path)
         put(self, "replay_window", float(replay_window))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from tokenkeep.errors import StoreTimeout, TokenkeepError
 from tokenkeep.item import Call, ItemName
@@ -112,6 +112,9 @@ class FaultyStore:
         """A step."""
         answer: list[ItemName] = self._step("names", service, call)
         return answer
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a faulty store cannot be pickled")
 
     def close(self) -> None:
         """Closes the inner store if it can be closed; not a step."""

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import os
 
-from tokenkeep.errors import LoginFailed, RefreshUnavailable, StoreError, WriteConflict
+from tokenkeep.errors import (
+    LoginFailed,
+    RefreshUnavailable,
+    SecretDamaged,
+    StoreError,
+    WriteConflict,
+)
 from tokenkeep.fence import Fence
 from tokenkeep.item import SESSION, ItemName, checked_name
 from tokenkeep.secret import Secret, as_secret
@@ -84,7 +90,11 @@ class TokenStorage:
             RefreshUnavailable: somebody else is inside the fence; nothing was saved.
             StoreError: it could not be saved; no session lives.
         """
-        token = as_secret(token)
+        try:
+            token = as_secret(token)
+        except (TypeError, ValueError):
+            del token  # this frame is in the traceback
+            raise
         record = Record(
             new_session_id(),
             self.now(),
@@ -166,13 +176,10 @@ class TokenStorage:
 
     def stored(self) -> Record | None:
         """The record as it lies in the store, dead or alive."""
-        store, call = self.storage.store, self.storage.call()
-        value = store.read(self._name, call)
-        if value is None and self._previous is not None:
-            value = store.read(self._previous, call)
-        return None if value is None else decode(value)
+        found = self._found()
+        return None if found is None else found[2]
 
-    def settle(self) -> Record | None:
+    def settle(self, timeout: float = FENCE_SECONDS) -> Record | None:
         """Brings the stored record in order, under the fence: rename, fresh install, leftovers.
 
         Returns the live record. A record that the log has ended is erased; one without a log is
@@ -183,7 +190,7 @@ class TokenStorage:
             RefreshUnavailable: the fence could not be had.
             StoreError: the store cannot tell; nothing was erased.
         """
-        with self.hold("restore"):
+        with self.hold("restore", timeout):
             record = self.stored()
             state = self.log.read()
             if record is None:
@@ -217,14 +224,10 @@ class TokenStorage:
             WriteConflict: something else lies there now; nothing changed.
         """
         store, call = self.storage.store, self.storage.call()
-        name = self._name
-        value = store.read(name, call)
-        if value is None and self._previous is not None:
-            name = self._previous
-            value = store.read(name, call)
-        found = None if value is None else decode(value)
-        if found is None or not _is_same(found, expected):
+        found = self._found()
+        if found is None or not _is_same(found[2], expected):
             raise WriteConflict("the session's record was changed by somebody else")
+        name, value, _ = found
         replace = getattr(store, "replace", None)
         if replace is not None:
             replace(name, value, encode(record), call)
@@ -234,21 +237,59 @@ class TokenStorage:
     def erase_dead(self) -> bool:
         """Erases whatever lies under the account's names unless it lives. Under the fence.
 
-        Returns whether nothing dead is left: False only if a live record was found.
+        Returns whether nothing is left: False only if a live record was found.
 
         Raises:
             StoreError: it could not be erased; it stays dead by the log's word.
         """
         live = self.log.read().session_id
-        if live is not None:
-            record = self.stored()
-            if record is not None and record.session_id == live:
-                return False
         store, call = self.storage.store, self.storage.call()
-        for name in (self._name, self._previous):
-            if name is not None:
+        is_empty = True
+        for name in self._names():
+            value = None if live is None else store.read(name, call)
+            if value is not None and decode(value).session_id == live:
+                is_empty = False
+            else:
                 store.delete(name, call)
-        return True
+        return is_empty
+
+    def erase(self) -> None:
+        """Erases the account's record, dead or alive: for a log that cannot be written.
+
+        Raises:
+            StoreError: it could not be erased.
+        """
+        store, call = self.storage.store, self.storage.call()
+        for name in self._names():
+            store.delete(name, call)
+
+    def _names(self) -> tuple[ItemName, ...]:
+        return (self._name,) if self._previous is None else (self._name, self._previous)
+
+    def _found(self) -> tuple[ItemName, Secret, Record] | None:
+        """The record that counts, where it lies and as it lies there.
+
+        Of two, the live one counts, and of two live ones the newer: an older version of the
+        application may go on under the name it knows.
+        """
+        store, call = self.storage.store, self.storage.call()
+        value = store.read(self._name, call)
+        current = None if value is None else (self._name, value, decode(value))
+        if self._previous is None:
+            return current
+        value = store.read(self._previous, call)
+        if value is None:
+            return current
+        if current is None:
+            return self._previous, value, decode(value)
+        try:
+            before = (self._previous, value, decode(value))
+        except SecretDamaged:
+            return current
+        live = self.log.read().session_id
+        return max(
+            (current, before), key=lambda each: (each[2].session_id == live, each[2].generation)
+        )
 
     def _keeps_after_fresh_install(self) -> bool:
         policy = self._fresh_install
@@ -262,12 +303,15 @@ class TokenStorage:
         store, call = self.storage.store, self.storage.call()
         if store.read(self._previous, call) is None:
             return
-        if store.read(self._name, call) is None:
+        if not self._has_current(record):
             self.write(record)
-        kept = store.read(self._name, call)
-        if kept is None or not _is_same(decode(kept), record):
+        if not self._has_current(record):
             raise WriteConflict("the renamed session record did not read back")
         store.delete(self._previous, call)
+
+    def _has_current(self, record: Record) -> bool:
+        kept = self.storage.store.read(self._name, self.storage.call())
+        return kept is not None and _is_same(decode(kept), record)
 
 
 def new_session_id() -> str:
