@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from tokenkeep.crypto import KEY_BYTES, random_bytes
-from tokenkeep.errors import StoreError, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, keys, slots, sqlite
 from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header
@@ -59,6 +59,7 @@ def create(
                     f"the key file belongs to another vault: {key.path}",
                     hint="give the vault's own path, or another key file",
                 )
+            require_nameable(key)
     aside = f"{path}{_ASIDE}{random_bytes(6).hex()}"
     problem: StoreError | None = None
     is_ours = False
@@ -94,6 +95,20 @@ def name_vault(with_keys: tuple[Key, ...], vault_id: bytes) -> None:
             key.name_vault(vault_id)
 
 
+def require_nameable(key: KeyFile) -> None:
+    """Ends an attempt to use a key file that could never name its vault, unless that is accepted.
+
+    Raises:
+        AccessDenied: its directory cannot be written.
+    """
+    directory = os.path.dirname(key.path)
+    if not key.readable_by_group and not os.access(directory, os.W_OK):
+        raise AccessDenied(
+            f"the key file cannot be made to name its vault: {key.path}",
+            hint="make its directory writable, or give KeyFile(..., readable_by_group=True)",
+        )
+
+
 def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[str], None]) -> bytes:
     vault_id, key_id = random_bytes(VAULT_ID_BYTES), random_bytes(KEY_ID_BYTES)
     root = Secret(random_bytes(KEY_BYTES))
@@ -104,7 +119,7 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
         wrapped_keys={
             key_id: keys.wrap_key(root, vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
         },
-        slots=tuple(slots.new_slot(key, "", root, vault_id, call) for key in with_keys),
+        slots=tuple(slots.new_slot(key, "", root, vault_id, call)[0] for key in with_keys),
     )
     step("database")
     database = os.path.join(aside, files.DATABASE)

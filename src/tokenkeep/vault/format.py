@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The format that this version writes.
 FORMAT = 1
+#: The oldest format that this version uses without an upgrade.
+OLDEST_FORMAT = 1
 
 HEADER_MAGIC = b"tokenkeep vault\n"
 KEY_FILE_MAGIC = b"tokenkeep key  \n"
@@ -113,6 +115,7 @@ class Header:
         "extra",
         "format",
         "generation",
+        "is_rekeying",
         "least_reader",
         "least_writer",
         "previous_root",
@@ -130,6 +133,7 @@ class Header:
     wrapped_keys: dict[bytes, bytes]
     slots: tuple[Slot, ...]
     previous_root: bytes
+    is_rekeying: bool
     extra: dict[str, bytes]
 
     def __init__(
@@ -141,6 +145,7 @@ class Header:
         wrapped_keys: dict[bytes, bytes],
         slots: tuple[Slot, ...],
         previous_root: bytes = b"",
+        is_rekeying: bool = False,
         written_as: int = FORMAT,
         least_reader: int = FORMAT,
         least_writer: int = FORMAT,
@@ -155,6 +160,7 @@ class Header:
         self.wrapped_keys = wrapped_keys
         self.slots = slots
         self.previous_root = previous_root
+        self.is_rekeying = is_rekeying
         self.extra = extra or {}
 
     def following(self, **changes: Any) -> Header:
@@ -178,6 +184,8 @@ class Header:
         }
         if self.previous_root:
             known["previous-root"] = self.previous_root
+        if self.is_rekeying:
+            known["rekeying"] = b""
         return seal_file(HEADER_MAGIC, {**self.extra, **known})
 
     @classmethod
@@ -205,6 +213,10 @@ class Header:
                 raise FormatUnsupported(
                     "a newer version of tokenkeep made this vault", hint=_UPGRADE_HINT
                 )
+            if int.from_bytes(extra.get("format", b""), "big") < OLDEST_FORMAT:
+                raise FormatUnsupported(
+                    "an older version of tokenkeep made this vault", hint="tokenkeep vault upgrade"
+                )
             header = cls(
                 written_as=int.from_bytes(extra.pop("format"), "big"),
                 vault_id=_exactly(extra.pop("vault-id"), VAULT_ID_BYTES),
@@ -221,6 +233,7 @@ class Header:
                     for slot, blob in fields.unpack(extra.pop("slots")).items()
                 ),
                 previous_root=extra.pop("previous-root", b""),
+                is_rekeying=extra.pop("rekeying", None) is not None,
                 extra=extra,
             )
             if header.current_key not in header.wrapped_keys:

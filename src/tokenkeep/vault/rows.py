@@ -68,6 +68,16 @@ def found_in(connection: Connection, keys: Keys, what: bytes) -> bytes | None:
     return None
 
 
+def is_there(connection: Connection, keys: Keys, what: bytes) -> bool:
+    """Whether the item is there, also if it would not open."""
+    for finder in (keys.previous, keys.finder):
+        if finder is not None:
+            row = connection.execute(CONTAINS, finder.place(what)).fetchone()
+            if row is None or row[1] is not None or row[2] is not None:
+                return True
+    return False
+
+
 def listed(
     keys: Keys, finder: Finder, service: str, number: Any, lookup: Any, sealed: Any
 ) -> ItemName:

@@ -193,12 +193,16 @@ class Passphrase:
         profile: Argon2Profile = RFC_9106_LOW_MEMORY,
         prompts: bool = False,
     ) -> None:
-        if not callable(source):
-            source = as_secret(source)
         put = object.__setattr__
-        put(self, "_source", source)
-        put(self, "profile", profile)
+        put(self, "profile", profile)  # first: a traceback with locals calls repr on what there is
         put(self, "may_prompt", prompts)
+        if not callable(source):
+            try:
+                source = as_secret(source)
+            except (TypeError, ValueError):
+                del source  # this frame is in the traceback
+                raise
+        put(self, "_source", source)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Passphrase cannot be changed")
@@ -227,8 +231,10 @@ if TYPE_CHECKING:
     Key = KeyFile | Passphrase
 
 
-def new_slot(key: Key, label: str, root: Secret, vault_id: bytes, call: Call) -> Slot:
-    """A slot that opens with this key; an existing key file is read, none is made."""
+def new_slot(
+    key: Key, label: str, root: Secret, vault_id: bytes, call: Call
+) -> tuple[Slot, Secret]:
+    """A slot that opens with this key, and its wrapping key; a key file is read, none is made."""
     slot = Slot(
         slot_id=random_bytes(SLOT_ID_BYTES),
         kind=key.kind,
@@ -238,7 +244,7 @@ def new_slot(key: Key, label: str, root: Secret, vault_id: bytes, call: Call) ->
         profile=key.profile if isinstance(key, Passphrase) else None,
     )
     kek = key._kek(key._material(vault_id, call), slot)
-    return rewrapped(slot, kek, root, vault_id)
+    return rewrapped(slot, kek, root, vault_id), kek
 
 
 def rewrapped(slot: Slot, kek: Secret, root: Secret, vault_id: bytes) -> Slot:
@@ -295,6 +301,33 @@ def unlock(
         if opened is not None:
             return opened
     raise _why(header, keys, problems)
+
+
+def opens(header: Header, key: Key, call: Call) -> bool:
+    """Whether the key opens a slot; raises what keeps us from knowing."""
+    return _open_one(header, key, call, {}) is not None
+
+
+def open_each(
+    header: Header, wanted: Sequence[Slot], keys: Sequence[Key], call: Call
+) -> dict[bytes, Secret]:
+    """The wrapping keys of those slots that one of the keys opens, by slot id.
+
+    A key that cannot be tried opens nothing: the slots that remain closed are what counts.
+    """
+    found: dict[bytes, Secret] = {}
+    for key in keys:
+        try:
+            material = key._material(header.vault_id, call)
+        except TokenkeepError:
+            continue
+        for slot in wanted:
+            if slot.kind != key.kind or slot.id in found:
+                continue
+            kek = key._kek(material, slot)
+            if Cipher(kek).open(slot.wrapped, _associated(slot, header.vault_id)) is not None:
+                found[slot.id] = kek
+    return found
 
 
 def _open_one(

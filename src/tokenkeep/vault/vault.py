@@ -189,7 +189,7 @@ class Vault:
     def change_header(
         self,
         call: Call,
-        change: Callable[[Keys], tuple[Header, Secret] | None],
+        change: Callable[[Connection, Keys], tuple[Header, Secret] | None],
         step: Callable[[str], None] = lambda _name: None,
     ) -> Keys:
         """Replaces the header, alone among all processes, and returns the keys that hold then.
@@ -212,7 +212,7 @@ class Vault:
 
             def alone(connection: Connection, keys: Keys = keys) -> Keys:
                 _agree(connection, keys.header)
-                changed = change(keys)
+                changed = change(connection, keys)
                 if changed is None:
                     return keys
                 header, root = changed

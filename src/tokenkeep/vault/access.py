@@ -1,0 +1,124 @@
+"""Who may open a vault: its key slots listed, added, removed; key files made beforehand."""
+
+from __future__ import annotations
+
+from tokenkeep.errors import StoreUnavailable, UnsupportedOption
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
+from tokenkeep.vault import slots
+from tokenkeep.vault.creation import require_nameable
+from tokenkeep.vault.format import Header, Slot
+from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sqlite3 import Connection
+
+    from tokenkeep.vault.slots import Key
+
+
+def new_key(path: str) -> KeyFile:
+    """Makes a key file for a vault to come, or for `add_key`.
+
+    Raises:
+        UnsupportedOption: something is there already.
+        AccessDenied, StoreFull, StoreUnavailable: it cannot be made.
+    """
+    from tokenkeep.vault import files
+
+    key = KeyFile(path)
+    if files.exists(key.path):
+        raise UnsupportedOption(
+            f"there is a file already: {key.path}", hint="choose another path for the new key"
+        )
+    key.make()
+    return key
+
+
+def list_keys(vault: Vault) -> tuple[Slot, ...]:
+    """The vault's key slots; needs no key.
+
+    Raises:
+        StoreUnavailable: there is no vault.
+        NotAVault, VaultDamaged, FormatUnsupported, AccessDenied: it cannot be read.
+    """
+    header = vault.header()
+    if header is None:
+        raise StoreUnavailable(f"there is no vault: {vault.path}", hint="tokenkeep vault create")
+    return header.slots
+
+
+def add_key(
+    vault: Vault,
+    key: Key,
+    call: Call,
+    label: str = "",
+    step: Callable[[str], None] = lambda _name: None,
+) -> Slot:
+    """Gives the vault another slot, opened by `key`; a key file that is not there is made.
+
+    Raises:
+        StoreUnavailable: there is no vault, or the key file belongs to another one.
+        UnsupportedOption: the key opens the vault already.
+        VaultKeyMissing, WrongKey: the vault does not open with the keys that it was given.
+    """
+    _engine, keys = vault.opened(call)
+    if isinstance(key, KeyFile):
+        _key, named, _extra = key.make()
+        if named and named != keys.vault_id:
+            raise StoreUnavailable(
+                f"the key file belongs to another vault: {key.path}", hint="make a new key file"
+            )
+        require_nameable(key)
+        if slots.opens(keys.header, key, call):
+            raise UnsupportedOption(f"this key file opens the vault already: {key.path}")
+    # Made once, as a passphrase may be asked for; wrapped anew if the root key changes meanwhile.
+    slot, kek = slots.new_slot(key, label, keys.root, keys.vault_id, call)
+
+    def change(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
+        added = slots.rewrapped(slot, kek, keys.root, keys.vault_id)
+        return keys.header.following(slots=(*keys.header.slots, added)), keys.root
+
+    vault.change_header(call, change, step)
+    if isinstance(key, KeyFile):
+        step("name")
+        key.name_vault(keys.vault_id)
+    return slot
+
+
+def remove_key(
+    vault: Vault, slot_id: bytes, call: Call, step: Callable[[str], None] = lambda _name: None
+) -> None:
+    """Removes a slot. Whoever kept the root key can still open what they can copy: see `rekey`.
+
+    Raises:
+        UnsupportedOption: there is no such slot, or it is the last one.
+        StoreUnavailable: there is no vault.
+    """
+
+    def change(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
+        remaining = without_slot(keys.header, slot_id)
+        return keys.header.following(slots=remaining), keys.root
+
+    vault.change_header(call, change, step)
+
+
+def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:
+    """The other slots.
+
+    Raises:
+        UnsupportedOption: there is no such slot, or it is the last one.
+    """
+    remaining = tuple(slot for slot in header.slots if slot.id != slot_id)
+    if len(remaining) == len(header.slots):
+        raise UnsupportedOption(
+            f"the vault has no key {slot_id.hex()}", hint="tokenkeep vault check"
+        )
+    if not remaining:
+        raise UnsupportedOption(
+            "the last key of a vault cannot be removed", hint="tokenkeep vault add-key"
+        )
+    return remaining

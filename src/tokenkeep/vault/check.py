@@ -1,0 +1,202 @@
+"""Reads everything in a vault and says what does not open; changes nothing."""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import (
+    AccessDenied,
+    SecretDamaged,
+    StoreError,
+    TokenkeepError,
+    VaultDamaged,
+    VaultKeyMissing,
+)
+from tokenkeep.item import Call, ItemName
+from tokenkeep.vault import files, rows
+from tokenkeep.vault.engine import Engine
+from tokenkeep.vault.envelope import subject
+from tokenkeep.vault.format import Header
+from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_BATCH = 200
+#: What SQLite reports of a damaged database; more lines say nothing new.
+_MAX_LINES = 20
+#: What is a finding; everything else keeps us from knowing, and is raised.
+_REPORTED = (SecretDamaged, AccessDenied, VaultKeyMissing)
+
+
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        where: a file of the vault, "key" and its id for a slot, or "item N" by row.
+        name: the item's name, if that opens.
+        error: what using it raises.
+    """
+
+    __slots__ = ("error", "name", "where")
+
+    def __init__(self, where: str, error: TokenkeepError, name: ItemName | None = None) -> None:
+        self.where = where
+        self.error = error
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Finding({self.where!r}, {self.error!r}, {self.name!r})"
+
+
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        items: how many items open.
+        quarantined: how many replaced items that did not open are kept aside.
+        findings: what is wrong; empty if all is well.
+        is_rekeying: a rekey was begun and not finished.
+    """
+
+    __slots__ = ("findings", "is_rekeying", "items", "quarantined")
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.quarantined = 0
+        self.findings: list[Finding] = []
+        self.is_rekeying = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def __repr__(self) -> str:
+        return f"CheckReport(items={self.items}, findings={self.findings!r})"
+
+
+def check(
+    vault: Vault,
+    call: Callable[[], Call],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> CheckReport:
+    """Opens every item, walks every page of the database, looks at every file and slot.
+
+    Args:
+        call: gives every batch its own deadline.
+        progress: told how many of how many items were read.
+
+    Raises:
+        StoreUnavailable: there is no vault.
+        StoreTimeout, InteractionDenied: we cannot know. Damage is reported, not raised.
+    """
+    report = CheckReport()
+    header = _part(report, files.HEADER, vault.header)
+    if header is not None:
+        _look_at_header(report, header)
+        _look_at_files(report, vault.path)
+        state = _part(report, "key", lambda: vault.opened(call()))
+        if state is not None:
+            engine, keys = state
+            _part(report, files.DATABASE, lambda: _walk_pages(report, engine, call))
+            _part(report, files.DATABASE, lambda: _open_all(report, engine, keys, call, progress))
+    elif report.is_well:
+        vault.opened(call())  # raises that there is none
+    return report
+
+
+def _part(report: CheckReport, where: str, look: Callable[[], Any]) -> Any:
+    """What `look` gives; None with a finding if it meets damage."""
+    try:
+        return look()
+    except StoreError as exc:
+        if exc.is_temporary or not isinstance(exc, _REPORTED):
+            raise
+        report.findings.append(Finding(where, exc.with_traceback(None)))
+    return None
+
+
+def _look_at_header(report: CheckReport, header: Header) -> None:
+    report.is_rekeying = header.is_rekeying
+    for slot in header.slots:
+        if slot.is_damaged:
+            report.findings.append(
+                Finding(f"key {slot.id.hex()}", VaultDamaged("the key slot is damaged"))
+            )
+
+
+def _look_at_files(report: CheckReport, directory: str) -> None:
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+
+        def look(path: str = path) -> None:
+            files.require_private(path, os.lstat(path), 0o600)
+
+        _part(report, name, look)
+
+
+def _walk_pages(report: CheckReport, engine: Engine, call: Callable[[], Call]) -> None:
+    lines = engine.rows(call(), f"PRAGMA integrity_check({_MAX_LINES})")
+    if lines != [("ok",)]:
+        report.findings.append(
+            Finding(
+                files.DATABASE,
+                VaultDamaged(
+                    f"the database is damaged in {len(lines)} places",
+                    hint="tokenkeep vault export, then import into a new vault",
+                ),
+            )
+        )
+
+
+def _open_all(
+    report: CheckReport,
+    engine: Engine,
+    keys: Keys,
+    call: Callable[[], Call],
+    progress: Callable[[int, int], None],
+) -> None:
+    (total,) = engine.row(call(), "SELECT count(*) FROM item")
+    seen, after = 0, -1
+    while batch := engine.rows(
+        call(),
+        "SELECT id, lookup, service_a, service_b, name, envelope FROM item WHERE id > ?"
+        " ORDER BY id LIMIT ?",
+        (after, _BATCH),
+    ):
+        for row in batch:
+            _open_row(report, keys, row)
+        seen, after = seen + len(batch), batch[-1][0]
+        progress(seen, max(seen, total))
+    for number, sealed in engine.rows(call(), "SELECT number, kept FROM quarantine"):
+        report.quarantined += 1
+
+        def look(sealed: Any = sealed) -> None:
+            keys.open_quarantined(sealed)
+
+        _part(report, f"quarantine {number}", look)
+
+
+def _open_row(report: CheckReport, keys: Keys, row: tuple[Any, ...]) -> None:
+    number, lookup, service_a, service_b, sealed_name, sealed = row
+    name = None
+    try:
+        if not all(isinstance(each, bytes) for each in row[1:]):
+            raise SecretDamaged("an item's entry is damaged")
+        name = keys.open_name(lookup, sealed_name)
+        what = subject(name)
+        if not any(
+            finder is not None
+            and finder.place(what) == (lookup, number)
+            and rows.tags(finder, name.service) == (service_a, service_b)
+            for finder in (keys.finder, keys.previous)
+        ):
+            raise SecretDamaged("the item's entry is damaged")
+        keys.open_value(what, sealed)
+        report.items += 1
+    except SecretDamaged as exc:
+        report.findings.append(Finding(f"item {number}", exc.with_traceback(None), name))

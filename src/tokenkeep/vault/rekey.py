@@ -1,0 +1,304 @@
+"""Replacing a vault's keys while it is in use: online, in batches, resumable.
+
+A new DEK needs no slot but the one at hand. A new root key, which is what takes the vault away from
+somebody who had a key, needs every key that shall go on opening it. Readers and writers in other
+processes follow through the header's generation; items that were not reached yet are found and
+opened by the old keys, which the header keeps until nothing needs them.
+"""
+
+from __future__ import annotations
+
+from tokenkeep.crypto import KEY_BYTES, random_bytes
+from tokenkeep.errors import SecretDamaged, VaultKeyMissing
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
+from tokenkeep.vault import keys as wrapping
+from tokenkeep.vault import rows, slots
+from tokenkeep.vault.access import without_slot
+from tokenkeep.vault.envelope import key_id_of, subject
+from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
+from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sqlite3 import Connection
+    from typing import Any
+
+#: Items per transaction: some ten milliseconds, so that writers elsewhere get their turn.
+BATCH = 200
+
+
+class RekeyReport:
+    """What a rekey did.
+
+    Attributes:
+        items: how many items are sealed with the new keys now.
+        damaged: how many do not open; they lie as they were, and keep their old key in the header.
+        pending: old bytes remain in the files until a reader in another process lets go.
+    """
+
+    __slots__ = ("damaged", "items", "pending")
+
+    def __init__(self, items: int, damaged: int, pending: bool) -> None:
+        self.items = items
+        self.damaged = damaged
+        self.pending = pending
+
+    def __repr__(self) -> str:
+        return f"RekeyReport(items={self.items}, damaged={self.damaged}, pending={self.pending})"
+
+
+def rekey(
+    vault: Vault,
+    call: Callable[[], Call],
+    *,
+    root: bool = False,
+    remove: bytes | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    step: Callable[[str], None] = lambda _name: None,
+) -> RekeyReport:
+    """Replaces the DEK, or the root key and the DEK; finishes an interrupted rekey first.
+
+    Args:
+        call: gives every batch its own deadline.
+        root: replace the root key too: every remaining slot has to be opened by a key of `vault`.
+        remove: the slot of a holder who shall be out; implies `root`.
+        progress: told how many of how many items are done.
+        step: told before each step; what it raises is a crash there.
+
+    Raises:
+        VaultKeyMissing: a slot that shall remain is opened by none of the keys.
+        UnsupportedOption: `remove` names no slot, or the last one.
+    """
+    root = root or remove is not None
+    _engine, keys = vault.opened(call())
+    header = keys.header
+    if header.is_rekeying:
+        report = _move_all(vault, call, progress, step)
+        is_removed = remove is None or all(slot.id != remove for slot in header.slots)
+        if is_removed and (header.previous_root or not root):
+            return report
+        keys = vault.opened(call())[1]
+    if root:
+        if keys.header.previous_root:
+            raise SecretDamaged(
+                "damaged items keep the vault from getting a new root key",
+                hint="tokenkeep vault check, then delete or write them anew",
+            )
+        keks = _keks(vault, keys.header, remove, call())
+        vault.change_header(call(), lambda _connection, keys: _new_root(keys, keks, remove), step)
+    else:
+        vault.change_header(call(), _new_dek, step)
+    return _move_all(vault, call, progress, step)
+
+
+def _new_dek(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
+    key_id = random_bytes(KEY_ID_BYTES)
+    wrapped = wrapping.wrap_key(keys.root, keys.vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
+    header = keys.header.following(
+        current_key=key_id,
+        wrapped_keys={**keys.header.wrapped_keys, key_id: wrapped},
+        is_rekeying=True,
+    )
+    return header, keys.root
+
+
+def _new_root(keys: Keys, keks: dict[bytes, Secret], remove: bytes | None) -> tuple[Header, Secret]:
+    old, vault_id = keys.header, keys.vault_id
+    root, key_id = Secret(random_bytes(KEY_BYTES)), random_bytes(KEY_ID_BYTES)
+    wrapped = {
+        each: wrapping.wrap_key(
+            root, vault_id, each, wrapping.unwrap_key(keys.root, vault_id, each, blob)
+        )
+        for each, blob in old.wrapped_keys.items()
+    }
+    wrapped[key_id] = wrapping.wrap_key(root, vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
+    remaining = _remaining(old, remove)
+    missing = [slot for slot in remaining if slot.id not in keks]
+    if missing:  # added while we asked for the keys
+        raise _key_missing(missing)
+    header = old.following(
+        current_key=key_id,
+        wrapped_keys=wrapped,
+        is_rekeying=True,
+        previous_root=wrapping.wrap_previous_root(root, vault_id, keys.root),
+        slots=tuple(slots.rewrapped(slot, keks[slot.id], root, vault_id) for slot in remaining),
+    )
+    return header, root
+
+
+def _remaining(header: Header, remove: bytes | None) -> tuple[Slot, ...]:
+    return header.slots if remove is None else without_slot(header, remove)
+
+
+def _keks(vault: Vault, header: Header, remove: bytes | None, call: Call) -> dict[bytes, Secret]:
+    remaining = _remaining(header, remove)
+    keks = slots.open_each(header, remaining, vault.keys, call)
+    missing = [slot for slot in remaining if slot.id not in keks]
+    if missing:
+        raise _key_missing(missing)
+    return keks
+
+
+def _key_missing(missing: list[Slot]) -> VaultKeyMissing:
+    which = ", ".join(f"{slot.id.hex()} ({slot.label or slot.kind})" for slot in missing)
+    return VaultKeyMissing(
+        f"a new root key needs every key that shall go on opening the vault; missing: {which}",
+        hint="give all of them, or remove those keys first: tokenkeep vault remove-key",
+    )
+
+
+def _move_all(
+    vault: Vault,
+    call: Callable[[], Call],
+    progress: Callable[[int, int], None],
+    step: Callable[[str], None],
+) -> RekeyReport:
+    engine, _keys = vault.opened(call())
+    (total,) = engine.row(call(), "SELECT count(*) FROM item")
+    done, damaged, unplaced, after = 0, 0, 0, -1
+    placed: set[int] = set()  # a new root key moves items ahead of us, where we meet them again
+    while True:
+        step("batch")
+        result = vault.transaction(call(), _batch(after, placed))
+        assert result is not None
+        if result.last is None:
+            break
+        done, after = done + result.moved, result.last
+        damaged, unplaced = damaged + result.damaged, unplaced + result.unplaced
+        progress(min(done + damaged, total), max(total, done + damaged))
+    step("quarantine")
+    unplaced += vault.transaction(call(), _move_quarantine) or 0
+    step("retire")
+
+    vault.change_header(call(), lambda connection, keys: _retired(connection, keys, unplaced), step)
+    step("erase")
+    vault.transaction(call(), _owe_erasing)
+    return RekeyReport(done, damaged, not vault.finish_erasing(call()))
+
+
+class _Batch:
+    __slots__ = ("damaged", "last", "moved", "unplaced")
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.moved = 0
+        self.damaged = 0
+        self.unplaced = 0
+
+
+def _batch(after: int, placed: set[int]) -> Callable[[Connection, Keys], _Batch]:
+    def move(connection: Connection, keys: Keys) -> _Batch:
+        result = _Batch()
+        for row in connection.execute(
+            "SELECT id, lookup, name, envelope FROM item WHERE id > ? ORDER BY id LIMIT ?",
+            (after, BATCH),
+        ).fetchall():
+            result.last = row[0]
+            if row[0] in placed:
+                continue
+            try:
+                if not _move(connection, keys, row, placed):
+                    result.damaged += 1
+                    continue
+            except SecretDamaged:
+                # Whose item it is, only its name could say: it stays where its name finds it.
+                result.unplaced += 1
+                result.damaged += 1
+                continue
+            result.moved += 1
+        return result
+
+    return move
+
+
+def _move(
+    connection: Connection, keys: Keys, row: tuple[int, Any, Any, Any], placed: set[int]
+) -> bool:
+    """Seals an item with the current keys and puts it where they find it; False if damaged.
+
+    Raises:
+        SecretDamaged: its name does not open.
+    """
+    number, lookup, sealed_name, sealed = row
+    if not all(isinstance(each, bytes) for each in (lookup, sealed_name, sealed)):
+        raise SecretDamaged("an item's entry is damaged")
+    name = keys.open_name(lookup, sealed_name)
+    what = subject(name)
+    place = keys.finder.place(what)
+    try:
+        value = keys.open_value(what, sealed)
+    except SecretDamaged:
+        value = None  # keeps its envelope, and with it its old key
+    if (
+        place == (lookup, number)
+        and key_id_of(sealed_name) == keys.current_key
+        and (value is None or key_id_of(sealed) == keys.current_key)
+    ):
+        return value is not None
+    if place != (lookup, number) and (
+        keys.previous is None or keys.previous.place(what) != (lookup, number)
+    ):
+        raise SecretDamaged("an item's entry is damaged")
+    connection.execute(
+        "UPDATE item SET id = ?, lookup = ?, service_a = ?, service_b = ?, name = ?, envelope = ?"
+        " WHERE id = ?",
+        (
+            place[1],
+            place[0],
+            *rows.tags(keys.finder, name.service),
+            keys.seal_name(place[0], name),
+            sealed if value is None else keys.seal_value(what, value),
+            number,
+        ),
+    )
+    placed.add(place[1])
+    return value is not None
+
+
+def _move_quarantine(connection: Connection, keys: Keys) -> int:
+    """Seals what quarantine keeps with the current keys; how many entries stay as they are."""
+    left = 0
+    for number, lookup, sealed_name, sealed in connection.execute(
+        "SELECT number, lookup, name, kept FROM quarantine"
+    ).fetchall():
+        try:
+            name = keys.open_name(lookup, sealed_name)
+            kept = keys.open_quarantined(sealed)
+        except SecretDamaged:
+            left += 1
+            continue
+        place = keys.finder.place(subject(name))[0]
+        connection.execute(
+            "UPDATE quarantine SET lookup = ?, service = ?, name = ?, kept = ? WHERE number = ?",
+            (
+                place,
+                keys.finder.service_tag(name.service),
+                keys.seal_name(place, name),
+                keys.seal_quarantined(kept),
+                number,
+            ),
+        )
+    return left
+
+
+def _retired(connection: Connection, keys: Keys, unplaced: int) -> tuple[Header, Secret]:
+    """The header without the keys that nothing needs any more."""
+    used = {keys.current_key}
+    for (key_id,) in connection.execute(
+        "SELECT substr(envelope, 2, 8) FROM item UNION SELECT substr(name, 2, 8) FROM item"
+        " UNION SELECT substr(kept, 2, 8) FROM quarantine"
+        " UNION SELECT substr(name, 2, 8) FROM quarantine"
+    ):
+        used.add(key_id)
+    old = keys.header
+    kept = {key_id: blob for key_id, blob in old.wrapped_keys.items() if key_id in used}
+    previous_root = old.previous_root if unplaced else b""
+    header = old.following(wrapped_keys=kept, previous_root=previous_root, is_rekeying=False)
+    return header, keys.root
+
+
+def _owe_erasing(connection: Connection, _keys: Keys) -> None:
+    connection.execute("UPDATE state SET erase_pending = 1")

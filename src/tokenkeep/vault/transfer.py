@@ -1,0 +1,297 @@
+"""Taking items out of a vault and into another, in one file under a passphrase.
+
+The file is a magic, a header of named fields with a checksum behind its length, then one sealed
+record per item and one that ends the file, each behind its length. A record is bound to its number
+and to the file, so that none can be missing, exchanged or cut off. Sessions are not exported: a
+refresh token that lives in two places is taken for a stolen one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep import fields
+from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
+from tokenkeep.errors import (
+    FormatUnsupported,
+    NotAVault,
+    SecretDamaged,
+    StoreError,
+    UnsupportedOption,
+    VaultDamaged,
+    WriteConflict,
+    WrongKey,
+)
+from tokenkeep.item import ITEM, Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.vault import files, rows
+from tokenkeep.vault.envelope import subject
+from tokenkeep.vault.format import open_file, seal_file
+from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.slots import SALT_BYTES, Passphrase
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sqlite3 import Connection
+    from typing import Any
+
+EXPORT_MAGIC = b"tokenkeep export"
+EXPORT_FORMAT = 1
+_LABEL = b"tokenkeep export record"
+_ID_BYTES = 16
+_BATCH = 200
+#: Bounds what a damaged length can make us take into memory.
+_MAX_HEADER_BYTES = 4096
+_MAX_FILE_BYTES = 4 << 30
+
+SKIP = "skip"
+REPLACE = "replace"
+FAIL = "fail"
+
+
+class TransferReport:
+    """What an export or import did.
+
+    Attributes:
+        items: the names that were written.
+        skipped: on import, the names that were there already and stayed; on export, the names of
+            items that do not open.
+        unnamed: on export, how many items' names do not open either.
+    """
+
+    __slots__ = ("items", "skipped", "unnamed")
+
+    def __init__(self) -> None:
+        self.items: list[ItemName] = []
+        self.skipped: list[ItemName] = []
+        self.unnamed = 0
+
+    def __repr__(self) -> str:
+        return f"TransferReport(items={len(self.items)}, skipped={len(self.skipped)})"
+
+
+def export(
+    vault: Vault,
+    path: str,
+    passphrase: Passphrase,
+    call: Callable[[], Call],
+    *,
+    service: str | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> TransferReport:
+    """Writes all items that open, of one service or of all, into a new file that only we can read.
+
+    Args:
+        call: gives every batch its own deadline.
+
+    Raises:
+        UnsupportedOption: there is a file already.
+        AccessDenied, StoreFull, StoreUnavailable: the file cannot be written; none is left.
+    """
+    path = os.path.abspath(path)
+    if files.exists(path):
+        raise UnsupportedOption(f"there is a file already: {path}", hint="choose another path")
+    engine, keys = vault.opened(call())
+    report, export_id, salt = TransferReport(), random_bytes(_ID_BYTES), random_bytes(SALT_BYTES)
+    profile = passphrase.profile
+    cipher = Cipher(argon2id(passphrase._material(b"", call()), salt, profile))
+    header = seal_file(
+        EXPORT_MAGIC,
+        {
+            "format": EXPORT_FORMAT.to_bytes(2, "big"),
+            "id": export_id,
+            "salt": salt,
+            "memory-kib": profile.memory_kib.to_bytes(4, "big"),
+            "passes": profile.passes.to_bytes(4, "big"),
+            "lanes": profile.lanes.to_bytes(4, "big"),
+        },
+    )
+    parts = [EXPORT_MAGIC, len(header).to_bytes(4, "big"), header]
+    (total,) = engine.row(call(), "SELECT count(*) FROM item")
+    seen, after = 0, -1
+    while batch := engine.rows(
+        call(),
+        "SELECT id, lookup, name, envelope FROM item WHERE id > ? ORDER BY id LIMIT ?",
+        (after, _BATCH),
+    ):
+        for row in batch:
+            packed = _packed(keys, row, service, report)
+            if packed is not None:
+                parts += _record(cipher, export_id, len(report.items), packed)
+        seen, after = seen + len(batch), batch[-1][0]
+        progress(seen, max(seen, total))
+    parts += _record(cipher, export_id, 0, Secret(len(report.items).to_bytes(8, "big")))
+    _write(path, b"".join(parts))
+    return report
+
+
+def import_items(
+    vault: Vault,
+    path: str,
+    passphrase: Passphrase,
+    call: Call,
+    *,
+    existing: str = FAIL,
+    create: bool = True,
+) -> TransferReport:
+    """Writes the items of an export into the vault: all of them or none.
+
+    Args:
+        existing: what happens to items that the vault has already: SKIP, REPLACE or FAIL.
+        create: make the vault if there is none and its options allow it.
+
+    Raises:
+        WriteConflict: an item is there already, and `existing` is FAIL; nothing changed.
+        NotAVault: the file is no export.
+        VaultDamaged: it is damaged or cut off; nothing changed.
+        WrongKey: the passphrase is another one.
+        UnsupportedOption: `existing` is something else.
+    """
+    if existing not in (SKIP, REPLACE, FAIL):
+        raise UnsupportedOption("existing items can be skipped, replaced, or make the import fail")
+    items = _read(path, passphrase, call)
+    report = TransferReport()
+
+    def put(connection: Connection, keys: Keys) -> None:
+        report.items, report.skipped = [], []  # the transaction may run twice
+        for name, value in items:
+            if existing != REPLACE and rows.is_there(connection, keys, subject(name)):
+                if existing == FAIL:
+                    raise WriteConflict(
+                        "an item of the export is in the vault already",
+                        hint="skip or replace existing items",
+                    )
+                report.skipped.append(name)
+                continue
+            rows.put(connection, keys, name, value)
+            report.items.append(name)
+
+    vault.transaction(call, put, create=create)
+    return report
+
+
+def _packed(
+    keys: Keys, row: tuple[Any, ...], service: str | None, report: TransferReport
+) -> Secret | None:
+    """The record's content; None if the item is not to be exported, or cannot be."""
+    _number, lookup, sealed_name, sealed = row
+    name = None
+    try:
+        name = keys.open_name(lookup, sealed_name)
+        if name.kind != ITEM or service not in (None, name.service):
+            return None
+        value = keys.open_value(subject(name), sealed)
+    except (SecretDamaged, TypeError):
+        if name is None:
+            report.unnamed += 1
+        else:
+            report.skipped.append(name)
+        return None
+    report.items.append(name)
+    return Secret(
+        fields.pack(
+            {
+                "service": name.service.encode("utf-8"),
+                "name": name.name.encode("utf-8"),
+                "value": value.reveal_bytes(),
+            }
+        )
+    )
+
+
+def _record(cipher: Cipher, export_id: bytes, number: int, content: Secret) -> list[bytes]:
+    sealed = cipher.seal(content, _associated(export_id, number))
+    return [len(sealed).to_bytes(4, "big"), sealed]
+
+
+def _associated(export_id: bytes, number: int) -> bytes:
+    """Number 0 is the end's."""
+    return fields.join(_LABEL, export_id, number.to_bytes(8, "big"))
+
+
+def _write(path: str, data: bytes) -> None:
+    aside, problem = f"{path}.{random_bytes(6).hex()}.new", None
+    try:
+        files.write_new(aside, data)
+        files.link_new(aside, path)
+        files.sync_directory(os.path.dirname(path))
+    except OSError as exc:
+        problem = files.translated(exc, "the export")
+    finally:
+        files.remove(aside)
+    if problem is not None:
+        raise problem
+
+
+def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName, Secret]]:
+    data, problem = b"", None
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_FILE_BYTES)
+    except OSError as exc:
+        problem = files.translated(exc, "the export")
+    if problem is not None:
+        raise problem
+    known, at = _header(data)
+    profile = Argon2Profile(
+        *(int.from_bytes(known.get(name, b""), "big") for name in ("memory-kib", "passes", "lanes"))
+    )
+    if not profile.is_acceptable():
+        raise VaultDamaged("the export asks for impossible costs")
+    export_id, salt = known.get("id", b""), known.get("salt", b"")
+    cipher = Cipher(argon2id(passphrase._material(b"", call), salt, profile))
+    items: list[tuple[ItemName, Secret]] = []
+    while True:
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        sealed = data[at + 4 : end]
+        if end > len(data):
+            break
+        content = cipher.open(sealed, _associated(export_id, len(items) + 1))
+        if content is None:
+            if end == len(data) and _is_end(cipher, export_id, sealed, len(items)):
+                return items
+            if not items:
+                raise WrongKey(
+                    "the passphrase does not open this export", hint="give the right one"
+                )
+            break
+        items.append(_unpacked(content))
+        at = end
+    raise VaultDamaged("the export is damaged or cut off", hint="export again")
+
+
+def _header(data: bytes) -> tuple[dict[str, bytes], int]:
+    start = len(EXPORT_MAGIC)
+    if not data.startswith(EXPORT_MAGIC):
+        raise NotAVault("this is not a tokenkeep export")
+    size = int.from_bytes(data[start : start + 4], "big")
+    known = None
+    if size <= _MAX_HEADER_BYTES:
+        known = open_file(EXPORT_MAGIC, data[start + 4 : start + 4 + size])
+    if known is None:
+        raise VaultDamaged("the export is damaged", hint="export again")
+    if int.from_bytes(known.get("format", b""), "big") > EXPORT_FORMAT:
+        raise FormatUnsupported(
+            "a newer version of tokenkeep wrote this export",
+            hint="pip install --upgrade tokenkeep",
+        )
+    return known, start + 4 + size
+
+
+def _is_end(cipher: Cipher, export_id: bytes, sealed: bytes, count: int) -> bool:
+    end = cipher.open(sealed, _associated(export_id, 0))
+    return end is not None and end.reveal_bytes() == count.to_bytes(8, "big")
+
+
+def _unpacked(content: Secret) -> tuple[ItemName, Secret]:
+    known: dict[str, bytes] = {}
+    try:
+        known = fields.unpack(content.reveal_bytes())
+        value = Secret(known.pop("value"))
+        return ItemName(known["service"].decode("utf-8"), known["name"].decode("utf-8")), value
+    except (ValueError, KeyError, StoreError):
+        pass  # raised below: this frame may hold the value
+    del known
+    raise VaultDamaged("the export holds something that is no item")

@@ -1,0 +1,92 @@
+"""Bringing a vault of an older format to this version's; opening never does that."""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import FormatUnsupported, StoreUnavailable
+from tokenkeep.item import Call
+from tokenkeep.vault import files
+from tokenkeep.vault.engine import Engine
+from tokenkeep.vault.format import FORMAT, MAX_HEADER_BYTES, Header, header_fields
+from tokenkeep.vault.vault import Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from sqlite3 import Connection
+
+    #: Turns the header's fields, and inside a transaction the database, of one format into the
+    #: next one's. May be run again after a crash: the database may have been done already.
+    Step = Callable[[dict[str, bytes], Connection], dict[str, bytes]]
+
+#: From which format, by which step. Format 1 is the first one: there is nothing to upgrade from.
+STEPS: Mapping[int, Step] = {}
+
+
+def upgrade(
+    vault: Vault,
+    call: Call,
+    steps: Mapping[int, Step] = STEPS,
+    step: Callable[[str], None] = lambda _name: None,
+) -> tuple[int, int]:
+    """Upgrades the vault step by step; needs no key. The formats before and after.
+
+    Raises:
+        StoreUnavailable: there is no vault.
+        FormatUnsupported: it is newer than this version, or too old to have a step.
+        NotAVault, VaultDamaged, AccessDenied: it cannot be read.
+        StoreTimeout: others used it all the time.
+    """
+    if not files.require_vault_directory(vault.path):
+        raise StoreUnavailable(f"there is no vault: {vault.path}", hint="tokenkeep vault create")
+    before = _format_of(_fields(vault.path))
+    while (found := _format_of(_fields(vault.path))) < FORMAT:
+        change = steps.get(found)
+        if change is None:
+            raise FormatUnsupported(
+                f"this version does not know the vault's format {found}",
+                hint="upgrade with an earlier version of tokenkeep first",
+            )
+        _take_step(vault, change, found, call, step)
+    return before, Header.of(_fields(vault.path)).format
+
+
+def _take_step(
+    vault: Vault, change: Step, found: int, call: Call, step: Callable[[str], None]
+) -> None:
+    engine = Engine(vault.path, _fields(vault.path).get("vault-id", b""))
+
+    def alone(connection: Connection) -> None:
+        known = _fields(vault.path)
+        if _format_of(known) != found:
+            return  # somebody else did it while we waited
+        step("database")
+        connection.execute("BEGIN IMMEDIATE")
+        changed = change(dict(known), connection)
+        connection.execute("COMMIT")
+        step("header")
+        try:
+            files.replace_file(os.path.join(vault.path, files.HEADER), encode_fields(changed))
+        except OSError as exc:
+            raise files.translated(exc, "the vault's header") from None
+
+    try:
+        engine.locked(call, alone)
+    finally:
+        engine.close()
+
+
+def encode_fields(known: dict[str, bytes]) -> bytes:
+    """A header file of any format from its fields."""
+    from tokenkeep.vault.format import HEADER_MAGIC, seal_file
+
+    return seal_file(HEADER_MAGIC, known)
+
+
+def _fields(directory: str) -> dict[str, bytes]:
+    return header_fields(files.read_header(directory, MAX_HEADER_BYTES))
+
+
+def _format_of(known: dict[str, bytes]) -> int:
+    return int.from_bytes(known.get("format", b""), "big")
