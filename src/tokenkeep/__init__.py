@@ -49,7 +49,7 @@ _HOMES = {
     "VaultOptions": "tokenkeep.backends.vault",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -118,7 +118,7 @@ class VaultDamaged(SecretDamaged):
 
 
 class NotAVault(SecretDamaged):
-    """Something that is no vault lies at the vault's path; it was left untouched: choose another path."""
+    """Something else lies at the vault's path and was left untouched; choose another path."""
 
     code = "not-a-vault"
 
@@ -245,7 +245,7 @@ class LoginCancelled(LoginFailed):
 
 
 class ProtocolViolation(SessionError):
-    """The provider answered against the protocol; the answer was dropped: report it to the provider."""
+    """The provider's answer broke the protocol and was dropped; report it to the provider."""
 
     code = "protocol-violation"
 

@@ -80,7 +80,7 @@ class StoreFacts:
 
 @dataclass(frozen=True, slots=True)
 class Require:
-    """The least an application accepts of a store; `SecureStorage(..., require=...)` enforces it."""
+    """The least an application accepts of a store; `SecureStorage(require=...)` enforces it."""
 
     protection: Protection = Protection.MEMORY
     persistence: Persistence | None = None
@@ -163,7 +163,7 @@ class Transactional(Protocol):
     def replace(
         self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
     ) -> None:
-        """Writes `value` (None: deletes) if the item is still `expected` (None: absent), as one step.
+        """Writes `value` (None: deletes) if the item is still `expected` (None: absent), at once.
 
         Raises:
             WriteConflict: it is something else now; nothing changed.
@@ -194,7 +194,7 @@ class Erasing(Protocol):
     """A store that must do more than deleting for the bytes to be gone."""
 
     def erase(self, service: str, call: Call) -> bool:
-        """Erases every item of the service, both kinds and quarantine, and the old bytes behind them.
+        """Erases every item of the service, both kinds and quarantine, and the bytes behind them.
 
         Returns:
             True if the items are gone but old bytes remain until somebody lets go of the files
