@@ -97,6 +97,20 @@ def test_every_page_but_the_readme_is_linked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_files_that_a_page_names_exist(name: str) -> None:
+    """A claim that names the test behind it, or code, names something that is there."""
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|tests|scripts|bench|docs|\.ci|\.github)/[\w./-]+)`", text)
+    missing = []
+    for path in set(named):
+        place = REPOSITORY / path
+        is_empty = path.startswith("tests/") and place.is_dir() and not any(place.rglob("test_*"))
+        if not place.exists() or (is_empty and not any(place.iterdir())):
+            missing.append(path)
+    assert [] == sorted(missing)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_python_examples_compile_and_their_imports_exist(name: str) -> None:
     """An example that cannot be imported teaches the wrong thing."""
     missing = []
