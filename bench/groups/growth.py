@@ -1,0 +1,151 @@
+"""Warm reads and durable writes while the number of stored items grows.
+
+Each peer takes turns with a bare SQLite database of the same size, batch by batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from catalogue import PEERS, SQLITE, TOKENKEEP, Peer, say
+from effort import Effort
+from measure import PeerFailed
+from report import Row, failed, judged, number
+from values import VALUE_BYTES, scattered
+from workers import Worker
+
+READ_MICROSECONDS = 50.0
+WRITE_RATIO = 1.5
+FLAT_RATIO = 1.5
+FLAT_MICROSECONDS = 15.0
+_WHAT = ("hit", "miss", "write")
+
+
+@dataclass
+class Grown:
+    """What one peer did.
+
+    Attributes:
+        micros: by what was done, the median of a call for each size.
+        ratios: the same, to bare SQLite in the same moments.
+        stopped: why there are fewer sizes; "" if there are not.
+    """
+
+    micros: dict[str, list[float]] = field(default_factory=lambda: {what: [] for what in _WHAT})
+    ratios: dict[str, list[float]] = field(default_factory=lambda: {what: [] for what in _WHAT})
+    stopped: str = ""
+
+
+def growth(effort: Effort) -> list[Row]:
+    """Rows for reads that hit, reads that miss, and writes."""
+    sizes = " / ".join(f"{size:,}" for size in effort.sizes)
+    headings = {
+        "hit": f"warm read of {VALUE_BYTES} bytes at {sizes} items: microseconds, ratio to SQLite",
+        "miss": f"warm read of nothing at {sizes} items: microseconds, ratio to bare SQLite",
+        "write": f"write at {sizes} items: microseconds, ratio to a bare SQLite WAL FULL commit",
+    }
+    rows: dict[str, list[Row]] = {what: [] for what in _WHAT}
+    for peer in PEERS:
+        say(f"read and write as items grow: {peer.title}")
+        grown = Grown()
+        try:
+            _grow(peer, effort, grown)
+        except PeerFailed as exc:
+            grown.stopped = str(exc)
+        for what in _WHAT:
+            rows[what].append(_row(peer, headings[what], what, grown))
+    return [row for what in _WHAT for row in rows[what]]
+
+
+def _grow(peer: Peer, effort: Effort, grown: Grown) -> None:
+    with (
+        peer.place() as place,
+        SQLITE.place() as beside,
+        peer.worker(place) as worker,
+        SQLITE.worker(beside) as yardstick,
+    ):
+        worker.ask(do="open")
+        yardstick.ask(do="open")
+        held = 0
+        for size in effort.sizes:
+            order = {"start": held, "stop": size, "seconds": effort.fill_seconds}
+            filled = worker.ask(do="fill", **order)
+            if filled["done"] < size - held:
+                grown.stopped = (
+                    f"filling stopped at {held + filled['done']:,} items after "
+                    f"{filled['seconds']:.0f} s: {size:,} would take more than "
+                    f"{effort.fill_seconds:.0f} s"
+                )
+                return
+            yardstick.ask(do="fill", **order)
+            held = size
+            for what in _WHAT:
+                _measure(worker, yardstick, what, size, effort, grown)
+
+
+def _measure(
+    worker: Worker, yardstick: Worker, what: str, size: int, effort: Effort, grown: Grown
+) -> None:
+    batch = _BATCHES[what]
+    ours, theirs = [], []
+    for number_ in range(effort.batches + 1):
+        for process, taken in ((worker, ours), (yardstick, theirs)):
+            order = batch(size, effort.batch_calls, number_)
+            done = process.ask(seconds=effort.batch_seconds, **order)
+            if done.get("wrong"):
+                raise PeerFailed(f"{done['wrong']} of {len(done['ns'])} reads gave a wrong value")
+            if number_:  # the first batch warms up
+                taken += done["ns"]
+    grown.micros[what].append(statistics.median(ours) / 1000)
+    grown.ratios[what].append(statistics.median(ours) / statistics.median(theirs))
+
+
+def _hits(size: int, calls: int, batch: int) -> dict[str, object]:
+    return {"do": "read", "names": scattered(calls, size), "version": 0}
+
+
+def _misses(size: int, calls: int, batch: int) -> dict[str, object]:
+    return {"do": "read", "names": [f"absent-{at}" for at in range(calls)], "version": None}
+
+
+def _writes(size: int, calls: int, batch: int) -> dict[str, object]:
+    # The value that is there already, as reads at the next size expect it; stores do not compare.
+    return {"do": "write", "names": scattered(calls, size), "version": 0}
+
+
+_BATCHES: dict[str, Callable[[int, int, int], dict[str, object]]] = {
+    "hit": _hits,
+    "miss": _misses,
+    "write": _writes,
+}
+
+
+def _row(peer: Peer, heading: str, what: str, grown: Grown) -> Row:
+    micros, ratios = grown.micros[what], grown.ratios[what]
+    if not micros:
+        return failed(heading, peer.title, grown.stopped)
+    row = Row(
+        heading,
+        peer.title,
+        " / ".join(number(each) for each in micros),
+        " / ".join(number(each) for each in ratios),
+        micros[-1] if not grown.stopped else None,
+        remarks=grown.stopped,
+        data={"micros": micros, "ratios": ratios},
+    )
+    if peer is TOKENKEEP:
+        row.target = _verdict(what, micros, ratios)
+    elif grown.stopped and len(micros) > 1:
+        growth_of = micros[-1] / micros[0]
+        row.remarks += f"; {number(growth_of)} times dearer from first to last size"
+    return row
+
+
+def _verdict(what: str, micros: list[float], ratios: list[float]) -> str:
+    flat = max(micros) <= max(FLAT_RATIO * micros[0], micros[0] + FLAT_MICROSECONDS)
+    if what == "write":
+        return judged(f"<= {WRITE_RATIO} x, flat", max(ratios) <= WRITE_RATIO and flat)
+    holds = max(micros) <= READ_MICROSECONDS and flat
+    return judged(f"<= {READ_MICROSECONDS:.0f} us, flat", holds)
