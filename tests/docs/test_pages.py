@@ -101,12 +101,12 @@ def test_files_that_a_page_names_exist(name: str) -> None:
     """A claim that names the test behind it, or code, names something that is there."""
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     named = re.findall(r"`((?:src|tests|scripts|bench|docs|\.ci|\.github)/[\w./-]+)`", text)
-    missing = []
-    for path in set(named):
-        place = REPOSITORY / path
-        is_empty = path.startswith("tests/") and place.is_dir() and not any(place.rglob("test_*"))
-        if not place.exists() or (is_empty and not any(place.iterdir())):
-            missing.append(path)
+    places = {path: REPOSITORY / path for path in named}
+    missing = [
+        path
+        for path, place in places.items()
+        if not place.exists() or (place.is_dir() and not any(place.iterdir()))
+    ]
     assert [] == sorted(missing)
 
 
