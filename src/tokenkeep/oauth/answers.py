@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tokenkeep.errors import ProtocolViolation
-from tokenkeep.oauth.messages import TokenResponse, parse_token_response
+from tokenkeep.oauth.messages import (
+    DeviceAuthorization,
+    TokenResponse,
+    parse_device_authorization,
+    parse_token_response,
+)
 from tokenkeep.oauth.outcome import (
     Answered,
     Misconfigured,
@@ -55,6 +60,18 @@ def token_outcome(response: HttpResponse, carried: Sequence[Secret]) -> Outcome:
     if tokens is None:
         return Unanswered(problem)
     return Answered(tokens, server_time(response))
+
+
+def device_authorization(response: HttpResponse) -> DeviceAuthorization | str | None:
+    """The start of a device login, or what is wrong with it; None if the answer is another."""
+    fields = json_object(response) if response.status == 200 else None
+    if fields is None or "error" in fields:
+        return None
+    try:
+        return parse_device_authorization(fields)
+    except ProtocolViolation as exc:
+        # Its traceback would hold this frame, and the codes in it.
+        return str(exc)
 
 
 def error_code(response: HttpResponse, carried: Sequence[Secret]) -> str | None:

@@ -22,7 +22,7 @@ from tokenkeep.errors import (
     UnsupportedOption,
 )
 from tokenkeep.oauth import messages
-from tokenkeep.oauth.answers import error_code, json_object
+from tokenkeep.oauth.answers import device_authorization, error_code
 from tokenkeep.oauth.idtoken import Claims
 from tokenkeep.oauth.loopback import Loopback, Redirect
 from tokenkeep.oauth.messages import DeviceCode, TokenResponse
@@ -45,6 +45,15 @@ if TYPE_CHECKING:
 
 #: RFC 8628, section 3.5: slow_down adds 5 seconds "for this and all subsequent requests".
 SLOW_DOWN_SECONDS = 5.0
+#: RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6; RFC 8707.
+_AUTHORIZATION_ERRORS = frozenset(
+    (
+        *("access_denied", "server_error", "temporarily_unavailable"),
+        *("login_required", "consent_required", "interaction_required"),
+        *("invalid_request", "unauthorized_client", "unsupported_response_type"),
+        *("invalid_scope", "account_selection_required", "invalid_target"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,20 +250,16 @@ def _code_in(redirect: Redirect | None, issuer: str, metadata: Metadata) -> Secr
 
 
 def _raise_authorization_error(error: str) -> NoReturn:
-    """An error in the redirect (RFC 6749, section 4.1.2.1; OpenID Connect Core, 3.1.2.6)."""
+    """What an error in the redirect means for a login."""
+    # Anything else is the page's own text, which is not repeated.
+    error = error if error in _AUTHORIZATION_ERRORS else "unknown_error"
     if error == "access_denied":
         raise LoginCancelled("the login was declined")
     if error in ("server_error", "temporarily_unavailable"):
         raise LoginFailed(f"the provider could not log in ({error})")
     if error in ("login_required", "consent_required", "interaction_required"):
         raise LoginFailed(f"the provider needs the person ({error})")
-    known = (
-        *("invalid_request", "unauthorized_client", "unsupported_response_type"),
-        *("invalid_scope", "account_selection_required", "invalid_target"),
-    )
-    # Anything else is the page's own text, which is not repeated.
-    shown = error if error in known else "unknown_error"
-    raise ProviderRefused(f"the provider refused the login ({shown})", error=shown)
+    raise ProviderRefused(f"the provider refused the login ({error})", error=error)
 
 
 def _answered(outcome: Outcome) -> Answered:
@@ -315,10 +320,11 @@ def _device_authorization(
         problem = exc.reason
     if problem:
         raise LoginFailed(f"the provider cannot be reached: {problem}")
-    if response.status == 200:
-        fields = json_object(response)
-        if fields is not None and "error" not in fields:
-            return messages.parse_device_authorization(fields)
+    device = device_authorization(response)
+    if isinstance(device, messages.DeviceAuthorization):
+        return device
+    if device is not None:
+        raise ProtocolViolation(device)
     error = error_code(response, request.secrets())
     if error is not None and response.status < 500:
         raise ProviderRefused(f"the provider refused the device login ({error})", error=error)
