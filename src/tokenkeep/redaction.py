@@ -63,12 +63,12 @@ _ANY_NAME = "|".join(
 #: 'name': 'value', "name": "value", (b'name', b'value') and what else a repr or JSON makes.
 _QUOTED = re.compile(
     rf"""(?P<key>b?(?P<quote>['"])(?:{_ANY_NAME})(?P=quote)\s*[:,=]\s*)"""
-    r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|[^\s,}\])]+)""",
+    r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|(?!\[redacted)[^\s,}\])]+)""",
     re.IGNORECASE,
 )
 #: Name: value, to the end of the line, written out or escaped.
 _HEADER_LINE = re.compile(
-    rf"\b(?P<key>(?:{'|'.join(_HEADERS)})[ \t]*[:=][ \t]*)(?:(?!\\r|\\n)[^\r\n])+",
+    rf"(?:\b|(?<=\\[nr]))(?P<key>(?:{'|'.join(_HEADERS)})[ \t]*[:=][ \t]*)(?:(?!\\r|\\n)[^\r\n])+",
     re.IGNORECASE,
 )
 #: name=value in a form, a query or a sentence.
