@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from tokenkeep.testing.clock import FakeClock as FakeClock
     from tokenkeep.testing.contract import DamageContract as DamageContract
     from tokenkeep.testing.contract import DurableContract as DurableContract
+    from tokenkeep.testing.contract import ErasingContract as ErasingContract
+    from tokenkeep.testing.contract import IndexedContract as IndexedContract
     from tokenkeep.testing.contract import StoreContract as StoreContract
     from tokenkeep.testing.contract import TransactionalContract as TransactionalContract
+    from tokenkeep.testing.contract import VersionedContract as VersionedContract
     from tokenkeep.testing.faulty import Fails as Fails
     from tokenkeep.testing.faulty import FaultyStore as FaultyStore
     from tokenkeep.testing.faulty import Lies as Lies
@@ -23,13 +26,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "DamageContract": "contract",
     "DurableContract": "contract",
+    "ErasingContract": "contract",
     "Fails": "faulty",
     "FakeClock": "clock",
     "FaultyStore": "faulty",
+    "IndexedContract": "contract",
     "Lies": "faulty",
     "Stalls": "faulty",
     "StoreContract": "contract",
     "TransactionalContract": "contract",
+    "VersionedContract": "contract",
     "every_step": "faulty",
     "store_machine": "machine",
 }
