@@ -28,11 +28,12 @@ class Settings:
         flags: what the command line said, by option: `key_file` for `--key-file`.
     """
 
-    __slots__ = ("_config", "flags")
+    __slots__ = ("_config", "_passphrase", "flags")
 
     def __init__(self, flags: dict[str, str] | None = None) -> None:
         self.flags: dict[str, str] = {} if flags is None else flags
         self._config: Config | None = None
+        self._passphrase: Secret | None = None
 
     def option(self, name: str) -> str | None:
         """A flag, or its twin in the environment (`TOKENKEEP_...`); None if neither was given."""
@@ -128,7 +129,7 @@ class Settings:
             from tokenkeep.backends.vault import VaultOptions
             from tokenkeep.vault.slots import Passphrase
 
-            asked = Passphrase(_asked_passphrase, prompts=True)
+            asked = Passphrase(self._ask_passphrase, prompts=True)
             return VaultOptions(options.path, (*options.keys, asked), create=False)
         return options
 
@@ -154,8 +155,10 @@ class Settings:
 
         return TokenStorage(storage or self.storage(), account=self.account)
 
+    def _ask_passphrase(self) -> Secret:
+        """The passphrase of the vault, asked for once however often it is needed."""
+        if self._passphrase is None:
+            from tokenkeep.cli.terminal import ask_hidden
 
-def _asked_passphrase() -> Secret:
-    from tokenkeep.cli.terminal import ask_hidden
-
-    return ask_hidden("passphrase of the vault: ")
+            self._passphrase = ask_hidden("passphrase of the vault: ")
+        return self._passphrase

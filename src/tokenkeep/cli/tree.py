@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from tokenkeep.cli.exits import UsageError
@@ -30,12 +31,23 @@ VERBS = (
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
+    """A group whose commands are imported when they are used.
 
-    def __init__(self, *args: Any, package: str, verbs: Sequence[str], **more: Any) -> None:
+    A verb's module has its name; `files` says where it cannot.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        package: str,
+        verbs: Sequence[str],
+        files: Mapping[str, str] = MappingProxyType({}),
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self._package = package
         self._verbs = verbs
+        self._files = files
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs, in their own order."""
@@ -43,7 +55,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command."""
-        name = f"{self._package}.{cmd_name.replace('-', '_')}"
+        file = self._files.get(cmd_name, cmd_name.replace("-", "_"))
+        name = f"{self._package}.{file}"
         if cmd_name not in self._verbs or find_spec(name) is None:
             return None
         module = import_module(name)

@@ -12,6 +12,11 @@ VERBS = (
 )
 
 
-@click.group(cls=LazyGroup, package="tokenkeep.cli.commands.vault", verbs=VERBS)
+@click.group(
+    cls=LazyGroup,
+    package="tokenkeep.cli.commands.vault",
+    verbs=VERBS,
+    files={"import": "import_items"},  # no module can have a keyword's name
+)
 def command() -> None:
     """Make and look after the encrypted vault."""

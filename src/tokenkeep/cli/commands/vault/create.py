@@ -7,13 +7,13 @@ import os
 import click
 
 from tokenkeep import config
-from tokenkeep.cli.terminal import ask_hidden_twice, shown, tell, write_lines
+from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
+from tokenkeep.cli.terminal import shown, tell, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreUnavailable, UnsupportedOption
-from tokenkeep.item import Call
-from tokenkeep.vault import files
+from tokenkeep.errors import UnsupportedOption
 from tokenkeep.vault.creation import create
 from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
 
 
 @click.command()
@@ -29,27 +29,18 @@ def command(ctx: click.Context, path: str | None, passphrase: bool) -> int:
     """
     settings = settings_of(ctx)
     chosen = settings.config
-    if path is None and chosen.store.startswith("vault:"):
-        path = chosen.store.removeprefix("vault:")
-    where = os.path.abspath(path or config.default_vault_path())
+    named = chosen.store.removeprefix("vault:") if chosen.store.startswith("vault:") else None
+    where = os.path.abspath(path or named or config.default_vault_path())
     key = _key(chosen, passphrase=passphrase)
-    if files.require_vault_directory(where):
-        raise StoreUnavailable(
-            f"there is something already: {where}",
-            hint=f"tokenkeep --store vault:{where} doctor, or give another --path",
+    # What is there and no vault raises; nothing there is None.
+    if Vault(where, (), False).header() is not None or not create(where, (key,), calls(settings)()):
+        raise UnsupportedOption(
+            f"there is a vault already: {where}", hint="give another --path, or use it as it is"
         )
-    if not create(where, (key,), Call(max(settings.timeout, 30.0))):
-        raise StoreUnavailable(f"another process was quicker: {where}")
-    is_default = where == config.default_vault_path()
-    config.save(
-        chosen.path,
-        store="vault" if is_default else f"vault:{where}",
-        key_file=key.path if isinstance(key, KeyFile) and not _is_default(key) else None,
-        passphrase_file=None if chosen.passphrase_file is None else _absolute(chosen),
-    )
     write_lines(where)
     if isinstance(key, KeyFile):
-        tell(f"its key is in {shown(key.path)}: whoever can read both can read every item")
+        tell(f"its key: {shown(key.path)}", "whoever can read both can read every item")
+    _record(chosen, where, key)
     return 0
 
 
@@ -58,18 +49,28 @@ def _key(chosen: config.Config, *, passphrase: bool) -> KeyFile | Passphrase:
         raise UnsupportedOption(
             "both a key file and a passphrase", hint="tokenkeep vault add-key adds a second one"
         )
-    passphrase_file = chosen.passphrase_file
-    if passphrase_file is not None:
-        return Passphrase(config.read_passphrase(passphrase_file))
-    if passphrase:
-        return Passphrase(ask_hidden_twice("passphrase: "))
+    if passphrase or chosen.passphrase_file is not None:
+        return given_passphrase(chosen.passphrase_file, "passphrase: ")
     return KeyFile(chosen.key_file or config.default_key_path())
 
 
-def _is_default(key: KeyFile) -> bool:
-    return key.path == os.path.abspath(config.default_key_path())
-
-
-def _absolute(chosen: config.Config) -> str:
-    assert chosen.passphrase_file is not None
-    return os.path.abspath(chosen.passphrase_file)
+def _record(chosen: config.Config, where: str, key: KeyFile | Passphrase) -> None:
+    """Chooses the new vault, unless the configuration chooses another one: that stays."""
+    store = "vault" if where == os.path.abspath(config.default_vault_path()) else f"vault:{where}"
+    before = config.read_file(chosen.path).get("store")
+    if before not in (None, "", "auto", store):
+        tell(
+            f"{shown(chosen.path)} still chooses {shown(str(before))}",
+            f"hint: tokenkeep --store {shown(store)} uses the new one",
+        )
+        return
+    key_file = key.path if isinstance(key, KeyFile) else None
+    if key_file == os.path.abspath(config.default_key_path()):
+        key_file = None
+    passphrase_file = chosen.passphrase_file
+    config.save(
+        chosen.path,
+        store=store,
+        key_file=key_file,
+        passphrase_file=None if passphrase_file is None else os.path.abspath(passphrase_file),
+    )

@@ -1,0 +1,50 @@
+"""`vault add-key`: another way to open the vault."""
+
+from __future__ import annotations
+
+import click
+
+from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
+from tokenkeep.cli.exits import UsageError
+from tokenkeep.cli.terminal import is_interactive, write_lines
+from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.vault.access import add_key
+from tokenkeep.vault.slots import KeyFile, Passphrase
+
+
+@click.command()
+@click.option("--new-key-file", metavar="FILE", help="made if it is not there")
+@click.option("--new-passphrase-file", metavar="FILE", help="a file that holds a new passphrase")
+@click.option("--label", metavar="TEXT", default="", help="what `vault check` calls it")
+@options()
+@click.pass_context
+def command(
+    ctx: click.Context, new_key_file: str | None, new_passphrase_file: str | None, label: str
+) -> int:
+    """Let another key file or passphrase open the vault, and write the new slot's id.
+
+    Without --new-key-file or --new-passphrase-file it asks for a passphrase.
+    """
+    settings = settings_of(ctx)
+    key = _new_key(new_key_file, new_passphrase_file)
+    vault = chosen_vault(settings)
+    try:
+        slot = add_key(vault, key, calls(settings)(), label)
+    finally:
+        vault.close()
+    write_lines(slot.id.hex())
+    return 0
+
+
+def _new_key(key_file: str | None, passphrase_file: str | None) -> KeyFile | Passphrase:
+    if key_file is not None and passphrase_file is not None:
+        raise UsageError("one key at a time: a key file or a passphrase")
+    if key_file is not None:
+        return KeyFile(key_file)
+    if passphrase_file is None and not is_interactive():
+        raise UsageError(
+            "there is no terminal to ask for a passphrase on",
+            "--new-key-file FILE",
+            "--new-passphrase-file FILE",
+        )
+    return given_passphrase(passphrase_file, "new passphrase: ")

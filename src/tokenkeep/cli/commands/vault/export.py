@@ -1,0 +1,46 @@
+"""`vault export FILE`: the items, encrypted under a passphrase of their own."""
+
+from __future__ import annotations
+
+import click
+
+from tokenkeep.cli import exits
+from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
+from tokenkeep.cli.progress import progress
+from tokenkeep.cli.terminal import tell
+from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.vault.transfer import export
+
+
+@click.command()
+@click.argument("file")
+@click.option(
+    "--export-passphrase-file",
+    metavar="FILE",
+    envvar="TOKENKEEP_EXPORT_PASSPHRASE_FILE",
+    help="a file that holds the export's passphrase; asked for if not given",
+)
+@click.option("--only", metavar="SERVICE", help="the items of one application")
+@options()
+@click.pass_context
+def command(
+    ctx: click.Context, file: str, export_passphrase_file: str | None, only: str | None
+) -> int:
+    """Write the items of every application to a new file, encrypted under a passphrase.
+
+    Sessions are not exported: a refresh token that lives in two places ends both.
+    """
+    settings = settings_of(ctx)
+    vault = chosen_vault(settings)
+    passphrase = given_passphrase(export_passphrase_file, "passphrase of the export: ")
+    try:
+        with progress("exporting") as told:
+            report = export(vault, file, passphrase, calls(settings), service=only, progress=told)
+    finally:
+        vault.close()
+    tell(f"items exported: {len(report.items)}")
+    damaged = len(report.skipped) + report.unnamed
+    if damaged:
+        tell(f"items that do not open and were left out: {damaged}", "hint: tokenkeep vault check")
+        return exits.DAMAGED
+    return exits.OK

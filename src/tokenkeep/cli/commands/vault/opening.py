@@ -1,0 +1,55 @@
+"""What the vault verbs have in common: the vault itself, its keys, and its deadlines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tokenkeep import config
+from tokenkeep.cli.terminal import ask_hidden_twice, is_interactive
+from tokenkeep.item import Call, Interaction
+from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from tokenkeep.cli.settings import Settings
+
+#: Between two people's writes a batch waits; a command that was started to work may wait longer.
+PATIENCE_SECONDS = 30.0
+
+
+def chosen_vault(
+    settings: Settings, key_files: Sequence[str] = (), passphrase_files: Sequence[str] = ()
+) -> Vault:
+    """The chosen vault, with its own keys and the further ones that the command line names.
+
+    Raises:
+        StoreUnavailable: no store is chosen.
+        StoreError: what lies there cannot be read.
+    """
+    options = settings.vault()
+    header = Vault(options.path, (), False).header()
+    kinds = set() if header is None else {slot.kind for slot in header.slots}
+    further: list[KeyFile | Passphrase] = [KeyFile(path) for path in key_files]
+    further += [Passphrase(config.read_passphrase(path)) for path in passphrase_files]
+    # A question that no slot can be opened with is not asked.
+    own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
+    return Vault(options.path, (*own, *further), False)
+
+
+def calls(settings: Settings) -> Callable[[], Call]:
+    """Deadlines for one batch after the other."""
+    seconds = settings.seconds("timeout", PATIENCE_SECONDS)
+    interaction = Interaction.ALLOWED if is_interactive() else Interaction.NEVER
+    return lambda: Call(seconds, interaction)
+
+
+def given_passphrase(path: str | None, question: str) -> Passphrase:
+    """A passphrase from a file, else from a person who types it twice.
+
+    Raises:
+        InteractionDenied: there is no terminal to ask on, or the two entries differ.
+    """
+    if path is not None:
+        return Passphrase(config.read_passphrase(path))
+    return Passphrase(ask_hidden_twice(question))
