@@ -1,0 +1,65 @@
+"""Vaults in a directory, as tests and their child processes open them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tokenkeep.backends.vault import VaultOptions, VaultStore
+from tokenkeep.crypto import Argon2Profile
+from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
+
+#: Far too cheap for a real passphrase: the derivation is not what is under test.
+CHEAP = Argon2Profile(memory_kib=64, passes=1, lanes=1)
+SERVICE = "org.example.notes"
+PATIENCE = 60.0
+
+
+def call() -> Call:
+    """A call that a busy machine does not end."""
+    return Call(PATIENCE)
+
+
+def item(name: str) -> ItemName:
+    """An item of the test's service."""
+    return ItemName(SERVICE, name)
+
+
+def record(account: str) -> ItemName:
+    """A session record of the test's service."""
+    return ItemName(SERVICE, account, SESSION)
+
+
+def key_file(directory: Path, name: str = "key") -> KeyFile:
+    """A key file in the directory."""
+    return KeyFile(directory / name)
+
+
+def passphrase(text: str = "correct horse") -> Passphrase:
+    """A passphrase whose slots cost nothing."""
+    return Passphrase(text, profile=CHEAP)
+
+
+def open_store(directory: Path, *keys: KeyFile | Passphrase, create: bool = True) -> VaultStore:
+    """The vault in the directory, by its key file unless other keys are given."""
+    return VaultStore(
+        VaultOptions(directory / "vault", keys or (key_file(directory),), create=create)
+    )
+
+
+def open_vault(directory: Path, *keys: KeyFile | Passphrase) -> Vault:
+    """The same below the store."""
+    return Vault(os.fspath(directory / "vault"), keys or (key_file(directory),))
+
+
+def value(store: VaultStore, name: str) -> str | None:
+    """What the store has under a name."""
+    found = store.read(item(name), call())
+    return None if found is None else found.reveal()
+
+
+def all_bytes(directory: Path) -> bytes:
+    """Everything in every file of a vault, read as an attacker would."""
+    return b"".join(file.read_bytes() for file in sorted((directory / "vault").iterdir()))

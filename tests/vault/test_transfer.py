@@ -1,0 +1,135 @@
+"""Export and import: everything but sessions, under a passphrase, all or nothing."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import (
+    NotAVault,
+    SecretDamaged,
+    UnsupportedOption,
+    VaultDamaged,
+    WriteConflict,
+    WrongKey,
+)
+from tokenkeep.item import ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.vault import transfer
+from tokenkeep.vault.vault import Vault
+from vault.places import SERVICE, call, item, open_store, passphrase, record, value
+
+
+def vault_at(place: Path) -> Vault:
+    from vault.places import key_file
+
+    return Vault(str(place / "vault"), (key_file(place),), create=True)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """An export of three items of two services, beside a session record."""
+    place = tmp_path / "source"
+    place.mkdir()
+    store = open_store(place)
+    store.write(item("a"), Secret("one"), call())
+    store.write(item("b"), Secret(b"\xff\x00"), call())
+    store.write(ItemName("org.example.other", "a"), Secret(""), call())
+    store.write(record("alice"), Secret("refresh token"), call())
+    path = tmp_path / "items.export"
+    report = transfer.export(vault_at(place), str(path), passphrase(), call)
+    assert 3 == len(report.items)
+    return path
+
+
+def test_items_arrive_and_sessions_do_not(tmp_path: Path, export: Path) -> None:
+    """Values, empty and binary ones too, under the same names and services."""
+    assert 0o600 == stat.S_IMODE(export.stat().st_mode)
+    report = transfer.import_items(vault_at(tmp_path), str(export), passphrase(), call())
+    assert 3 == len(report.items)
+    store = open_store(tmp_path)
+    assert value(store, "a") == "one"
+    found = store.read(item("b"), call())
+    assert found is not None
+    assert b"\xff\x00" == found.reveal_bytes()
+    assert [item("a"), item("b")] == store.names(SERVICE, call())
+
+
+def test_one_service_alone(tmp_path: Path, export: Path) -> None:
+    """`service` limits what is exported."""
+    path = tmp_path / "one.export"
+    source = vault_at(tmp_path / "source")
+    report = transfer.export(source, str(path), passphrase(), call, service=SERVICE)
+    assert [item("a"), item("b")] == sorted(report.items)
+
+
+def test_existing_items_fail_skip_or_are_replaced(tmp_path: Path, export: Path) -> None:
+    """Failing changes nothing at all."""
+    store = open_store(tmp_path)
+    store.write(item("b"), Secret("mine"), call())
+    vault = vault_at(tmp_path)
+    with pytest.raises(WriteConflict):
+        transfer.import_items(vault, str(export), passphrase(), call())
+    assert value(store, "a") is None
+    report = transfer.import_items(vault, str(export), passphrase(), call(), existing=transfer.SKIP)
+    assert [item("b")] == report.skipped
+    assert (value(store, "a"), value(store, "b")) == ("one", "mine")
+    transfer.import_items(vault, str(export), passphrase(), call(), existing=transfer.REPLACE)
+    found = store.read(item("b"), call())
+    assert found is not None
+    assert b"\xff\x00" == found.reveal_bytes()
+    with pytest.raises(UnsupportedOption):
+        transfer.import_items(vault, str(export), passphrase(), call(), existing="maybe")
+
+
+def test_wrong_passphrase_foreign_file_and_existing_file(tmp_path: Path, export: Path) -> None:
+    """Each has its own error."""
+    vault = vault_at(tmp_path)
+    with pytest.raises(WrongKey):
+        transfer.import_items(vault, str(export), passphrase("wrong"), call())
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"hello")
+    with pytest.raises(NotAVault):
+        transfer.import_items(vault, str(foreign), passphrase(), call())
+    with pytest.raises(UnsupportedOption):
+        transfer.export(vault_at(tmp_path / "source"), str(foreign), passphrase(), call)
+    assert b"hello" == foreign.read_bytes()
+
+
+def test_every_flipped_or_missing_byte_is_noticed(tmp_path: Path, export: Path) -> None:
+    """A damaged export brings nothing in: a typed error, and no item."""
+    whole = export.read_bytes()
+    bad = tmp_path / "bad"
+    vault = vault_at(tmp_path)
+    for at in range(len(whole)):
+        for spoilt in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]):
+            bad.write_bytes(spoilt)
+            with pytest.raises(SecretDamaged):
+                transfer.import_items(vault, str(bad), passphrase(), call())
+    assert not (tmp_path / "vault").exists()
+
+
+def test_damaged_items_are_reported_not_exported(tmp_path: Path, export: Path) -> None:
+    """The others are exported; the report names what is missing."""
+    vault = vault_at(tmp_path / "source")
+
+    def spoil(connection, keys):  # type: ignore[no-untyped-def]
+        from tokenkeep.vault.envelope import subject
+
+        number = keys.finder.place(subject(item("a")))[1]
+        connection.execute("UPDATE item SET envelope = zeroblob(60) WHERE id = ?", (number,))
+
+    vault.transaction(call(), spoil)
+    report = transfer.export(vault, str(tmp_path / "two"), passphrase(), call)
+    assert [item("a")] == report.skipped
+    assert 2 == len(report.items)
+
+
+def test_cut_off_before_the_end_record_is_damage(tmp_path: Path, export: Path) -> None:
+    """An export without its last record is not taken for a shorter one."""
+    whole = export.read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: -(4 + 12 + 8 + 16)])
+    with pytest.raises(VaultDamaged):
+        transfer.import_items(vault_at(tmp_path), str(tmp_path / "cut"), passphrase(), call())
