@@ -54,7 +54,7 @@ class SystemClock:
     def boot_id(self) -> str:
         """Linux's random boot id; "" elsewhere."""
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
                 return file.read().strip()
         except OSError:
             return ""
