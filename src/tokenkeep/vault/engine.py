@@ -124,11 +124,15 @@ class Engine:
         """
 
         def alone(connection: Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            result = body(connection)
-            connection.execute("COMMIT")
-            self._checkpoint_if_due(connection)
-            return result
+            try:
+                return self._commit(connection, body)
+            except sqlite.Error as exc:
+                if not sqlite.is_full(exc):
+                    raise
+            # The log may hold the room that is missing, even for a deletion.
+            self._forget_writer_after_failure()
+            self._checkpoint(self._writing_connection())
+            return self._commit(self._writing_connection(), body)
 
         return self.locked(call, alone)
 
@@ -205,6 +209,13 @@ class Engine:
             except sqlite.Error:
                 self._writer = None
                 writer.close()
+
+    def _commit(self, connection: Connection, body: Callable[[Connection], T]) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        result = body(connection)
+        connection.execute("COMMIT")
+        self._checkpoint_if_due(connection)
+        return result
 
     def _checkpoint_if_due(self, connection: Connection) -> None:
         try:

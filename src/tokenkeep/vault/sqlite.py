@@ -69,6 +69,7 @@ ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
     26: _DAMAGED,  # SQLITE_NOTADB
 }
 _BUSY = (5, 6, 15)
+_FULL = 13
 
 #: What damaged rows and schemas raise in the binding itself.
 BINDING_ERRORS = (UnicodeDecodeError, TypeError, ValueError, OverflowError, SystemError)
@@ -117,6 +118,11 @@ CREATE INDEX quarantine_by_lookup ON quarantine (lookup);
 def is_busy(exc: Exception) -> bool:
     """Whether trying again may help."""
     return (getattr(exc, "sqlite_errorcode", 0) & 0xFF) in _BUSY
+
+
+def is_full(exc: Exception) -> bool:
+    """Whether there was no room."""
+    return (getattr(exc, "sqlite_errorcode", 0) & 0xFF) == _FULL
 
 
 def translated(exc: Exception) -> StoreError:

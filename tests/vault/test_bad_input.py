@@ -1,0 +1,526 @@
+"""What can lie at a vault's path, or be wrong with a vault: a typed error, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import (
+    AccessDenied,
+    FormatUnsupported,
+    NotAVault,
+    SecretDamaged,
+    StoreFull,
+    StoreTimeout,
+    StoreUnavailable,
+    TokenkeepError,
+    VaultDamaged,
+)
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
+from tokenkeep.vault import files, sqlite
+from tokenkeep.vault.check import check
+from tokenkeep.vault.format import FORMAT, Header
+from tokenkeep.vault.upgrade import encode_fields, upgrade
+from vault.places import SERVICE, call, item, key_file, open_store, open_vault, value
+
+
+def fill(directory: Path) -> None:
+    store = open_store(directory)
+    for name in ("a", "b"):
+        store.write(item(name), Secret("value " + name), call())
+    store.close()
+
+
+def snapshot(path: Path) -> dict[str, bytes | None]:
+    """Every file below a path with its content; links by their target."""
+    if path.is_symlink() or path.is_file():
+        return {"": os.readlink(path).encode() if path.is_symlink() else path.read_bytes()}
+    return {name.name: name.read_bytes() for name in path.iterdir() if name.is_file()}
+
+
+def a_file(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_text(path: Path) -> None:
+    path.write_text("hello")
+
+
+def a_database(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir(0o700)
+
+
+def a_full_folder(path: Path) -> None:
+    path.mkdir(0o700)
+    (path / "notes.txt").write_text("mine")
+
+
+def a_foreign_header(path: Path) -> None:
+    path.mkdir(0o700)
+    (path / "header").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (path / "header").chmod(0o600)
+
+
+def a_link(path: Path) -> None:
+    real = path.with_name("real")
+    real.mkdir(0o700)
+    path.symlink_to(real)
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+VERBS: list[Callable[[Path], object]] = [
+    lambda place: value(open_store(place), "a"),
+    lambda place: open_store(place).write(item("a"), Secret("new"), call()),
+    lambda place: open_store(place).delete(item("a"), call()),
+    lambda place: open_store(place).names(SERVICE, call()),
+    lambda place: open_store(place).erase(SERVICE, call()),
+    lambda place: open_store(place).replace(item("a"), None, Secret("new"), call()),
+    lambda place: open_store(place).facts,
+]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [a_file, a_text, a_database, a_folder, a_full_folder, a_foreign_header, a_link,
+     a_dangling_link],
+)  # fmt: skip
+def test_foreign_thing_is_never_adopted(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """`NotAVault` for every verb; the thing is left as it was and no key file is made."""
+    path = tmp_path / "vault"
+    make(path)
+    before = snapshot(path)
+    for verb in VERBS:
+        with pytest.raises(NotAVault) as caught:
+            verb(tmp_path)
+        assert caught.value.code == "not-a-vault"
+    assert before == snapshot(path)
+    assert not (tmp_path / "key").exists()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def halve(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def scribble(path: Path) -> None:
+    path.write_bytes(b"scribble" * 4096)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("how", [empty, halve, scribble, remove])
+@pytest.mark.parametrize("name", ["header", "vault.db"])
+def test_damaged_file_is_a_typed_error(
+    tmp_path: Path, name: str, how: Callable[[Path], None]
+) -> None:
+    """Reads, writes and erasures refuse, never "absent"; the backup put back reads again."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    for side in ("vault.db-wal", "vault.db-shm"):
+        (vault / side).unlink(missing_ok=True)  # a damaged database with a good log heals
+    how(vault / name)
+    for verb in VERBS[:-1]:
+        with pytest.raises((VaultDamaged, NotAVault, StoreUnavailable)):
+            verb(tmp_path)
+    if name != "header":
+        report = check(open_vault(tmp_path), call)
+        assert not report.is_well
+    shutil.rmtree(vault)
+    (tmp_path / "backup").rename(vault)
+    assert value(open_store(tmp_path), "a") == "value a"
+
+
+def test_log_of_garbage_is_ignored_by_its_checksums(tmp_path: Path) -> None:
+    """A torn write-ahead log costs what it held, not the database: nothing older is lost."""
+    fill(tmp_path)
+    vault = open_vault(tmp_path)
+    vault.erase("org.example.none", call())  # moves everything into the database
+    vault.close()
+    (tmp_path / "vault" / "vault.db-wal").write_bytes(os.urandom(5000))
+    (tmp_path / "vault" / "vault.db-shm").unlink(missing_ok=True)
+    assert value(open_store(tmp_path), "a") == "value a"
+
+
+def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
+    """A header that is older than the database is damage, not a smaller vault."""
+    from tokenkeep.vault.rekey import rekey
+
+    fill(tmp_path)
+    old = (tmp_path / "vault" / "header").read_bytes()
+    rekey(open_vault(tmp_path), call)
+    (tmp_path / "vault" / "header").write_bytes(old)
+    with pytest.raises(VaultDamaged):
+        value(open_store(tmp_path), "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "hint"),
+    [("", 0o755, "chmod 700"), ("", 0o770, "chmod 700"), ("header", 0o644, "chmod 600"),
+     ("vault.db", 0o660, "chmod 600")],
+)  # fmt: skip
+def test_open_permissions_are_refused_with_the_command_that_mends_them(
+    tmp_path: Path, name: str, mode: int, hint: str
+) -> None:
+    """And the command does mend it."""
+    fill(tmp_path)
+    path = tmp_path / "vault" / name if name else tmp_path / "vault"
+    path.chmod(mode)
+    for verb in VERBS:
+        with pytest.raises(AccessDenied) as caught:
+            verb(tmp_path)
+        assert f"{hint} {path}" == caught.value.hint
+    path.chmod(int(hint[-3:], 8))
+    assert value(open_store(tmp_path), "a") == "value a"
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs to be root")
+def test_vault_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Also for root: what somebody else owns, somebody else can change under us."""
+    fill(tmp_path)
+    os.chown(tmp_path / "vault", 65534, 65534)
+    with pytest.raises(AccessDenied, match="65534"):
+        value(open_store(tmp_path), "a")
+
+
+def as_nobody(tmp_path: Path, action: Callable[[], object]) -> None:
+    """Runs the action in a child without root's powers over everything in the directory."""
+    if os.geteuid() == 0:
+        for folder, _folders, names in os.walk(tmp_path):
+            for path in [folder, *(os.path.join(folder, name) for name in names)]:
+                os.chown(path, 65534, 65534)
+        above = tmp_path
+        while above.stat().st_uid == 65534 or not above.stat().st_mode & 0o001:
+            if above.stat().st_uid != 65534:
+                above.chmod(above.stat().st_mode | 0o011)
+            above = above.parent
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            action()
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _pid, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("log", ["kept", "gone"])
+def test_vault_that_cannot_be_written_still_reads(tmp_path: Path, log: str) -> None:
+    """A read-only directory: reading works with and without a log, writing is `AccessDenied`."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    if log == "gone":
+        opened = open_vault(tmp_path)
+        opened.erase("org.example.none", call())
+        opened.close()
+        for side in ("vault.db-wal", "vault.db-shm"):
+            (vault / side).unlink()
+    for path in vault.iterdir():
+        path.chmod(0o400)
+    vault.chmod(0o500)
+
+    def use() -> None:
+        store = open_store(tmp_path)
+        assert value(store, "a") == "value a"
+        assert value(store, "nothing") is None
+        for write in (
+            lambda: store.write(item("a"), Secret("x"), Call(1.0)),
+            lambda: store.delete(item("a"), Call(1.0)),
+        ):
+            with pytest.raises(AccessDenied):
+                write()
+        assert value(store, "a") == "value a"
+
+    as_nobody(tmp_path, use)
+
+
+def test_vault_in_a_directory_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
+    """`AccessDenied`, and nothing is left behind."""
+    place = tmp_path / "closed"
+    place.mkdir()
+    place.chmod(0o500)
+
+    def use() -> None:
+        with pytest.raises(AccessDenied):
+            open_store(place).write(item("a"), Secret("x"), call())
+
+    as_nobody(tmp_path, use)
+    assert [] == list(place.iterdir())
+
+
+def with_fields(directory: Path, **changes: bytes) -> None:
+    """Rewrites the header with other fields, as a newer version might have."""
+    path = directory / "vault" / "header"
+    from tokenkeep.vault.format import header_fields
+
+    known = header_fields(path.read_bytes())
+    known.update({name.replace("_", "-"): value for name, value in changes.items()})
+    path.write_bytes(encode_fields(known))
+
+
+def number(of: int) -> bytes:
+    return of.to_bytes(2, "big")
+
+
+def test_newer_vault_is_unsupported_not_damaged(tmp_path: Path) -> None:
+    """`least-reader` decides over reading, `least-writer` over writing."""
+    fill(tmp_path)
+    with_fields(tmp_path, format=number(FORMAT + 1), least_writer=number(FORMAT + 1))
+    assert value(open_store(tmp_path), "a") == "value a"
+    with pytest.raises(FormatUnsupported):
+        open_store(tmp_path).write(item("a"), Secret("x"), call())
+    with_fields(tmp_path, least_reader=number(FORMAT + 1))
+    for verb in VERBS:
+        with pytest.raises(FormatUnsupported):
+            verb(tmp_path)
+
+
+def test_unknown_fields_survive_a_change_of_the_header(tmp_path: Path) -> None:
+    """A field of a newer version is still there after an older one added a key."""
+    from tokenkeep.vault.access import add_key
+
+    fill(tmp_path)
+    with_fields(tmp_path, colour=b"blue")
+    add_key(open_vault(tmp_path), key_file(tmp_path, "two"), call())
+    header = open_vault(tmp_path).header()
+    assert header is not None
+    assert {"colour": b"blue"} == header.extra
+
+
+def test_newer_envelope_is_unsupported_and_quarantined_when_replaced(tmp_path: Path) -> None:
+    """What this version cannot read it does not destroy."""
+    fill(tmp_path)
+    vault = open_vault(tmp_path)
+    vault.transaction(call(), lambda connection, _keys: connection.execute(
+        "UPDATE item SET envelope = CAST(x'02' || substr(envelope, 2) AS BLOB)"
+    ))  # fmt: skip
+    store = open_store(tmp_path)
+    with pytest.raises(FormatUnsupported):
+        value(store, "a")
+    store.write(item("a"), Secret("new"), call())
+    assert value(store, "a") == "new"
+    report = check(vault, call)
+    assert (1, 1) == (report.quarantined, len(report.findings))
+    assert store.delete(item("a"), call())
+    assert 0 == check(vault, call).quarantined
+
+
+def test_older_vault_asks_for_the_upgrade_which_works(tmp_path: Path) -> None:
+    """A made-up format 0, whose generation had another name: opening refuses, upgrading mends."""
+    fill(tmp_path)
+    header = Header.decode((tmp_path / "vault" / "header").read_bytes())
+    path = tmp_path / "vault" / "header"
+    from tokenkeep.vault.format import header_fields
+
+    known = header_fields(path.read_bytes())
+    known["format"] = number(0)
+    known["epoch"] = known.pop("generation")
+    path.write_bytes(encode_fields(known))
+    with pytest.raises(FormatUnsupported) as caught:
+        value(open_store(tmp_path), "a")
+    assert caught.value.hint == "tokenkeep vault upgrade"
+
+    def to_one(known: dict[str, bytes], connection: sqlite3.Connection) -> dict[str, bytes]:
+        connection.execute("CREATE TABLE IF NOT EXISTS upgraded (x)")
+        return {**known, "format": number(1), "generation": known.pop("epoch")}
+
+    with pytest.raises(FormatUnsupported):
+        upgrade(open_vault(tmp_path), call())
+    for last in ("database", "header"):
+
+        def die(name: str, last: str = last) -> None:
+            if name == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(open_vault(tmp_path), call(), {0: to_one}, die)
+    assert (0, 1) == upgrade(open_vault(tmp_path), call(), {0: to_one})
+    assert (1, 1) == upgrade(open_vault(tmp_path), call())
+    assert value(open_store(tmp_path), "a") == "value a"
+    assert header.generation == Header.decode(path.read_bytes()).generation
+
+
+def test_full_disk_is_store_full_and_loses_nothing(tmp_path: Path) -> None:
+    """The database may not grow: the write fails whole, the old values stay, room heals."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("value a"), call())
+    vault = store._vault
+    engine, _keys = vault.opened(call())
+    writer = engine._writer
+    assert writer is not None
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreFull):
+        store.write(item("b"), Secret("x" * 60_000), call())
+    with pytest.raises(StoreFull):
+        store.write(item("a"), Secret("x" * 60_000), call())
+    assert (value(store, "a"), value(store, "b")) == ("value a", None)
+    writer.execute("PRAGMA max_page_count = 1000000")
+    store.write(item("b"), Secret("x" * 60_000), call())
+    assert value(store, "b") == "x" * 60_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root on Linux")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k,mode=700", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_really_full_disk_loses_nothing(small_disk: Path) -> None:
+    """`StoreFull` when it is full; every acknowledged item is there; more room heals."""
+    store = open_store(small_disk)
+    kept, is_full = 0, False
+    while not is_full and kept < 200:
+        try:
+            store.write(item(f"n{kept}"), Secret(f"value {kept} " * 300), call())
+            kept += 1
+        except StoreFull:
+            is_full = True
+    assert is_full
+    for at in range(kept):
+        assert value(store, f"n{at}") == f"value {at} " * 300
+    assert value(store, f"n{kept}") is None
+    store.close()
+    store = open_store(small_disk)
+    assert kept == len(store.names(SERVICE, call()))
+    more = ["mount", "-o", "remount,size=4m", str(small_disk)]
+    subprocess.run(more, check=True)
+    store.write(item("more"), Secret("x"), call())
+    assert kept + 1 == len(store.names(SERVICE, call()))
+    store.close()
+
+
+def test_deleting_on_a_full_disk_uses_the_logs_room(small_disk: Path) -> None:
+    """A log full of rewritten pages is emptied to make room for what a deletion needs."""
+    store = open_store(small_disk)
+    for _ in range(60):
+        store.write(item("a"), Secret("x" * 300), call())
+    with open(small_disk / "ballast", "wb", buffering=0) as ballast, pytest.raises(OSError):  # noqa: PT012
+        while True:
+            ballast.write(bytes(1024))
+    assert store.delete(item("a"), call())
+    assert value(store, "a") is None
+    store.close()
+
+
+def test_locked_out_writer_times_out_and_readers_go_on(tmp_path: Path) -> None:
+    """Somebody holds the vault's lock: `StoreTimeout` at the deadline; reading needs no lock."""
+    fill(tmp_path)
+    fd = files.try_lock_file(str(tmp_path / "vault"))
+    assert fd is not None
+    store = open_store(tmp_path)
+    assert value(store, "a") == "value a"
+    with pytest.raises(StoreTimeout):
+        store.write(item("a"), Secret("x"), Call(0.2))
+    assert value(store, "a") == "value a"
+    files.unlock_file(fd)
+    store.write(item("a"), Secret("x"), call())
+
+
+def test_vault_that_was_removed_does_not_swallow_writes(tmp_path: Path) -> None:
+    """A write into a directory that has no name any more is refused, not acknowledged."""
+    fill(tmp_path)
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("x"), call())
+    shutil.rmtree(tmp_path / "vault")
+    with pytest.raises(StoreUnavailable):
+        store.write(item("a"), Secret("y"), call())
+
+
+@pytest.mark.parametrize("code", [*sqlite.ERRORS, 99, 10 | (9 << 8)])
+def test_every_code_of_sqlite_has_an_error(code: int) -> None:
+    """Extended codes fall back on the primary one, unknown ones on "unavailable"."""
+    problem = sqlite3.OperationalError("boom")
+    problem.sqlite_errorcode = code
+    found = sqlite.translated(problem)
+    assert isinstance(found, TokenkeepError)
+    assert (code & 0xFF != 10 or code in (522,)) or not isinstance(found, SecretDamaged)
+
+
+def test_reading_creates_nothing(tmp_path: Path) -> None:
+    """No verb but a write makes a vault or a key file."""
+    store = open_store(tmp_path)
+    assert value(store, "a") is None
+    assert [] == store.names(SERVICE, call())
+    assert not store.delete(item("a"), call())
+    assert not store.erase(SERVICE, call())
+    store.replace(item("a"), None, None, call())
+    assert store.version(call()) is None
+    assert [] == list(tmp_path.iterdir())
+    with pytest.raises(StoreUnavailable):
+        open_store(tmp_path, create=False).write(item("a"), Secret("x"), call())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_check_is_well_and_changes_nothing(tmp_path: Path) -> None:
+    """Every file is byte for byte as before, but the shared memory of the database."""
+    fill(tmp_path)
+    before = {
+        name: data for name, data in snapshot(tmp_path / "vault").items() if "shm" not in name
+    }
+    report = check(open_vault(tmp_path), call)
+    assert report.is_well
+    assert 2 == report.items
+    after = {name: data for name, data in snapshot(tmp_path / "vault").items() if "shm" not in name}
+    assert before == after
+
+
+def test_process_started_while_open_needs_no_fork_hook(tmp_path: Path) -> None:
+    """A subprocess uses the same vault while this process has it open."""
+    fill(tmp_path)
+    store = open_store(tmp_path)
+    assert value(store, "a") == "value a"
+    script = textwrap.dedent(
+        f"""
+        from tokenkeep import KeyFile, VaultOptions
+        from tokenkeep.backends.vault import VaultStore
+        from tokenkeep.item import Call, ItemName
+        from tokenkeep.secret import Secret
+        key = KeyFile({str(tmp_path / "key")!r})
+        store = VaultStore(VaultOptions({str(tmp_path / "vault")!r}, key))
+        store.write(ItemName({SERVICE!r}, "a"), Secret("from a child"), Call())
+        """
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert value(store, "a") == "from a child"
