@@ -14,8 +14,8 @@ from tokenkeep.errors import SecretDamaged, StoreLocked, StoreTimeout
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
-from tokenkeep.testing.contract import forked
 from tokenkeep.testing.faulty import Fails, FaultyStore
+from tokenkeep.testing.together import forked
 from tokenkeep.watch import Change, Watcher
 
 SERVICE = "org.example.notes"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenkeep.testing.clock import FakeClock
     from tokenkeep.testing.faulty import FaultyStore
 
-pytest.register_assert_rewrite("tokenkeep.testing.contract")
+pytest.register_assert_rewrite("tokenkeep.testing.contract", "tokenkeep.testing.abilities")
 
 SERVICE = "org.example.tests"
 
