@@ -261,3 +261,10 @@ class MissingExtra(TokenkeepError):
             hint=hint or f"pip install 'tokenkeep[{extra}]'",
         )
         self.extra = extra
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _missing_extra, (str(self), self.extra, self.hint)
+
+
+def _missing_extra(message: str, extra: str, hint: str) -> MissingExtra:
+    return MissingExtra(message, extra=extra, hint=hint)

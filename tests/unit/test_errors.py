@@ -93,9 +93,22 @@ def test_missing_extra_hints_at_the_install_command() -> None:
     assert "pip install 'tokenkeep[oauth]'" == error.hint
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not errors.MissingExtra])
+@pytest.mark.parametrize("kind", CLASSES)
 def test_errors_cross_processes(kind: type[TokenkeepError]) -> None:
     """An error pickles, as `concurrent.futures` and pytest-xdist need, and keeps its hint."""
     again = pickle.loads(pickle.dumps(make(kind, "what happened", "run this")))
     assert kind is type(again)
     assert ("what happened", "run this") == (str(again), again.hint)
+
+
+def test_what_an_error_carries_crosses_too() -> None:
+    """Reason, wait, holder, provider's word and extra."""
+    carried = [
+        errors.LoginRequired(reason="reused"),
+        errors.RefreshUnavailable("busy", retry_after=3.0, holder="pid 1"),
+        errors.ProviderRefused("no", error="invalid_client"),
+        errors.MissingExtra(extra="oauth"),
+    ]
+    assert [vars(error) for error in carried] == [
+        vars(pickle.loads(pickle.dumps(error))) for error in carried
+    ]
