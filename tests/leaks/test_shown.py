@@ -8,7 +8,7 @@ import logging
 import pickle
 import pprint
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from string import Template
@@ -37,8 +37,20 @@ def filled(store: Any) -> Any:
     return store
 
 
-def storage(_place: Path) -> SecureStorage:
-    holder = SecureStorage(SERVICE, MemoryOptions(), state_directory=str(_place))
+#: Storages that listen, to be closed when their test is over.
+OPENED: list[SecureStorage] = []
+
+
+@pytest.fixture(autouse=True)
+def close_storages() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def storage(place: Path) -> SecureStorage:
+    holder = SecureStorage(SERVICE, MemoryOptions(), state_directory=str(place))
+    OPENED.append(holder)
     holder.listen(lambda _change: None, 3600.0)
     holder.write("one", SECRET)
     return holder

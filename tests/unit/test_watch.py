@@ -55,6 +55,10 @@ def other(store: FaultyStore) -> SecureStorage:
     return SecureStorage(SERVICE, store)
 
 
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "tokenkeep-watch"}
+
+
 def watcher(storage: SecureStorage) -> Watcher:
     assert storage._watcher is not None
     return storage._watcher
@@ -210,6 +214,7 @@ def test_own_change_during_a_look_is_told_once(storage: SecureStorage, store: Fa
 
 def test_stopped_listener_hears_no_more(storage: SecureStorage) -> None:
     """The others do; stopping twice is fine; with the last one the thread ends."""
+    before = threads()
     first, second = Recorder(), Recorder()
     stop_first = storage.listen(first, NEVER)
     stop_second = storage.listen(second, NEVER)
@@ -218,7 +223,7 @@ def test_stopped_listener_hears_no_more(storage: SecureStorage) -> None:
     storage.write("a", "1")
     assert ([], [Change(added=("a",))]) == (first.so_far(), second.so_far())
     stop_second()
-    assert "tokenkeep-watch" not in {thread.name for thread in threading.enumerate()}
+    assert before == threads()
 
 
 def test_listening_again_begins_anew(storage: SecureStorage, other: SecureStorage) -> None:
@@ -233,10 +238,12 @@ def test_listening_again_begins_anew(storage: SecureStorage, other: SecureStorag
 
 def test_closing_the_storage_stops_the_thread(store: FaultyStore) -> None:
     """Nothing of ours goes on."""
+    before = threads()
     storage = SecureStorage(SERVICE, store)
     storage.listen(Recorder(), NEVER)
+    assert 1 == len(threads() - before)
     storage.close()
-    assert "tokenkeep-watch" not in {thread.name for thread in threading.enumerate()}
+    assert before == threads()
 
 
 def test_listener_that_raises_harms_nobody(
