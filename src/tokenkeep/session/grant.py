@@ -129,7 +129,7 @@ def renewed(
         extra=_json(_merged(record.extra, response.extra)),
         skew=record.skew if server_time is None else _skew(server_time, now),
         shares=shares,
-        not_before=0.0,
+        pause=None,
         intent=None,
     )
 

@@ -40,7 +40,10 @@ _KNOWN = frozenset(
         "obtained_boot",
         "skew",
         "shares",
-        "not_before",
+        "pause_seconds",
+        "pause_wall",
+        "pause_monotonic",
+        "pause_boot",
         "intent_generation",
         "intent_digest",
         "intent_wall",
@@ -92,6 +95,21 @@ class Intent:
         self.at = at
 
 
+class Pause:
+    """The provider asked, at a moment, not to be asked again for some seconds."""
+
+    __slots__ = ("at", "seconds")
+
+    def __init__(self, seconds: float, at: Moment) -> None:
+        self.seconds = seconds
+        self.at = at
+
+    def left(self, now: Moment) -> float:
+        """Seconds still to wait; none if nobody can tell: asking again is answered again."""
+        age = self.at.age(now)
+        return 0.0 if age is None else max(0.0, self.seconds - age)
+
+
 class Record:
     """One account's session as it is kept.
 
@@ -103,7 +121,7 @@ class Record:
         access_token: the current one, if access tokens are shared or must survive; else None.
         shares: whether access tokens are kept here for every process.
         skew: the server's clock minus ours, in seconds, when last seen.
-        not_before: wall time before which the provider asked not to be asked again; 0 if never.
+        pause: what the provider asked for, until a redemption succeeds.
         metadata, policy, extra: JSON text, "" if there is none: the provider's metadata, what the
             application said of it, and the fields of the token response nobody here knows.
         unknown: fields of a newer version, kept as they are.
@@ -119,8 +137,8 @@ class Record:
         "issuer",
         "lifetime",
         "metadata",
-        "not_before",
         "obtained",
+        "pause",
         "policy",
         "refresh_token",
         "scope",
@@ -152,7 +170,7 @@ class Record:
         extra: str = "",
         skew: float = 0.0,
         shares: bool = False,
-        not_before: float = 0.0,
+        pause: Pause | None = None,
         intent: Intent | None = None,
         unknown: dict[str, bytes] | None = None,
     ) -> None:
@@ -173,7 +191,7 @@ class Record:
         self.extra = extra
         self.skew = skew
         self.shares = shares
-        self.not_before = not_before
+        self.pause = pause
         self.intent = intent
         self.unknown = unknown or {}
 
@@ -221,8 +239,9 @@ def encode(record: Record) -> Secret:
         fields["lifetime"] = _number(record.lifetime)
     if record.skew:
         fields["skew"] = _number(record.skew)
-    if record.not_before:
-        fields["not_before"] = _number(record.not_before)
+    if record.pause is not None:
+        fields["pause_seconds"] = _number(record.pause.seconds)
+        _put_moment(fields, "pause", record.pause.at)
     if record.shares:
         fields["shares"] = b"1"
     if record.intent is not None:
@@ -268,7 +287,8 @@ def _from_fields(fields: dict[str, bytes]) -> Record:
     if "lifetime" in fields:
         record.lifetime = _finite(fields["lifetime"])
     record.skew = _finite(fields.get("skew", b"0"))
-    record.not_before = _finite(fields.get("not_before", b"0"))
+    if "pause_seconds" in fields:
+        record.pause = Pause(_finite(fields["pause_seconds"]), _moment(fields, "pause"))
     record.shares = fields.get("shares") == b"1"
     if "intent_generation" in fields:
         record.intent = Intent(

@@ -1,0 +1,331 @@
+"""TokenStorage: save, read, clear; renaming and fresh installs, interrupted at every step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.errors import (
+    AccessDenied,
+    InvalidName,
+    LoginFailed,
+    RefreshUnavailable,
+    SecretDamaged,
+    StoreError,
+    StoreUnavailable,
+    WriteConflict,
+)
+from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
+from tokenkeep.store import Store
+from tokenkeep.testing.clock import FakeClock
+from tokenkeep.testing.faulty import Fails, every_step
+from tokenkeep.tokens.record import Moment, Record, encode
+from tokenkeep.tokens.storage import TokenStorage
+
+SERVICE = "org.example.notes"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def tokens_in(
+    store: Store, account: str = "alice", service: str = SERVICE, **more: Any
+) -> TokenStorage:
+    return TokenStorage(SecureStorage(service, store, clock=FakeClock()), account=account, **more)
+
+
+def revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def keys(store: MemoryStore) -> list[str]:
+    return [name.name for name in store.names(SERVICE, Call())]
+
+
+def test_a_saved_token_is_read_by_the_next_start(store: MemoryStore) -> None:
+    tokens_in(store).save_refresh_token("first", issuer="https://issuer.example", client_id="notes")
+    record = tokens_in(store).load()
+    assert record is not None
+    assert "first" == revealed(record.refresh_token)
+    assert ("https://issuer.example", "notes", 1) == (
+        record.issuer,
+        record.client_id,
+        record.generation,
+    )
+
+
+def test_nobody_signed_in_reads_as_none(store: MemoryStore) -> None:
+    assert tokens_in(store).read_refresh_token() is None
+
+
+def test_saving_again_is_another_login(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    before = tokens.log.read().session_id
+    tokens.save_refresh_token(Secret("second"))
+    assert "second" == revealed(tokens.read_refresh_token())
+    assert before != tokens.log.read().session_id
+
+
+def test_clearing_ends_and_erases(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    assert tokens.clear_session()
+    assert tokens.read_refresh_token() is None
+    assert [] == keys(store)
+    assert "logout" == tokens.log.read().end_reason
+    assert tokens.clear_session()
+
+
+def test_clearing_while_somebody_is_inside_ends_the_session_all_the_same(
+    store: MemoryStore,
+) -> None:
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    with tokens.hold("refresh"):
+        assert not tokens.clear_session()
+        assert tokens.read_refresh_token() is None
+    assert ["alice"] == keys(store)
+    assert tokens_in(store).settle() is None
+    assert [] == keys(store)
+
+
+def test_saving_while_somebody_is_inside_says_who(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    with tokens.hold("refresh"), pytest.raises(RefreshUnavailable) as caught:
+        tokens.save_refresh_token("first")
+    assert f"pid {os.getpid()} " in str(caught.value.holder)
+    assert [] == keys(store)
+
+
+def test_a_sign_out_while_saving_wins(store: MemoryStore) -> None:
+    class SignsOut(MemoryStore):
+        def write(self, name: ItemName, value: Secret, call: Call) -> None:
+            super().write(name, value, call)
+            tokens.log.end("logout", 5.0)
+
+    tokens = tokens_in(racing := SignsOut())
+    with pytest.raises(LoginFailed):
+        tokens.save_refresh_token("first")
+    assert [] == keys(racing)
+
+
+def test_accounts_and_applications_do_not_see_each_other(store: MemoryStore) -> None:
+    alice, bob = tokens_in(store), tokens_in(store, "bob")
+    other = tokens_in(store, service="org.example.mail")
+    for number, each in enumerate((alice, bob, other)):
+        each.save_refresh_token(str(number))
+    bob.clear_session()
+    found = [revealed(each.read_refresh_token()) for each in (alice, bob, other)]
+    assert ["0", None, "2"] == found
+
+
+def test_a_name_is_not_an_item_of_the_application(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    tokens.storage.write("alice", "an item")
+    tokens.save_refresh_token("first")
+    assert "an item" == revealed(tokens.storage.read("alice"))
+    assert ["alice"] == tokens.storage.names()
+    tokens.clear_session()
+    assert ["alice"] == tokens.storage.names()
+
+
+@pytest.mark.parametrize("bad", ["", "a\0b", "x" * 256, "\ud800"])
+def test_an_impossible_account_is_refused_at_once(store: MemoryStore, bad: str) -> None:
+    with pytest.raises(InvalidName):
+        tokens_in(store, bad)
+
+
+def test_replacing_is_conditional_on_session_and_generation(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    one = tokens.load()
+    assert one is not None
+    tokens.replace(one, one.changed(generation=2))
+    with pytest.raises(WriteConflict):
+        tokens.replace(one, one.changed(generation=3))
+    tokens.clear_session()
+    with pytest.raises(WriteConflict):
+        tokens.replace(one.changed(generation=2), one.changed(generation=3))
+    assert [] == keys(store)
+
+
+# Renaming.
+
+
+def test_a_record_under_the_previous_name_is_found_and_moved(store: MemoryStore) -> None:
+    tokens_in(store, name="old").save_refresh_token("first")
+    tokens = tokens_in(store, name="new", previous_name="old")
+    assert "first" == revealed(tokens.read_refresh_token())
+    assert ["old"] == keys(store)
+    assert tokens.settle() is not None
+    assert ["new"] == keys(store)
+    assert "first" == revealed(tokens.read_refresh_token())
+
+
+def test_a_rename_interrupted_at_any_step_is_resumed() -> None:
+    """Whatever broke, and whether it took effect or not: the next start has the session."""
+
+    def make() -> MemoryStore:
+        store = MemoryStore()
+        tokens_in(store, name="old").save_refresh_token("first")
+        return store
+
+    faults = [Fails(StoreUnavailable), Fails(StoreUnavailable, after=True)]
+    played = 0
+    for run in every_step(
+        make, lambda store: tokens_in(store, name="new", previous_name="old").settle(), faults
+    ):
+        played += 1
+        # Every play signs in anew, so the log speaks of the last store that was made.
+        inner = run.inner
+        assert isinstance(inner, MemoryStore)
+        tokens = tokens_in(inner, name="new", previous_name="old")
+        assert "first" == revealed(tokens.read_refresh_token()), run.step
+        assert tokens.settle() is not None, run.step
+        assert ["new"] == keys(inner), run.step
+    assert played >= 8
+
+
+def test_a_refresh_between_the_steps_of_a_rename_is_kept(store: MemoryStore) -> None:
+    """Copied but not yet deleted: the newer generation counts, under whichever name it lies."""
+    tokens_in(store, name="old").save_refresh_token("first")
+    tokens = tokens_in(store, name="new", previous_name="old")
+    record = tokens.load()
+    assert record is not None
+    tokens.write(record)
+    renewed = record.changed(generation=2, refresh_token=Secret("second"))
+    tokens_in(store, name="old").replace(record, renewed)
+    assert "second" == revealed(tokens.read_refresh_token())
+    tokens.replace(renewed, renewed.changed(generation=3, refresh_token=Secret("third")))
+    tokens.settle()
+    assert ["new"] == keys(store)
+    assert "third" == revealed(tokens.read_refresh_token())
+
+
+def test_a_login_of_an_older_version_is_not_taken_for_a_leftover(store: MemoryStore) -> None:
+    """A dead record under the current name must not hide, or cost, the live one under the old."""
+    new = tokens_in(store, name="new", previous_name="old")
+    new.save_refresh_token("first")
+    tokens_in(store, name="old").save_refresh_token("second")
+    assert "second" == revealed(new.read_refresh_token())
+    assert new.settle() is not None
+    assert ["new"] == keys(store)
+    assert "second" == revealed(new.read_refresh_token())
+
+
+def test_a_damaged_leftover_under_the_previous_name_hides_nothing(store: MemoryStore) -> None:
+    tokens = tokens_in(store, name="new", previous_name="old")
+    tokens.save_refresh_token("first")
+    store.write(ItemName(SERVICE, "old", SESSION), Secret("rubbish"), Call())
+    assert "first" == revealed(tokens.read_refresh_token())
+
+
+def test_clearing_erases_both_names(store: MemoryStore) -> None:
+    tokens_in(store, name="old").save_refresh_token("first")
+    tokens = tokens_in(store, name="new", previous_name="old")
+    record = tokens.load()
+    assert record is not None
+    tokens.write(record)
+    tokens.clear_session()
+    assert [] == keys(store)
+
+
+# Fresh installs.
+
+
+def left_over(store: MemoryStore) -> None:
+    record = Record("a" * 32, Moment(1.0, 1.0, "boot"), refresh_token=Secret("left over"))
+    store.write(ItemName(SERVICE, "alice", SESSION), encode(record), Call())
+
+
+def test_a_record_without_a_log_is_cleared_by_default(store: MemoryStore) -> None:
+    left_over(store)
+    assert tokens_in(store).read_refresh_token() is None
+    assert ["alice"] == keys(store)
+    assert tokens_in(store).settle() is None
+    assert [] == keys(store)
+
+
+def test_a_record_without_a_log_is_kept_if_that_is_wanted(store: MemoryStore) -> None:
+    left_over(store)
+    assert tokens_in(store, fresh_install="keep").settle() is not None
+    assert "left over" == revealed(tokens_in(store).read_refresh_token())
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_application_can_be_asked(store: MemoryStore, answer: bool) -> None:
+    asked = []
+    left_over(store)
+    tokens = tokens_in(store, fresh_install=lambda account: asked.append(account) or answer)
+    assert answer == (tokens.settle() is not None)
+    assert ["alice"] == asked
+
+
+def test_a_kept_session_that_was_ended_stays_ended(store: MemoryStore) -> None:
+    """The policy speaks of missing logs only."""
+    left_over(store)
+    tokens = tokens_in(store, fresh_install="keep")
+    tokens.settle()
+    tokens.log.end("logout", 2.0)
+    left_over(store)
+    assert tokens.settle() is None
+    assert [] == keys(store)
+
+
+def test_an_empty_log_left_by_a_crash_is_no_log(store: MemoryStore) -> None:
+    left_over(store)
+    tokens = tokens_in(store, fresh_install="keep")
+    Path(tokens.log.directory).mkdir(parents=True)
+    Path(tokens.log.path).touch()
+    assert tokens.settle() is not None
+
+
+# What cannot be read is not destroyed.
+
+
+def test_a_damaged_record_is_reported_kept_and_can_be_cleared(store: MemoryStore) -> None:
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    store.write(ItemName(SERVICE, "alice", SESSION), Secret("rubbish"), Call())
+    for call in (tokens.read_refresh_token, tokens.settle):
+        with pytest.raises(SecretDamaged):
+            call()
+    assert ["alice"] == keys(store)
+    tokens.clear_session()
+    assert [] == keys(store)
+
+
+def test_a_store_that_fails_at_any_step_never_loses_the_session_by_looking() -> None:
+    def make() -> MemoryStore:
+        store = MemoryStore()
+        tokens_in(store).save_refresh_token("first")
+        return store
+
+    def look(store: Store) -> None:
+        tokens = tokens_in(store)
+        tokens.load()
+        tokens.needs_settling(tokens.stored(), tokens.log.read())
+        tokens.settle()
+
+    for run in every_step(make, look, [Fails(StoreUnavailable), Fails(AccessDenied, after=True)]):
+        assert "first" == revealed(tokens_in(run.inner).read_refresh_token()), run.step
+
+
+def test_a_save_that_fails_at_any_step_leaves_no_half_session() -> None:
+    for run in every_step(
+        MemoryStore,
+        lambda store: tokens_in(store).save_refresh_token("first"),
+        [Fails(StoreUnavailable), Fails(StoreUnavailable, after=True)],
+    ):
+        found = revealed(tokens_in(run.inner).read_refresh_token())
+        assert isinstance(run.error, StoreError)
+        assert found in (None, "first")
