@@ -10,61 +10,119 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
 
-class Flight(Generic[T]):
-    """At most one piece of work at a time. A forked child makes a new one."""
+class Wish(Protocol):
+    """What a caller wants of a flight."""
 
-    def __init__(self) -> None:
+    def covers(self, other: Self) -> bool:
+        """Whether whoever gets this also gets what `other` asks for."""
+        ...
+
+    def merged(self, other: Self) -> Self:
+        """What covers both."""
+        ...
+
+
+W = TypeVar("W", bound=Wish)
+
+
+class _Leg(Generic[W, T]):
+    def __init__(self, wish: W) -> None:
+        self.wish = wish
+        self.future: Future[T] = Future()
+        self.future.set_running_or_notify_cancel()  # from here on no waiter can cancel it
+
+
+class Flight(Generic[W, T]):
+    """At most one piece of work at a time, and one more that waits for its end.
+
+    Callers whose wish the work under way covers share it; all others share the next one, which is
+    only begun if the first has not brought what they want. A forked child makes a new flight.
+
+    Args:
+        ready: what is there already for a wish, None if nothing; asked before any work, under the
+            lock that ends a flight, so that nobody works for what has just been brought.
+        work: brings what is wished, on a thread of its own that an interpreter's exit waits for.
+    """
+
+    def __init__(self, ready: Callable[[W], T | None], work: Callable[[W], T]) -> None:
+        self._ready = ready
+        self._work = work
         self._lock = threading.Lock()
-        self._future: Future[T] | None = None
+        self._current: _Leg[W, T] | None = None
+        self._next: _Leg[W, T] | None = None
+        self._thread_id: int | None = None
 
-    def join(self, ready: Callable[[], T | None], work: Callable[[], T]) -> Future[T]:
-        """The flight in progress, or a new one.
-
-        Args:
-            ready: asked first, under the lock that ends a flight, so that nobody starts a second
-                one for what the first has just brought.
-            work: what to do, on a thread of its own that an interpreter's exit waits for.
-        """
+    def join(self, wish: W) -> Future[T]:
+        """The work under way that covers the wish, or work to come."""
         with self._lock:
-            found = ready()
-            if found is not None:
-                done: Future[T] = Future()
-                done.set_result(found)
-                return done
-            if self._future is not None:
-                return self._future
-            future: Future[T] = Future()
-            future.set_running_or_notify_cancel()  # from here on no waiter can cancel it
-            self._future = future
+            current = self._current
+            if current is None:
+                found = self._ready(wish)
+                if found is not None:
+                    return _done(found)
+                self._current = leg = _Leg[W, T](wish)
+            elif self._thread_id == threading.get_ident():
+                leg = None  # a listener, called by the work itself, must not wait for it
+            elif current.wish.covers(wish):
+                return current.future
+            else:
+                following = self._next
+                if following is None:
+                    self._next = following = _Leg[W, T](wish)
+                else:
+                    following.wish = following.wish.merged(wish)
+                return following.future
+        if leg is None:
+            return self._inline(wish)
         try:
-            threading.Thread(target=self._run, args=(future, work), name="tokenkeep-flight").start()
+            threading.Thread(target=self._run, name="tokenkeep-flight").start()
         except RuntimeError as exc:  # no thread can be had, or the interpreter is going down
-            self._land()
-            future.set_exception(exc)
-        return future
+            with self._lock:
+                waiting, self._current, self._next = self._next, None, None
+            for each in (leg, waiting):
+                if each is not None:
+                    each.future.set_exception(exc.with_traceback(None))
+        return leg.future
 
     def is_in_progress(self) -> bool:
         """Whether work is under way."""
-        return self._future is not None
+        return self._current is not None
 
-    def _run(self, future: Future[T], work: Callable[[], T]) -> None:
+    def _run(self) -> None:
+        self._thread_id = threading.get_ident()
+        leg, found = self._current, None
+        while leg is not None:
+            result: T | None = None
+            error: BaseException | None = None
+            try:
+                result = self._work(leg.wish) if found is None else found
+            except BaseException as exc:
+                error = exc.with_traceback(None)
+            with self._lock:
+                landed, leg = leg, self._next
+                self._current, self._next = leg, None
+                if leg is None:
+                    self._thread_id = None
+                else:
+                    found = self._ready(leg.wish)
+            if error is not None:
+                landed.future.set_exception(error)
+            elif result is not None:
+                landed.future.set_result(result)
+
+    def _inline(self, wish: W) -> Future[T]:
         try:
-            result = work()
-        except BaseException as exc:
-            self._land()
-            future.set_exception(exc.with_traceback(None))
-        else:
-            self._land()
-            future.set_result(result)
-
-    def _land(self) -> None:
-        with self._lock:
-            self._future = None
+            found = self._ready(wish)
+            return _done(self._work(wish) if found is None else found)
+        except Exception as exc:
+            failed: Future[T] = Future()
+            failed.set_exception(exc.with_traceback(None))
+            return failed
 
 
 def raised_again(error: BaseException) -> BaseException:
@@ -73,3 +131,9 @@ def raised_again(error: BaseException) -> BaseException:
     copy.args = error.args
     copy.__dict__.update(error.__dict__)
     return copy
+
+
+def _done(found: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(found)
+    return future

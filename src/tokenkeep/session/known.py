@@ -1,7 +1,8 @@
 """What this process knows of a session: its state, its record, the access token in memory.
 
-Knowledge is replaced as a whole under one lock and read without it. An epoch counts sign-outs and
-logins of this process, so that an answer which was on its way when one happened is not taken.
+Knowledge is replaced as a whole under one lock and read without it. An epoch counts how often what
+was known became void (a sign-out, a login, an end that was noticed), so that whatever was on its
+way when that happened is not taken.
 """
 
 from __future__ import annotations
@@ -60,104 +61,154 @@ class Known:
 
         return stop
 
-    def adopt_listeners(self, other: Known) -> None:
-        """Takes over the listeners of what was known before a fork."""
+    def inherit(self, other: Known) -> None:
+        """Takes over what a forked child shares with its parent: listeners and caches."""
         self._listeners = other._listeners
+        self.work = other.work.in_child()
 
-    def settle(self, record: Record | None, log: LogState, *, is_uncertain: bool) -> None:
-        """Takes what the log and the store say.
+    def checked(self, record: Record) -> None:
+        """Holds a stored record against the provider.
 
         Raises:
             UnsupportedOption: the record belongs to another issuer or client.
         """
-        if record is not None and record.issuer:
-            theirs = (record.issuer, record.client_id)
-            if theirs != (self._provider.issuer, self._provider.client_id):
-                raise UnsupportedOption(
-                    "the stored session belongs to another issuer or client",
-                    hint="use another account, or sign out first",
-                )
+        theirs = (record.issuer, record.client_id)
+        if record.issuer and theirs != (self._provider.issuer, self._provider.client_id):
+            raise UnsupportedOption(
+                "the stored session belongs to another issuer or client",
+                hint="use another account, or sign out first",
+            )
+
+    def settle(
+        self, record: Record | None, log: LogState, epoch: int, *, is_uncertain: bool
+    ) -> bool:
+        """Takes what the log and the store say; False if it is void since `epoch`."""
         if record is None:
             final = log.end_reason in FINAL_REASONS
-            if final:
-                self._end_reason = log.end_reason or ""
-            self.forget()
-            if final:
-                self.change(State.LOGIN_REQUIRED, f"the session is over: {log.end_reason}")
-            else:
-                self.change(State.SIGNED_OUT, "no session is stored")
-            return
+            reason = log.end_reason if final else None
+            state = State.LOGIN_REQUIRED if final else State.SIGNED_OUT
+            clause = f"the session is over: {reason}" if final else "no session is stored"
+            return self.drop(state, clause, end_reason=reason, epoch=epoch)
         with self.lock:
+            if epoch != self.epoch:
+                return False
             if self.session_id not in ("", record.session_id):
-                self.forget()
-            known = self.record
-            if known is None or known.generation < record.generation:
+                self._void()
+            if self.record is None or self.record.generation < record.generation:
                 self.record = record
-        if is_uncertain:
-            self.change(State.UNCERTAIN, "a redemption was interrupted")
-        else:
-            self.change(State.ACTIVE, "restored")
+            state = State.UNCERTAIN if is_uncertain else State.ACTIVE
+            previous, self.state = self.state, state
+        self._tell_if_changed(
+            previous, state, "a redemption was interrupted" if is_uncertain else "restored"
+        )
+        return True
 
     def take(
-        self, record: Record, access_token: Secret, epoch: int, asked: float = 0.0
+        self,
+        record: Record,
+        access_token: Secret,
+        epoch: int,
+        reason: str,
+        *,
+        asked: float = 0.0,
+        unsaved: Unsaved | None = None,
     ) -> AccessToken | None:
-        """Takes a fresh access token; None if a sign-out or a login came first."""
+        """Takes a fresh access token; None if what it belongs to became void meanwhile.
+
+        Args:
+            asked: the `min_ttl` it was refreshed for, if the provider grants less.
+            unsaved: what waits to be saved with it, from now on.
+        """
         now = self._tokens.now()
-        left = record.remaining(now)
-        margins = grant.margins(record.lifetime or 0.0, self._jitter)
-        expires = now.monotonic + left
+        lifetime = record.lifetime or 0.0
+        margins = grant.margins(lifetime, self._jitter)
+        expires = now.monotonic + record.remaining(now)
         token = AccessToken(
             access_token,
             session_id=record.session_id,
             generation=record.generation,
             expires=expires,
-            renew=expires - margins.advisory,
+            # Without a refresh token there is nothing to renew it with.
+            renew=float("inf") if record.refresh_token is None else expires - margins.advisory,
             unusable=expires - margins.mandatory,
             asked=asked,
-            halfway=expires - (record.lifetime or 0.0) / 2,
+            halfway=expires - lifetime / 2,
         )
         with self.lock:
             if self.epoch != epoch:
                 return None
-            self.record = record
-            self.held = token
+            self.record, self.held = record, token
+            if unsaved is not None:
+                self.unsaved = unsaved
+            state = State.ACTIVE if self.unsaved is None else State.MEMORY_ONLY
+            previous, self.state = self.state, state
+        self._tell_if_changed(previous, state, reason)
         return token
 
-    def drop_unless(self, session_id: str | None) -> None:
-        """Forgets everything unless the session is the one that lives by the log's word."""
-        if self.session_id not in ("", session_id):
-            self._end_reason = "ended elsewhere"
-            self.forget()
+    def drop_unless(self, session_id: str | None, epoch: int) -> int:
+        """Forgets everything unless the session is the one that lives by the log's word.
 
-    def forget(self) -> None:
-        """Drops everything of the session and cancels its authorised work."""
+        Returns the epoch to go on with.
+        """
         with self.lock:
+            if epoch != self.epoch or self.session_id in ("", session_id):
+                return epoch
+            self._end_reason = "ended elsewhere"
+            self._void()
+            epoch = self.epoch
+        self._clear_work()
+        return epoch
+
+    def drop(
+        self, state: State, reason: str, *, end_reason: str | None = None, epoch: int | None = None
+    ) -> bool:
+        """There is no session any more; False if something else happened since `epoch`.
+
+        Args:
+            end_reason: for `LoginRequired`; None keeps the one that is known.
+        """
+        with self.lock:
+            if epoch is not None and epoch != self.epoch:
+                return False
             had_session = self.record is not None or self.held is not None
-            self.record = None
-            self.held = None
+            if had_session:
+                self._void()
+            if end_reason is not None:
+                self._end_reason = end_reason
+            previous, self.state = self.state, state
         if had_session:
-            self.work.cancel_all()
-            self.work.clear_caches()
+            self._clear_work()
+        self._tell_if_changed(previous, state, reason)
+        return True
 
-    def change(self, state: State, reason: str) -> None:
-        """Sets the state; listeners are told if it changed."""
-        previous, self.state = self.state, state
-        if previous is not state:
-            self.tell(reason, previous)
+    def begin_anew(self) -> tuple[int, Record | None, Unsaved | None]:
+        """Voids everything for a sign-out or a login: the epoch, and what there was."""
+        with self.lock:
+            record, unsaved = self.record, self.unsaved
+            self._void()
+            self.unsaved = None
+            self._end_reason = "absent"
+            return self.epoch, record, unsaved
 
-    def tell(self, reason: str, previous: State | None = None) -> None:
-        """Tells the listeners; one that raises does not stop the others or the session."""
-        change = Change(self.state, previous or self.state, reason)
-        for listener in list(self._listeners):
-            try:
-                listener(change)
-            except Exception:  # noqa: S112 - the application's own code must not end a session
-                continue
+    def change(self, state: State, reason: str, epoch: int | None = None) -> None:
+        """Sets the state, unless what it was found from is void; listeners are told of a change."""
+        with self.lock:
+            if epoch is not None and epoch != self.epoch:
+                return
+            previous, self.state = self.state, state
+        self._tell_if_changed(previous, state, reason)
 
-    def signed_out(self) -> None:
-        """This process signed out."""
-        self._end_reason = "absent"
-        self.change(State.SIGNED_OUT, "signed out")
+    def tell(self, reason: str) -> None:
+        """Tells the listeners something that is no change of state."""
+        self._tell(Change(self.state, self.state, reason))
+
+    def over(self, unsaved: Unsaved) -> bool:
+        """Forgets an unsaved session that is over; False if another one is known by now."""
+        with self.lock:
+            if self.unsaved is not unsaved:
+                return False
+            self.unsaved = None
+            return True
 
     def refusal(self) -> LoginRequired | StoreLocked:
         """The error for a caller while there is no session to get a token from."""
@@ -165,8 +216,22 @@ class Known:
             return StoreLocked("the store is locked: unlock it, then retry")
         return LoginRequired(reason=self._end_reason, hint="tokenkeep login")
 
-    def ended(self, reason: str, state: State = State.LOGIN_REQUIRED) -> None:
-        """The session is over, for a reason of the vocabulary of `LoginRequired`."""
-        self._end_reason = reason
-        self.forget()
-        self.change(state, f"the session is over: {reason}")
+    def _void(self) -> None:
+        self.epoch += 1
+        self.record = None
+        self.held = None
+
+    def _clear_work(self) -> None:
+        self.work.cancel_all()
+        self.work.clear_caches()
+
+    def _tell_if_changed(self, previous: State, state: State, reason: str) -> None:
+        if previous is not state:
+            self._tell(Change(state, previous, reason))
+
+    def _tell(self, change: Change) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(change)
+            except Exception:  # noqa: S112 - the application's own code must not end a session
+                continue

@@ -93,37 +93,33 @@ class Confirmed:
 
 
 def save(
-    tokens: TokenStorage, client: Client, confirmed: Confirmed, record: Record, hold: Hold | None
+    tokens: TokenStorage, client: Client, confirmed: Confirmed, record: Record, hold: Hold
 ) -> Got:
     """Begins the session in the log and saves its record, under the fence.
 
     A store that refuses the write leaves the session in memory, with the fence; see `Unsaved`.
 
+    Args:
+        hold: the fence; let go here if the session was saved, and still the caller's otherwise.
+
     Raises:
-        RefreshUnavailable: the fence could not be had in time; nothing was saved.
         LoginFailed: somebody signed out while it was being saved; the new token was revoked.
         StoreFull, AccessDenied, StoreUnavailable: the session log cannot be written.
     """
     access_token: Secret = confirmed.response.access_token
-    if hold is None:
-        hold = tokens.hold("login")
-    kept = False
+    tokens.log.begin(record.session_id, record.obtained.wall)
+    got = Got(record, access_token)
     try:
-        tokens.log.begin(record.session_id, record.obtained.wall)
-        got = Got(record, access_token)
-        try:
-            tokens.write(record)
-        except StoreError as exc:
-            got = Got(record, access_token, hold, f"{exc.code}: {exc}")
-        if tokens.log.read().session_id != record.session_id:
-            _erase_dead(tokens)
-            revoke_late(tokens, client, record)
-            raise LoginFailed("somebody signed out while the session was being saved")
-        kept = got.unsaved is not None
-        return got
-    finally:
-        if not kept:
-            hold.release()
+        tokens.write(record)
+    except StoreError as exc:
+        got = Got(record, access_token, hold, f"{exc.code}: {exc}")
+    if tokens.log.read().session_id != record.session_id:
+        _erase_dead(tokens)
+        report = revoke_late(tokens, client, record)
+        raise LoginFailed(f"somebody signed out while the session was being saved: {report}")
+    if got.unsaved is None:
+        hold.release()
+    return got
 
 
 def _erase_dead(tokens: TokenStorage) -> None:

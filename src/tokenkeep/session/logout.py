@@ -31,7 +31,8 @@ class LogoutReport:
     """What a sign-out did. The session is over here whatever the steps say, except "end".
 
     The steps, in order: end (the log's last word), cancel (authorised work here), erase (the
-    record), caches (that were registered), revoke (at the provider).
+    record), caches (that were registered), revoke (at the provider). Where the log cannot have its
+    last word, the record is erased whoever is inside the fence.
     """
 
     steps: tuple[Step, ...]
@@ -76,7 +77,7 @@ def sign_out(
     steps = [_end(tokens)]
     steps.append(_count("cancel", work.cancel_all()))
     record, problem = _captured(tokens, remembered)
-    steps.append(_erase(tokens, hold))
+    steps.append(_erase(tokens, hold, has_ended=steps[0].outcome == "done"))
     steps.append(_count("caches", work.clear_caches()))
     steps.append(_revoke(tokens, client, record, problem))
     return LogoutReport(tuple(steps))
@@ -111,19 +112,28 @@ def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record |
     return (remembered if is_newer else stored), ""
 
 
-def _erase(tokens: TokenStorage, hold: Hold | None) -> Step:
+def _erase(tokens: TokenStorage, hold: Hold | None, *, has_ended: bool) -> Step:
     try:
         if hold is None:
             hold = tokens.fence.acquire("logout", FENCE_PATIENCE)
-        if hold is None:
+        if hold is None and has_ended:
             holder = tokens.fence.holder() or "somebody who let go just now"
             return Step("erase", "pending", f"left to {holder}; the record is dead already")
-        with hold:
-            if tokens.erase_dead():
-                return Step("erase", "done")
+    except StoreError as exc:
+        if has_ended:
+            return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already")
+    try:
+        if not has_ended:
+            tokens.erase()
+        elif not tokens.erase_dead():
             return Step("erase", "not needed", "a newer session lives there")
     except StoreError as exc:
-        return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already")
+        dead = "; the record is dead already" if has_ended else ""
+        return Step("erase", "failed", f"{exc.code}: {exc}{dead}")
+    finally:
+        if hold is not None:
+            hold.release()
+    return Step("erase", "done")
 
 
 def _revoke(tokens: TokenStorage, client: Client, record: Record | None, problem: str) -> Step:

@@ -29,12 +29,13 @@ from tokenkeep.oauth.outcome import (
     Refused,
     TryLater,
     Unanswered,
-    Unsent,
 )
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
 from tokenkeep.session.revocation import revoke
-from tokenkeep.tokens.record import Moment, Record
+from tokenkeep.session.shared import has_fresh_token
+from tokenkeep.session.unsaved import Unsaved
+from tokenkeep.tokens.record import Moment, Pause, Record
 from tokenkeep.tokens.storage import TokenStorage
 
 #: What is left of a flight's time for the request and the write once the fence is had.
@@ -68,6 +69,27 @@ class Wanted:
     confirmed: bool = False
     must_be_newer: bool = False
 
+    def covers(self, other: Wanted) -> bool:
+        """See `Wish.covers`."""
+        return (
+            self.session_id == other.session_id
+            and self.newer_than >= other.newer_than
+            and self.min_ttl >= other.min_ttl
+            and self.confirmed >= other.confirmed
+            and self.must_be_newer >= other.must_be_newer
+        )
+
+    def merged(self, other: Wanted) -> Wanted:
+        """See `Wish.merged`; of two sessions the one asked for last counts."""
+        is_same = self.session_id == other.session_id
+        return Wanted(
+            other.session_id,
+            max(self.newer_than, other.newer_than) if is_same else other.newer_than,
+            max(self.min_ttl, other.min_ttl),
+            self.confirmed or other.confirmed,
+            self.must_be_newer or other.must_be_newer,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Got:
@@ -83,7 +105,10 @@ class Got:
 class Sending:
     """One redemption on its way: what is held, what was read, what was noted.
 
-    `noted` is the record as it lies in the store now; `saves` is False where the store refused.
+    Attributes:
+        noted: the record as it lies in the store now, or in memory if it is unsaved.
+        is_replay: whether the token may have been sent before.
+        unsaved: the session in memory only that it is for; None if the store has it.
     """
 
     hold: Hold
@@ -92,7 +117,8 @@ class Sending:
     metadata: Metadata
     shares: bool
     deadline: float
-    saves: bool = True
+    is_replay: bool
+    unsaved: Unsaved | None
 
 
 class Ended(Exception):
@@ -129,8 +155,11 @@ class Redeemer:
         record = self._tokens.load()
         return None if record is None else self._shared_in(record, wanted)
 
-    def redeem(self, wanted: Wanted, shares: bool, timeout: float) -> Got:
+    def redeem(self, wanted: Wanted, shares: bool, deadline: float) -> Got:
         """A fresh access token, by the one redemption that is allowed at a time.
+
+        Args:
+            deadline: a monotonic reading; half of the time to it may go into waiting.
 
         Raises:
             Ended: the log ended the session, or another one lives now.
@@ -140,31 +169,33 @@ class Redeemer:
             ProviderRefused: the client or the request is at fault; nothing was spent.
             StoreError: the store failed before anything was sent.
         """
-        deadline = self._now().monotonic + timeout
-        hold = self._enter(wanted, timeout * (1 - _REQUEST_SHARE))
+        patience = (deadline - self._now().monotonic) * (1 - _REQUEST_SHARE)
+        hold = self._enter(wanted, max(0.0, patience))
         if isinstance(hold, Got):
             return hold
         got: Got | None = None
         try:
-            got = self._redeem_inside(hold, wanted, shares, deadline)
+            record = self._live(wanted.session_id)
+            got = self._shared_in(record, wanted)
+            if got is None:
+                got = self._decide(hold, record, wanted, shares, deadline, None)
             return got
         finally:
             if got is None or got.unsaved is None:
                 hold.release()
 
-    def redeem_unsaved(self, record: Record, hold: Hold, shares: bool, timeout: float) -> Got:
+    def redeem_unsaved(
+        self, unsaved: Unsaved, hold: Hold, wanted: Wanted, shares: bool, deadline: float
+    ) -> Got:
         """Redeems for a session that is in memory only and keeps the fence already.
 
-        No new intent is written, because the store refuses; the one on disk still says that the
-        stored token was sent, which stays true.
+        The intent is noted in memory: the one on disk, or the missing record there, already says
+        that what the disk has must not be sent again.
 
         Raises:
             See `redeem`.
         """
-        deadline = self._now().monotonic + timeout
-        metadata = self._metadata(record, deadline)
-        sending = Sending(hold, record, record, metadata, shares, deadline, saves=False)
-        return self._send(sending, was_replay=False)
+        return self._decide(hold, unsaved.record, wanted, shares, deadline, unsaved)
 
     def _enter(self, wanted: Wanted, patience: float) -> Hold | Got:
         found: list[Got] = []
@@ -173,6 +204,8 @@ class Redeemer:
         def is_settled_by_a_peer() -> bool:
             # Looked at between two tries for the fence: the winner's success ends the wait.
             try:
+                if self._tokens.log.read().session_id != wanted.session_id:
+                    raise Ended
                 got = self.shared(wanted)
             except StoreError:
                 return False
@@ -195,21 +228,24 @@ class Redeemer:
             retry_after=1.0,
         )
 
-    def _redeem_inside(self, hold: Hold, wanted: Wanted, shares: bool, deadline: float) -> Got:
-        record = self._live(wanted.session_id)
-        got = self._shared_in(record, wanted)
-        if got is not None:
-            return got
+    def _decide(
+        self,
+        hold: Hold,
+        record: Record,
+        wanted: Wanted,
+        shares: bool,
+        deadline: float,
+        unsaved: Unsaved | None,
+    ) -> Got:
         now = self._now()
         if record.refresh_token is None:
-            return self._without_refresh_token(record, wanted, now)
-        if record.not_before > now.wall:
-            wait = record.not_before - now.wall
-            raise RefreshUnavailable("the provider asked for a pause", retry_after=wait)
+            return self._without_refresh_token(record, wanted, now, hold if unsaved else None)
+        wait = 0.0 if record.pause is None else record.pause.left(now)
+        if wait > 0 and not wanted.confirmed:
+            raise RefreshUnavailable("the provider asked for a pause", retry_after=round(wait, 3))
         intent = grant.pending_intent(record)
         if intent is not None and intent.digest in self._known_unsent:
             intent = None
-        replays = intent is not None
         is_safe = intent is None or grant.may_replay(intent, now, self.replay_window)
         if not is_safe and not wanted.confirmed:
             raise _uncertain("an earlier redemption was interrupted after it may have been sent")
@@ -217,23 +253,31 @@ class Redeemer:
         noted = record
         if intent is None:
             noted = record.changed(intent=grant.intent_for(record, self._now()))
-            self._replace_live(record, noted)
-        sending = Sending(hold, record, noted, metadata, shares or record.shares, deadline)
-        return self._send(sending, was_replay=replays)
+            if unsaved is None:
+                self._replace_live(record, noted)
+            else:
+                unsaved.put(noted)
+        shares = shares or record.shares
+        return self._send(
+            Sending(hold, record, noted, metadata, shares, deadline, intent is not None, unsaved)
+        )
 
-    def _without_refresh_token(self, record: Record, wanted: Wanted, now: Moment) -> Got:
+    def _without_refresh_token(
+        self, record: Record, wanted: Wanted, now: Moment, hold: Hold | None
+    ) -> Got:
         """The access token of the login for as long as it lasts; then the session is over."""
         if record.access_token is not None and record.remaining(now) > 0:
             if not wanted.must_be_newer:
-                return Got(record, record.access_token)
+                return Got(record, record.access_token, hold)
             raise RefreshUnavailable("the provider gave no refresh token")
         self._tokens.log.end("expired", now.wall)
         self._erase_dead()
         raise LoginRequired(reason="expired", hint="tokenkeep login")
 
-    def _send(self, sending: Sending, *, was_replay: bool) -> Got:
+    def _send(self, sending: Sending) -> Got:
         record = sending.record
         assert record.refresh_token is not None
+        is_replay = sending.is_replay
         for attempt in range(_REPLAYS + 1):
             self._check_lives(record)
             before = self._now()
@@ -245,10 +289,10 @@ class Redeemer:
             )
             if not isinstance(outcome, Unanswered) or not self._may_send_again(sending, attempt):
                 break
-            was_replay = True
+            is_replay = True
         if isinstance(outcome, Answered):
             return self._keep(sending, outcome, before)
-        raise self._failure(sending, outcome, was_replay=was_replay)
+        raise self._failure(sending, outcome, is_replay=is_replay)
 
     def _may_send_again(self, sending: Sending, attempt: int) -> bool:
         intent, now = sending.noted.intent, self._now()
@@ -264,7 +308,8 @@ class Redeemer:
         record, token = sending.record, answer.response.access_token
         fresh = self._renewed(sending, answer, before)
         self._check_not_late(sending, fresh)
-        if not sending.saves:
+        if sending.unsaved is not None:
+            sending.unsaved.put(fresh)
             return Got(fresh, token, sending.hold)
         got = Got(fresh, token)
         try:
@@ -303,21 +348,17 @@ class Redeemer:
             raise Ended(self._dispose(sending.metadata, fresh))
 
     def _failure(
-        self, sending: Sending, outcome: Outcome, *, was_replay: bool
+        self, sending: Sending, outcome: Outcome, *, is_replay: bool
     ) -> SessionError | Ended:
         reason = "" if isinstance(outcome, Answered) else outcome.reason
         if isinstance(outcome, Unanswered):
             return _uncertain(reason)
         if isinstance(outcome, Refused):
-            return self._refused(sending.record, was_replay=was_replay)
+            return self._refused(sending, is_replay=is_replay)
         pause = 0.0
         if isinstance(outcome, TryLater):
             pause = _COOL_DOWN_SECONDS if outcome.retry_after is None else outcome.retry_after
-        # Only an answer proves that this attempt did not spend the token. An attempt that was
-        # never sent proves nothing about the one before it, so a replay keeps its intent; nor
-        # does a rate limit, which answers before anybody looks at the token.
-        if sending.saves and not (was_replay and isinstance(outcome, Unsent | TryLater)):
-            self._clear_intent(sending, pause=pause)
+        self._stand_back(sending, pause, is_replay=is_replay)
         if isinstance(outcome, Misconfigured):
             return ProviderRefused(
                 f"the provider refuses this client: {outcome.error}",
@@ -326,24 +367,36 @@ class Redeemer:
             )
         return RefreshUnavailable(reason, retry_after=pause or None)
 
-    def _refused(self, record: Record, *, was_replay: bool) -> SessionError | Ended:
-        found = self._tokens.load()
-        if found is None or found.generation > record.generation:
-            return Ended()  # somebody on another host redeemed first: theirs will do
-        reason = grant.refusal_reason(record, self._now(), was_replay=was_replay)
+    def _refused(self, sending: Sending, *, is_replay: bool) -> SessionError | Ended:
+        record = sending.record
+        if sending.unsaved is None:
+            found = self._tokens.load()
+            if found is None or found.generation > record.generation:
+                return Ended()  # somebody on another host redeemed first: theirs will do
+        reason = grant.refusal_reason(record, self._now(), was_replay=is_replay)
         self._tokens.log.end(reason, self._now().wall)
         self._erase_dead()
         return LoginRequired(reason=reason, hint="tokenkeep login")
 
-    def _clear_intent(self, sending: Sending, *, pause: float = 0.0) -> None:
-        cleared = sending.record.changed(intent=None)
-        if pause:
-            cleared.not_before = self._now().wall + pause
+    def _stand_back(self, sending: Sending, pause: float, *, is_replay: bool) -> None:
+        """Takes back the note: this attempt spent nothing. A pause is kept for every process."""
+        # An attempt that was not judged proves nothing about the one before it: a replay's note
+        # stays. (A refusal of the client or a rate limit answers before the token is looked at.)
+        if is_replay and not pause:
+            return
+        now = self._now()
+        back = sending.record.changed(
+            intent=sending.noted.intent if is_replay else None,
+            pause=Pause(pause, now) if pause else sending.record.pause,
+        )
+        if sending.unsaved is not None:
+            sending.unsaved.put(back)
+            return
         try:
-            self._tokens.replace(sending.noted, cleared)
+            self._tokens.replace(sending.noted, back)
         except StoreError:
             # The note stays; this process at least knows that it is void.
-            if sending.noted.intent is not None:
+            if sending.noted.intent is not None and not is_replay:
                 self._known_unsent.add(sending.noted.intent.digest)
 
     def _wrong_identity(self, record: Record, answer: Answered) -> str:
@@ -401,15 +454,14 @@ class Redeemer:
             return None
         if record.generation <= wanted.newer_than:
             return None
+        if not has_fresh_token(record, self._now(), 0.0):
+            return None
         left = record.remaining(self._now())
-        # A token of a generation that this caller has not had is what a redemption would bring,
-        # even if the provider grants less time than was asked for.
-        enough = min(wanted.min_ttl, record.lifetime or wanted.min_ttl)
-        mandatory = 0.0
-        if record.lifetime is not None:
-            mandatory = grant.margins(record.lifetime, 0.0).mandatory
-        is_fresh = left > mandatory and (left >= enough or wanted.newer_than > 0)
-        return Got(record, record.access_token) if is_fresh else None
+        # Where the provider grants less than is wanted, half of what it grants must do: another
+        # redemption could not bring much more.
+        lifetime = record.lifetime or 0.0
+        is_enough = left >= wanted.min_ttl or (wanted.min_ttl > lifetime and left > lifetime / 2)
+        return Got(record, record.access_token) if is_enough else None
 
     def _metadata(self, record: Record, deadline: float) -> Metadata:
         cached = Metadata.from_json(record.metadata) if record.metadata else None

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING
 
-from tokenkeep.errors import LoginRequired, RefreshUnavailable, UnsupportedOption
+from tokenkeep.errors import LoginRequired, RefreshUnavailable, StoreError, UnsupportedOption
 from tokenkeep.item import SESSION
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.metadata import Metadata
@@ -26,15 +26,20 @@ from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
 from tokenkeep.session.refresh import Redeemer, Wanted
 from tokenkeep.session.state import AccessToken, Change, State
+from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.tokens.storage import TokenStorage
 
 if TYPE_CHECKING:
+    from tokenkeep.fence import Hold
     from tokenkeep.oauth.login import LoginResult
     from tokenkeep.oauth.messages import DeviceCode
     from tokenkeep.oauth.transport import Transport
 
 #: All of one flight: the fence, one request, two writes.
 FLIGHT_SECONDS = 30.0
+#: A token that is rejected so soon after the refresh that a 401 caused is rejected for another
+#: reason than its age.
+_REJECTED_AT_ONCE = 30.0
 
 
 class Session:
@@ -68,7 +73,6 @@ class Session:
         self._keeps_id_token = keep_id_token
         self._timeout = timeout
         self._monotonic = tokens.storage.clock.monotonic
-        self._renewed_by_401 = 0
         self._start_anew(None)
         _sessions.add(self)
 
@@ -237,21 +241,23 @@ class Session:
             See `access_token`.
         """
         known = self._known
-        if rejected.session_id != known.session_id:
-            return self.access_token()
-        if rejected.generation == self._renewed_by_401:
-            return None
         held = known.held
-        if held is not None and held.generation > rejected.generation:
+        if held is None or rejected.session_id != held.session_id:
             return self.access_token()
-        self._share_if_killed(rejected)
+        if held.generation > rejected.generation:
+            return self.access_token()
+        if known.record is not None and known.record.refresh_token is None:
+            return None  # nothing to get a better one with
+        is_killed = self._share_if_killed(rejected)
+        if not is_killed and self._is_fresh_from_401(rejected):
+            return None
         token = _wait(
             self._obtainer.join(
                 Wanted(rejected.session_id, rejected.generation, 0.0, must_be_newer=True)
             ),
             None,
         )
-        self._renewed_by_401 = token.generation
+        self._renewed_by_401 = (token.generation, self._monotonic())
         return token
 
     def redeem_uncertain(self) -> AccessToken:
@@ -262,9 +268,11 @@ class Session:
         Raises:
             See `access_token`.
         """
-        held = self._known.held
-        seen = 0 if held is None else held.generation
-        wanted = Wanted(self._known.session_id, seen, 0.0, confirmed=True)
+        self._obtainer.look()
+        record = self._known.record
+        if record is None or self.state is not State.UNCERTAIN:
+            return self.access_token()
+        wanted = Wanted(record.session_id, record.generation, 0.0, True, must_be_newer=True)
         return _wait(self._obtainer.join(wanted), None)
 
     def logout(self) -> LogoutReport:
@@ -273,20 +281,16 @@ class Session:
         Appends the log's last word, cancels tracked work, erases the record and registered caches,
         then tells the provider, each bounded in time.
         """
-        known = self._known
-        with known.lock:
-            known.epoch += 1
-            remembered, unsaved = known.record, known.unsaved
-            known.record = known.held = known.unsaved = None
+        epoch, remembered, unsaved = self._known.begin_anew()
         hold = None
         if unsaved is not None:
-            remembered = unsaved.record
             # The last word comes first even here: a redemption on the wire must find it.
             end_quietly(self.tokens)
             hold = unsaved.let_go(timeout=self.provider.timeout)
-        report = sign_out(self.tokens, self._client, known.work, remembered, hold)
-        known.drop_unless(None)  # what a refresh brought between the two
-        known.signed_out()
+            remembered = unsaved.record
+        report = sign_out(self.tokens, self._client, self._known.work, remembered, hold)
+        # Unless somebody has signed in anew by now.
+        self._known.drop(State.SIGNED_OUT, "signed out", epoch=epoch)
         return report
 
     def logout_url(self, post_logout_redirect_uri: str | None = None, state: str = "") -> str:
@@ -340,49 +344,76 @@ class Session:
     def _begin(self, confirmed: Confirmed) -> State:
         known = self._known
         record = confirmed.record(shares=self._shares, keeps_id_token=self._keeps_id_token)
-        with known.lock:
-            known.epoch += 1
-            epoch, unsaved = known.epoch, known.unsaved
-            known.unsaved = None
-        hold = None
-        if unsaved is not None:
-            hold = unsaved.let_go(timeout=self.provider.timeout)
-        got = save(self.tokens, self._client, confirmed, record, hold)
-        known.forget()
-        self._renewed_by_401 = 0
+        unsaved = known.unsaved
+        hold = self._hold_for_login(unsaved)
+        try:
+            got = save(self.tokens, self._client, confirmed, record, hold)
+        except BaseException:
+            self._go_on(unsaved, hold)
+            raise
+        epoch, before, _ = known.begin_anew()
+        if before is not None:
+            known.work.cancel_all()
+            known.work.clear_caches()
+        self._renewed_by_401 = (0, 0.0)
         self._obtainer.reset_pause()
-        token = known.take(got.record, got.access_token, epoch)
-        if token is None and got.unsaved is not None:
-            got.unsaved.release()
-        if token is not None and got.unsaved is not None:
-            self._obtainer.unsaved(got)
-        elif token is not None:
-            known.change(State.ACTIVE, "signed in")
         mark = known.watch.mark()
+        self._obtainer.take(got, epoch, "signed in")
         if self.tokens.log.read().session_id == record.session_id:
             known.watch.accept(mark)
+        else:
+            self._obtainer.look()  # somebody signed out or in meanwhile
         return self.state
 
-    def _share_if_killed(self, rejected: AccessToken) -> None:
-        """Starts sharing if a peer's rotation, not its age, has ended this token."""
-        if self._obtainer.shares or self._monotonic() >= rejected.expires:
-            return
+    def _hold_for_login(self, unsaved: Unsaved | None) -> Hold:
+        if unsaved is None:
+            return self.tokens.hold("login")
+        hold = unsaved.let_go(self._timeout)
+        if hold is None and not unsaved.is_over:
+            raise RefreshUnavailable("the session is being refreshed; try again")
+        return self.tokens.hold("login") if hold is None else hold
+
+    def _go_on(self, unsaved: Unsaved | None, hold: Hold) -> None:
+        """A login could not begin: an unsaved session that lived before it lives on."""
+        if unsaved is not None:
+            try:
+                lives = self.tokens.log.read().session_id == unsaved.record.session_id
+            except StoreError:
+                lives = True  # cannot be read now: not a word that it ended
+            if lives and self._known.over(unsaved):
+                again = self._obtainer.keep_unsaved(unsaved.record, hold)
+                self._known.unsaved = again
+                again.start()
+                return
+        hold.release()
+
+    def _is_fresh_from_401(self, rejected: AccessToken) -> bool:
+        generation, at = self._renewed_by_401
+        return generation == rejected.generation and self._monotonic() - at < _REJECTED_AT_ONCE
+
+    def _share_if_killed(self, rejected: AccessToken) -> bool:
+        """Whether a peer's rotation, not its age, has ended this token; starts sharing then."""
+        if self._monotonic() >= rejected.expires:
+            return False
         record = self.tokens.load()
-        if record is not None and record.generation > rejected.generation:
+        if record is None or record.generation <= rejected.generation:
+            return False
+        if not self._obtainer.shares:
             self._obtainer.shares = self._shares = True
             self._known.tell(
                 "the provider ends access tokens at rotation: they are shared between processes now"
             )
+        return True
 
     def _start_anew(self, before: Known | None) -> None:
         self._known = Known(self.tokens, self.provider)
         if before is not None:
-            self._known.adopt_listeners(before)
+            self._known.inherit(before)
         redeemer = Redeemer(self.tokens, self._client)
         self._obtainer = Obtainer(
             self.tokens, self._known, redeemer, shares=self._shares, timeout=self._timeout
         )
-        self._renewed_by_401 = 0
+        self._renewed_by_401 = (0, 0.0)
 
     def _after_fork_in_child(self) -> None:
         self._client = Client(self.provider, self._transport, self.tokens.storage.clock)

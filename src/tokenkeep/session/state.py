@@ -49,6 +49,7 @@ class AccessToken(Secret):
         unusable: monotonic reading from which it is not handed out any more.
         asked: the `min_ttl` it was refreshed for in vain, because the provider grants less; until
             `halfway`, it is what such a caller gets without another refresh.
+        halfway: monotonic reading when half its lifetime is over.
     """
 
     __slots__ = ("asked", "expires", "generation", "halfway", "renew", "session_id", "unusable")
@@ -79,3 +80,7 @@ class AccessToken(Secret):
         if now + min_ttl <= self.expires:
             return now < self.unusable
         return min_ttl <= self.asked and now < self.halfway
+
+    def is_best(self, now: float, min_ttl: float) -> bool:
+        """Whether a refresh could not bring what is wanted either, nor much more than this."""
+        return min_ttl > 2 * (self.expires - self.halfway) and now < self.halfway

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from tokenkeep.errors import StoreError
 from tokenkeep.fence import Hold
 from tokenkeep.tokens.record import Record
 from tokenkeep.tokens.storage import TokenStorage
+
+T = TypeVar("T")
 
 #: The first and the longest pause between two attempts to save.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -26,8 +29,8 @@ class Unsaved:
     Args:
         record: the newest one.
         saved: called once, from the background thread, when it is on disk.
-        ended: called once, from the background thread, when the log has ended the session; it is
-            given the newest record, to revoke.
+        ended: called once, from the background thread, when the log has ended the session; the
+            record is to be revoked.
     """
 
     def __init__(
@@ -35,8 +38,8 @@ class Unsaved:
         tokens: TokenStorage,
         record: Record,
         hold: Hold,
-        saved: Callable[[Record], None],
-        ended: Callable[[Record], None],
+        saved: Callable[[Unsaved], None],
+        ended: Callable[[Unsaved], None],
     ) -> None:
         self._tokens = tokens
         self._record = record
@@ -46,20 +49,33 @@ class Unsaved:
         self._inside = threading.RLock()
         self._hold: Hold | None = hold
         self._stop = threading.Event()
-        threading.Thread(target=self._run, name="tokenkeep-saver", daemon=True).start()
+
+    def start(self) -> None:
+        """Begins to try, on a thread that does not keep the process alive."""
+        try:
+            threading.Thread(target=self._run, name="tokenkeep-saver", daemon=True).start()
+        except RuntimeError:
+            return  # no thread can be had: `Session.close` tries once more
 
     @property
     def record(self) -> Record:
         """The newest record."""
         return self._record
 
-    def redeem(self, redeem: Callable[[Record, Hold], Record]) -> bool:
-        """Runs a redemption with the fence in hand; False if it is over already."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it was saved, ended or let go."""
+        return self._hold is None
+
+    def inside(self, work: Callable[[Hold], T]) -> T | None:
+        """Runs a redemption with the fence in hand; None if it is over already."""
         with self._inside:
-            if self._hold is None:
-                return False
-            self._record = redeem(self._record, self._hold)
-            return True
+            return None if self._hold is None else work(self._hold)
+
+    def put(self, record: Record) -> None:
+        """Takes a newer record: what `inside` brought, or noted before the wire."""
+        with self._inside:
+            self._record = record
 
     def save(self) -> bool:
         """One attempt to save; True if the record is on disk now.
@@ -74,9 +90,9 @@ class Unsaved:
             except StoreError:
                 return False
             if self._is_ended():
-                return False
+                return False  # what was written is dead; `_end_if_ended` erases it
             self._finish()
-        self._saved(self._record)
+        self._saved(self)
         return True
 
     def let_go(self, timeout: float) -> Hold | None:
@@ -113,7 +129,7 @@ class Unsaved:
             except StoreError:
                 pass  # dead by the log's word; the next login or restore erases it
             self._finish()
-        self._ended(self._record)
+        self._ended(self)
         return True
 
     def _is_ended(self) -> bool:

@@ -37,6 +37,12 @@ class Work:
             callbacks = list(self._clears.values())
         return _run(callbacks)
 
+    def in_child(self) -> Work:
+        """What a forked child inherits: the caches. The work in flight is its parent's."""
+        child = Work()
+        child._numbers, child._clears = self._numbers, self._clears
+        return child
+
     def _add(
         self, where: dict[int, Callable[[], object]], callback: Callable[[], object]
     ) -> Callable[[], None]:
@@ -45,8 +51,7 @@ class Work:
             where[number] = callback
 
         def remove() -> None:
-            with self._lock:
-                where.pop(number, None)
+            where.pop(number, None)  # atomic; a lock might be the parent's in a forked child
 
         return remove
 
