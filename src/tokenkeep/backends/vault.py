@@ -27,7 +27,9 @@ class VaultOptions:
     Args:
         path: its directory; `vault` in the user's data directory if None.
         key: a `KeyFile`, a `Passphrase` or several of them: any one opens the vault, and a new one
-            gets a slot for each. None is a key file beside the vault, with `.key` behind its name.
+            gets a slot for each. None is a key file: beside the vault, with `.key` behind its name,
+            or, for the default path, `vault.key` in the user's configuration directory, which is
+            what the command-line tool uses.
         create: the first write makes the vault, and its key file, if nothing is there.
 
     Raises:
