@@ -1,0 +1,99 @@
+"""Writers killed at random moments: what was acknowledged is there, and nobody waits."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.vault.check import check
+from vault import writer
+from vault.places import call, item, open_store, open_vault
+
+WRITERS = 8
+
+
+class Writers:
+    """Processes that write, what they acknowledged, and one new for each that is killed."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.acknowledged: dict[str, int] = {}
+        self.logs = 0
+        self.running: dict[int, tuple[subprocess.Popen[bytes], Path]] = {}
+
+    def start(self, number: int) -> None:
+        self.logs += 1
+        log = self.place / f"log {self.logs}"
+        count = self.acknowledged.get(f"own {number}", 0)
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, writer.__file__, str(self.place), str(number), str(count)],
+                stdout=out,
+            )
+        self.running[number] = process, log
+
+    def kill(self, number: int) -> None:
+        process, log = self.running.pop(number)
+        assert process.poll() is None, "a writer ended by itself"
+        process.kill()
+        process.wait()
+        for line in log.read_text().splitlines():
+            name, _space, count = line.rpartition(" ")
+            self.acknowledged[name] = max(self.acknowledged.get(name, 0), int(count))
+
+
+def kill_writers(place: Path, kills: int) -> None:
+    dice = random.Random(7)
+    writers = Writers(place)
+    slowest = 0.0
+    try:
+        for number in range(WRITERS):
+            writers.start(number)
+        time.sleep(0.7)
+        for _ in range(kills):
+            number = dice.randrange(WRITERS)
+            time.sleep(dice.uniform(0.0, 0.08))
+            writers.kill(number)
+            began = time.process_time()
+            store = open_store(place, create=False)
+            store.read(item("own 0"), call())
+            store.close()
+            slowest = max(slowest, time.process_time() - began)
+            writers.start(number)
+    finally:
+        for number in list(writers.running):
+            writers.kill(number)
+    assert len(writers.acknowledged) > WRITERS
+    store = open_store(place, create=False)
+    for name, count in sorted(writers.acknowledged.items()):
+        found = store.read(item(name), call())
+        assert found is not None, name
+        there, _space, payload = found.reveal().partition(" ")
+        # One more may have been written and not yet acknowledged.
+        assert int(there) >= count, name
+        assert payload == writer.PAYLOAD
+    store.close()
+    report = check(open_vault(place), call)
+    assert report.is_well, report
+    assert report.quarantined == 0
+    assert slowest < 0.1
+    assert {"header", "lock", "vault.db", "vault.db-shm", "vault.db-wal"} >= {
+        path.name for path in (place / "vault").iterdir()
+    }
+
+
+def test_few_kills_lose_no_acknowledged_write(tmp_path: Path) -> None:
+    """Eight writers, twelve SIGKILLs: no acknowledged write lost, none damaged, no stale lock."""
+    kill_writers(tmp_path, 12)
+
+
+@pytest.mark.load
+@pytest.mark.timeout(600)
+def test_200_kills_lose_no_acknowledged_write(tmp_path: Path) -> None:
+    """The same with two hundred."""
+    kill_writers(tmp_path, 200)

@@ -1,0 +1,283 @@
+"""Threads, forks and processes on one vault."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import StoreUnavailable, WriteConflict
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
+from tokenkeep.vault.rekey import rekey
+from vault.places import SERVICE, all_bytes, call, item, key_file, open_store, open_vault, value
+
+
+@pytest.fixture(autouse=True)
+def _forking_with_threads_is_the_point() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn about forks in a process with threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Runs the action in a forked child; its exit code, 1 if it raised."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def create_at_once(directory: str, number: int, gate: threading.Barrier) -> None:
+    store = open_store(Path(directory))
+    gate.wait()
+    store.write(item(f"n{number}"), Secret(f"value {number}"), call())
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_of_many_creators_one_wins_and_all_writes_are_kept(tmp_path: Path, attempt: int) -> None:
+    """Six processes write first: one vault, one key, six items, nothing left aside."""
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(6)
+    processes = [
+        context.Process(target=create_at_once, args=(str(tmp_path), number, gate))
+        for number in range(6)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [0] * 6 == [process.exitcode for process in processes]
+    store = open_store(tmp_path, create=False)
+    assert [f"n{number}" for number in range(6)] == [
+        name.name for name in store.names(SERVICE, call())
+    ]
+    assert ["key", "vault"] == sorted(os.listdir(tmp_path))
+    assert key_file(tmp_path).read()[1]
+
+
+def test_threads_share_a_store(tmp_path: Path) -> None:
+    """Eight threads count one item up by exchange: no update is lost, reads see whole values."""
+    store = open_store(tmp_path)
+    store.write(item("count"), Secret("0"), call())
+
+    def count_up(_number: int) -> None:
+        done = 0
+        while done < 20:
+            before = store.read(item("count"), call())
+            assert before is not None
+            try:
+                after = Secret(str(int(before.reveal()) + 1))
+                store.replace(item("count"), before, after, call())
+                done += 1
+            except WriteConflict:
+                continue
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(count_up, range(8)))
+    assert value(store, "count") == "160"
+
+
+def test_forked_child_uses_the_parents_store(tmp_path: Path) -> None:
+    """Both go on reading and writing, in both directions, generation after generation."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("0"), call())
+
+    def generation(depth: int) -> None:
+        assert value(store, "a") == str(depth)
+        store.write(item("a"), Secret(str(depth + 1)), call())
+        if depth < 3:
+            assert in_child(lambda: generation(depth + 1)) == 0
+        assert value(store, "a") == "4"
+
+    assert in_child(lambda: generation(0)) == 0
+    assert value(store, "a") == "4"
+    store.write(item("a"), Secret("back"), call())
+    assert in_child(lambda: store.delete(item("a"), call())) == 0
+    assert value(store, "a") is None
+
+
+def test_fork_while_threads_write(tmp_path: Path) -> None:
+    """Children of a busy process neither hang nor lose anything, and the parent goes on."""
+    store = open_store(tmp_path)
+    store.write(item("t0"), Secret("0"), call())
+    over = threading.Event()
+
+    def write(number: int) -> int:
+        count = 0
+        while not over.is_set():
+            count += 1
+            store.write(item(f"t{number}"), Secret(str(count)), call())
+        return count
+
+    with ThreadPoolExecutor(3) as threads:
+        counts = [threads.submit(write, number) for number in range(3)]
+        codes = [
+            in_child(
+                lambda child=child: store.write(item(f"c{child}"), Secret("x"), Call(20))  # type: ignore[misc]
+            )
+            for child in range(8)
+        ]
+        over.set()
+        results = [count.result() for count in counts]
+    assert [0] * 8 == codes
+    for number, count in enumerate(results):
+        assert value(store, f"t{number}") == str(count)
+    for child in range(8):
+        assert value(store, f"c{child}") == "x"
+
+
+def test_child_of_a_fork_behind_our_back_refuses(tmp_path: Path) -> None:
+    """Without Python's hooks SQLite's locks are the parent's: an error, not a lost write."""
+    import ctypes
+
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("0"), call())
+    fork = ctypes.PyDLL(None).fork
+    pid = fork()
+    if pid == 0:
+        code = 1
+        try:
+            store.read(item("a"), call())
+        except StoreUnavailable as exc:
+            code = 0 if exc.hint else 2
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert value(store, "a") == "0"
+
+
+def test_no_log_is_removed_while_somebody_needs_it(tmp_path: Path) -> None:
+    """Writers that come and go in other processes never take a reader's view or a write away."""
+    reader = open_store(tmp_path)
+    reader.write(item("a"), Secret("0"), call())
+    for number in range(10):
+
+        def come_and_go(number: int = number) -> None:
+            store = open_store(tmp_path)
+            store.write(item("a"), Secret(str(number)), call())
+            store.close()
+
+        assert in_child(come_and_go) == 0
+        assert value(reader, "a") == str(number)
+
+
+def test_readers_and_writers_go_on_while_keys_are_replaced(tmp_path: Path) -> None:
+    """Online: every read during ten rekeys is right, every write is kept."""
+    store = open_store(tmp_path)
+    for number in range(300):
+        store.write(item(f"n{number}"), Secret(f"value {number}"), call())
+    over = threading.Event()
+
+    def read_all() -> int:
+        rounds = 0
+        mine = open_store(tmp_path)
+        while not over.is_set():
+            for number in range(0, 300, 7):
+                assert value(mine, f"n{number}") == f"value {number}", number
+                assert value(mine, "nothing") is None
+            assert 300 <= len(mine.names(SERVICE, call()))
+            rounds += 1
+        mine.close()
+        return rounds
+
+    def write_some() -> int:
+        count = 0
+        while not over.is_set():
+            count += 1
+            store.write(item(f"extra {count % 50}"), Secret(str(count)), call())
+        return count
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read_all) for _ in range(2)]
+        writer = threads.submit(write_some)
+        try:
+            for number in range(6):
+                rekey(open_vault(tmp_path), call, root=number % 2 == 0)
+        finally:
+            over.set()
+        assert all(reader.result() > 0 for reader in readers)
+        count = writer.result()
+    assert value(store, f"extra {count % 50}") == str(count)
+    assert 0 == rekey(open_vault(tmp_path), call).damaged
+
+
+def test_erased_means_gone(tmp_path: Path) -> None:
+    """After churn and `erase`, no old envelope, name or value is in any file of the vault."""
+    store = open_store(tmp_path)
+    vault = open_vault(tmp_path)
+    old: set[bytes] = set()
+
+    def remember() -> None:
+        engine, _keys = vault.opened(call())
+        for name, sealed in engine.rows(call(), "SELECT name, envelope FROM item"):
+            old.update((name[9:], sealed[9:]))
+
+    for round_number in range(3):
+        for number in range(60):
+            text = f"plain {round_number} {number} " * (1 + number % 30 * 10)
+            store.write(item(f"name {number}"), Secret(text), call())
+        remember()
+        for number in range(0, 60, 2):
+            store.delete(item(f"name {number}"), call())
+    vault.close()
+    assert not store.erase(SERVICE, call())
+    content = all_bytes(tmp_path)
+    assert not any(sealed in content for sealed in old)
+    assert not any(sealed[-32:] in content for sealed in old)
+    assert b"plain" not in content
+    assert b"name 1" not in content
+    assert SERVICE.encode() not in content
+
+
+def test_nothing_is_ever_in_clear(tmp_path: Path) -> None:
+    """While items are there: no value, name or service in any file."""
+    store = open_store(tmp_path)
+    store.write(item("some name"), Secret("some value"), call())
+    content = all_bytes(tmp_path)
+    for text in (b"some name", b"some value", SERVICE.encode()):
+        assert text not in content
+
+
+def test_reader_elsewhere_makes_erasing_pending_and_the_next_writer_finishes(
+    tmp_path: Path,
+) -> None:
+    """A process in the middle of a read holds the old bytes; `erase` says so."""
+    import sqlite3
+
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("x" * 300), call())
+    ready, go = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        connection = sqlite3.connect(tmp_path / "vault" / "vault.db", isolation_level=None)
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM item").fetchone()
+        os.write(ready[1], b".")
+        os.read(go[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    assert store.erase(SERVICE, call())
+    assert value(store, "a") is None
+    os.write(go[1], b".")
+    os.waitpid(pid, 0)
+    store.close()
+    open_store(tmp_path).write(item("b"), Secret("1"), call())
+    row = open_vault(tmp_path).opened(call())[0].row(call(), "SELECT erase_pending FROM state")
+    assert row == (0,)
