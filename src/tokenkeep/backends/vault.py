@@ -49,9 +49,11 @@ class VaultOptions:
         create: bool = True,
     ) -> None:
         if path is None:
-            from tokenkeep.paths import data_directory
+            from tokenkeep.paths import config_directory, data_directory
 
             path = os.path.join(data_directory(), "vault")
+            if key is None:
+                key = KeyFile(os.path.join(config_directory(), "vault.key"))
         where = os.path.abspath(os.fspath(path))
         put = object.__setattr__
         put(self, "path", where)  # first: a traceback with locals calls repr on what there is
