@@ -9,12 +9,10 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tokenkeep.errors import ProtocolViolation
 from tokenkeep.oauth.messages import (
     DeviceAuthorization,
-    TokenResponse,
-    parse_device_authorization,
-    parse_token_response,
+    read_device_authorization,
+    read_token_response,
 )
 from tokenkeep.oauth.outcome import (
     Answered,
@@ -56,10 +54,13 @@ def token_outcome(response: HttpResponse, carried: Sequence[Secret]) -> Outcome:
         return Refused(error, reason) if error in _REFUSED else Misconfigured(error, reason)
     if status != 200:
         return Unanswered(f"the provider answered {status} without an error code")
-    tokens, problem = _tokens(response)
-    if tokens is None:
-        return Unanswered(problem)
-    return Answered(tokens, server_time(response))
+    fields = json_object(response)
+    if fields is None:
+        return Unanswered("the token endpoint answered with something that is not a JSON object")
+    read = read_token_response(fields)
+    if isinstance(read, str):
+        return Unanswered(read)
+    return Answered(read, server_time(response))
 
 
 def device_authorization(response: HttpResponse) -> DeviceAuthorization | str | None:
@@ -67,11 +68,7 @@ def device_authorization(response: HttpResponse) -> DeviceAuthorization | str | 
     fields = json_object(response) if response.status == 200 else None
     if fields is None or "error" in fields:
         return None
-    try:
-        return parse_device_authorization(fields)
-    except ProtocolViolation as exc:
-        # Its traceback would hold this frame, and the codes in it.
-        return str(exc)
+    return read_device_authorization(fields)
 
 
 def error_code(response: HttpResponse, carried: Sequence[Secret]) -> str | None:
@@ -118,17 +115,6 @@ def retry_after(response: HttpResponse) -> float | None:
     if until is None or now is None:
         return None
     return min(max(0.0, until - now), MAX_RETRY_AFTER)
-
-
-def _tokens(response: HttpResponse) -> tuple[TokenResponse | None, str]:
-    """The tokens, or the problem; a raised exception would hold a frame with the body."""
-    fields = json_object(response)
-    if fields is None:
-        return None, "the token endpoint answered with something that is not a JSON object"
-    try:
-        return parse_token_response(fields), ""
-    except ProtocolViolation as exc:
-        return None, str(exc)
 
 
 def _http_date(header: str | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import ProtocolViolation, RefreshUnavailable
-from tokenkeep.oauth import idtoken, messages
+from tokenkeep.oauth import idtoken, requests
 from tokenkeep.oauth.answers import error_code, json_object, retry_after, token_outcome
 from tokenkeep.oauth.idtoken import Claims, Header
 from tokenkeep.oauth.metadata import Metadata, metadata_urls, parse_metadata
@@ -74,7 +74,7 @@ class Client:
         """
         refresh_token = as_secret(refresh_token)
         return self.token_request(
-            messages.refresh_request(
+            requests.refresh_request(
                 self.provider, metadata, refresh_token=refresh_token, scope=scope
             ),
             timeout,
@@ -109,7 +109,7 @@ class Client:
         token = as_secret(token)
         if metadata.revocation_endpoint is None:
             return "the provider has no revocation endpoint"
-        request = messages.revoke_request(
+        request = requests.revoke_request(
             self.provider,
             metadata,
             endpoint=metadata.revocation_endpoint,
@@ -226,7 +226,7 @@ class Client:
         Raises:
             ProviderRefused: the provider has no end session endpoint.
         """
-        return messages.logout_url(
+        return requests.logout_url(
             self.provider,
             metadata,
             id_token_hint=None if id_token_hint is None else as_secret(id_token_hint),

@@ -21,7 +21,7 @@ from tokenkeep.errors import (
     RefreshUnavailable,
     UnsupportedOption,
 )
-from tokenkeep.oauth import messages
+from tokenkeep.oauth import messages, requests
 from tokenkeep.oauth.answers import device_authorization, error_code
 from tokenkeep.oauth.idtoken import Claims
 from tokenkeep.oauth.loopback import Loopback, Redirect
@@ -102,7 +102,7 @@ def browser_login(
     extra = checked_authorization_parameters(extra)
     metadata = _reached_metadata(client, timeout)
     with Loopback(client.provider.redirect_path) as loopback:
-        pending = messages.begin_authorization(
+        pending = requests.begin_authorization(
             client.provider,
             metadata,
             redirect_uri=loopback.redirect_uri,
@@ -125,7 +125,7 @@ def browser_login(
             )
     code = _code_in(redirect, client.provider.issuer, metadata)
     outcome = client.token_request(
-        messages.code_request(
+        requests.code_request(
             client.provider,
             metadata,
             code=code,
@@ -312,7 +312,7 @@ def _confirmed(
 def _device_authorization(
     client: Client, metadata: Metadata, wanted: Sequence[str], timeout: float
 ) -> messages.DeviceAuthorization:
-    request = messages.device_request(client.provider, metadata, scope=wanted)
+    request = requests.device_request(client.provider, metadata, scope=wanted)
     problem = ""
     try:
         response = client.transport.send(request, timeout)
@@ -337,7 +337,7 @@ def _polled(
     """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5)."""
     interval = device.interval
     pause = interval
-    request = messages.device_token_request(
+    request = requests.device_token_request(
         client.provider, metadata, device_code=device.device_code
     )
     while True:

@@ -273,7 +273,9 @@ def _reason_of(exc: BaseException, host: str) -> str:
             return f"TLS with {host} failed ({type(each).__name__})"
     kind = type(exc).__name__
     if kind.endswith("Timeout"):
-        return f"{host} did not answer in time ({kind})"
+        # In the words of `_Exchange.wait`, which may come first or second.
+        is_early = kind in ("ConnectTimeout", "PoolTimeout")
+        return f"no connection to {host} in time" if is_early else f"{host} did not answer in time"
     for each in chain:
         if isinstance(each, OSError) and each.errno is not None:
             return f"the connection to {host} failed ({os.strerror(each.errno)})"

@@ -182,7 +182,7 @@ def test_a_person_who_says_no_cancelled(client: Client, server: AuthorizationSer
         ({"code": ""}, ProtocolViolation, "neither a code nor an error"),
         ({"error": "invalid_scope"}, ProviderRefused, "invalid_scope"),
         ({"error": "unauthorized_client"}, ProviderRefused, "unauthorized_client"),
-        ({"error": "<b>call 555-1234</b>"}, ProviderRefused, "unknown_error"),
+        ({"error": "<b>call our hotline</b>"}, ProviderRefused, "unknown_error"),
         ({"error": "server_error"}, LoginFailed, "server_error"),
         ({"error": "login_required"}, LoginFailed, "login_required"),
         ({"code": "forged-code"}, LoginFailed, "invalid_grant"),
@@ -200,7 +200,7 @@ def test_a_wrong_redirect_has_its_failure(
     server.faults.add(Endpoint.AUTHORIZE, broken.RedirectParameters(parameters))
     problem = failed_login(client, server, kind)
     assert text in str(problem)
-    assert "555" not in captured(problem)
+    assert "hotline" not in captured(problem)
 
 
 def test_an_issuer_that_was_not_promised_must_fit_too() -> None:

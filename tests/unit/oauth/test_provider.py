@@ -105,7 +105,9 @@ def test_a_refused_client_secret_is_in_no_captured_frame() -> None:
     assert_nothing_leaks(caught.value, "hunter2hunter2")
 
 
-@pytest.mark.parametrize("module", ["provider", "metadata", "messages", "outcome", "answers"])
+@pytest.mark.parametrize(
+    "module", ["provider", "metadata", "messages", "requests", "outcome", "answers"]
+)
 def test_values_are_imported_without_network_or_threads(module: str) -> None:
     """The protocol is values: importing them loads nothing that could talk."""
     heavy = "httpx2", "joserfc", "http.server", "socket", "ssl", "threading", "selectors"
