@@ -141,12 +141,12 @@ class Settings:
         """
         from tokenkeep.item import Interaction
 
-        may_ask = Interaction.ALLOWED if os.isatty(0) else Interaction.NEVER
         return SecureStorage(
             self.app if service is None else service,
             self.vault(),
             timeout=self.timeout,
-            interaction=may_ask,
+            # The only question is ours, and it is not asked where there is no terminal.
+            interaction=Interaction.ALLOWED,
         )
 
     def tokens(self, storage: SecureStorage | None = None) -> TokenStorage:
@@ -159,6 +159,12 @@ class Settings:
         """The passphrase of the vault, asked for once however often it is needed."""
         if self._passphrase is None:
             from tokenkeep.cli.terminal import ask_hidden
+            from tokenkeep.errors import InteractionDenied
 
+            if not os.isatty(0):
+                raise InteractionDenied(
+                    "the vault needs its passphrase, and there is no terminal to ask on",
+                    hint="--passphrase-file FILE",
+                )
             self._passphrase = ask_hidden("passphrase of the vault: ")
         return self._passphrase

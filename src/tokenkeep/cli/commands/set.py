@@ -33,6 +33,7 @@ def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
     storage = settings_of(ctx).storage()
     ItemName(storage.service, words[0])  # a wrong name is said before anything is typed
     if sys.stdin is not None and sys.stdin.isatty():
+        storage.contains(words[0])  # opens the store: nobody types a value for nothing
         value = ask_hidden_twice("value: ")
     else:
         # One byte more than is allowed, with a newline that may be dropped.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tokenkeep import config
-from tokenkeep.cli.terminal import ask_hidden_twice, is_interactive
+from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.item import Call, Interaction
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
@@ -40,8 +40,7 @@ def chosen_vault(
 def calls(settings: Settings) -> Callable[[], Call]:
     """Deadlines for one batch after the other."""
     seconds = settings.seconds("timeout", PATIENCE_SECONDS)
-    interaction = Interaction.ALLOWED if is_interactive() else Interaction.NEVER
-    return lambda: Call(seconds, interaction)
+    return lambda: Call(seconds, Interaction.ALLOWED)
 
 
 def given_passphrase(path: str | None, question: str) -> Passphrase:
