@@ -17,7 +17,7 @@ def pack(fields: dict[str, bytes]) -> bytes:
     Raises:
         ValueError: a name exceeds 65,535 bytes or a value 4 GiB.
     """
-    parts = []
+    parts: list[bytes] = []
     for name, value in sorted((name.encode("utf-8"), value) for name, value in fields.items()):
         if len(name) > 0xFFFF or len(value) > 0xFFFFFFFF:
             del value, fields, parts
