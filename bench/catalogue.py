@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from measure import PeerFailed, last_line, run
 from workers import HERE, Worker
 
 SERVICE = "org.example.bench"
+_STARTED = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -160,4 +162,4 @@ SQLITE = Peer(
 
 def say(text: str) -> None:
     """Progress, beside the table."""
-    print(f"  {text}", file=sys.stderr, flush=True)
+    print(f"  {time.monotonic() - _STARTED:5.0f} s  {text}", file=sys.stderr, flush=True)

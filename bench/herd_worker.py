@@ -42,7 +42,7 @@ class Herd:
             try:
                 results[number] = {"status": self._client.call()}
             except Exception as exc:
-                told = f"{type(exc).__name__}: {' '.join(str(exc).split())[:80]}"
+                told = f"{type(exc).__name__}: {' '.join(str(exc).split())[:48]}"
                 results[number] = {"status": 0, "error": told}
             results[number]["seconds"] = time.perf_counter() - started
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NOTE_WIDTH = 46
+NOTE_WIDTH = 52
 _HEADINGS = ("who", "result", "ratio", "x ours", "target", "remarks")
 
 
@@ -18,7 +18,8 @@ class Row:
         measure: the heading that rows of a kind share, with the unit.
         result: as measured in this run.
         ratio: to the yardstick that the heading names.
-        amount: what `x ours` compares: the result as a number; None if it is none.
+        amounts: what `x ours` compares: the result as numbers, one for each size; none if a
+            comparison says nothing.
         target: what it has to reach, and whether it did.
         remarks: how it was driven, or why it was not.
         data: the numbers behind it, for `--json`.
@@ -28,7 +29,7 @@ class Row:
     who: str
     result: str
     ratio: str = ""
-    amount: float | None = None
+    amounts: Sequence[float] = ()
     target: str = ""
     remarks: str = ""
     data: dict[str, object] = field(default_factory=dict)
@@ -62,8 +63,9 @@ def table(rows: Sequence[Row]) -> str:
     """Everything as one table."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        ours = next((each.amount for each in rows if _is_ours(each, row)), None)
-        times = number(row.amount / ours) if ours and row.amount is not None else ""
+        ours = next((each.amounts for each in rows if _is_ours(each, row)), ())
+        pairs = zip(row.amounts, ours, strict=False)  # a peer may have stopped earlier
+        times = " / ".join(number(theirs / our) for theirs, our in pairs if our)
         remarks = textwrap.wrap(row.remarks, NOTE_WIDTH) or [""]
         lines.append((row.who, row.result, row.ratio, times, row.target, remarks[0]))
         lines.extend(("", "", "", "", "", more) for more in remarks[1:])

@@ -134,7 +134,7 @@ def main() -> int:
         try:
             answer = getattr(worker, order.pop("do"))(**order)
         except Exception as exc:
-            answer = {"error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:120]}"}
+            answer = {"error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:80]}"}
         print(json.dumps(answer), flush=True)
     return 0
 

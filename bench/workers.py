@@ -24,14 +24,17 @@ class Process:
     def __init__(
         self, environment: str, arguments: Sequence[str], variables: Mapping[str, str]
     ) -> None:
-        self._process = subprocess.Popen(
-            [python_of(environment), *arguments],
-            env=dict(variables),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [python_of(environment), *arguments],
+                env=dict(variables),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        except OSError as exc:
+            raise PeerFailed(f"not run: .bench/{environment} could not be made") from exc
 
     def __enter__(self) -> Self:
         return self
@@ -92,12 +95,11 @@ class Process:
 
     def close(self) -> None:
         """Let it end by itself, or end it."""
-        for stream in (self._process.stdin,):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:  # it has died with an order unread
-                    pass
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:  # it has died with an order unread
+            pass
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

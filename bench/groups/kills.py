@@ -15,7 +15,7 @@ from report import Row, failed, judged, number
 from values import name_of
 from workers import Worker
 
-MEASURE = "SIGKILL while writing: trials with a loss, of all; ms until the next process has read"
+MEASURE = "SIGKILL while writing: trials with a loss; ms to import, open and read afterwards"
 NAMES = 20
 #: A trial's kill comes within so many seconds after its first acknowledged write.
 WITHIN_SECONDS = 0.15
@@ -45,8 +45,8 @@ def kills(effort: Effort) -> list[Row]:
         wanted = effort.own_kills if peer is TOKENKEEP else effort.kills
         deadline = time.monotonic() + effort.kills_seconds
         try:
-            while trials.done < wanted and time.monotonic() < deadline:
-                _until_a_loss(peer, trials, wanted, deadline)
+            while _goes_on(trials, wanted, deadline):
+                _until_a_loss(peer, effort, trials, wanted, deadline)
         except PeerFailed as exc:
             rows.append(failed(MEASURE, peer.title, exc))
             continue
@@ -54,22 +54,28 @@ def kills(effort: Effort) -> list[Row]:
     return rows
 
 
-def _until_a_loss(peer: Peer, trials: Trials, wanted: int, deadline: float) -> None:
+def _until_a_loss(peer: Peer, effort: Effort, trials: Trials, wanted: int, deadline: float) -> None:
     """Trials on one store: after a loss or a refusal the next trial gets a new one."""
-    older = {name_of(at): [0] for at in range(NAMES)}
     with peer.place() as place:
         with peer.worker(place) as worker:
             worker.ask(do="open")
-            worker.ask(do="fill", start=0, stop=NAMES, seconds=120)
+            filled = worker.ask(do="fill", start=0, stop=NAMES, seconds=effort.writers_seconds)[
+                "done"
+            ]
+        older = {name_of(at): [0] for at in range(filled)}
         known: dict[str, list[int]] = {}
         for first in _versions():
-            if trials.done >= wanted or time.monotonic() > deadline:
+            if not _goes_on(trials, wanted, deadline):
                 return
-            acknowledged, expected = _kill(peer, place, first)
-            trials.acknowledged += acknowledged
-            if not _look(peer, place, trials, {**known, **expected}, older):
+            count = _kill(peer, place, first)
+            trials.acknowledged += count
+            _expect(known, first, count)
+            if not _look(peer, place, trials, known, older):
                 return
-            known.update(expected)
+
+
+def _goes_on(trials: Trials, wanted: int, deadline: float) -> bool:
+    return not trials.done or (trials.done < wanted and time.monotonic() < deadline)
 
 
 def _versions() -> Iterator[int]:
@@ -80,8 +86,8 @@ def _versions() -> Iterator[int]:
         version += 1_000_000
 
 
-def _kill(peer: Peer, place: Place, first: int) -> tuple[int, dict[str, list[int]]]:
-    """One process, killed; how much it had acknowledged, and what may be there now."""
+def _kill(peer: Peer, place: Place, first: int) -> int:
+    """One process, killed; how many writes it had acknowledged."""
     worker = peer.worker(place)
     try:
         worker.ask(do="open")
@@ -96,16 +102,17 @@ def _kill(peer: Peer, place: Place, first: int) -> tuple[int, dict[str, list[int
         lines = [line, *worker.kill()]
     finally:
         worker.close()
-    count = max(int(each) for each in lines if each.endswith("\n") and each.strip().isdigit())
-    expected: dict[str, list[int]] = {}
+    return max(int(each) for each in lines if each.endswith("\n") and each.strip().isdigit())
+
+
+def _expect(known: dict[str, list[int]], first: int, count: int) -> None:
+    """What may be there after `count` acknowledged writes of one process."""
     for at in range(min(count, NAMES)):
-        turns = (count - 1 - at) // NAMES
-        expected[f"poured-{at}"] = [first + turns]
-    # The write in flight may have happened, also on a name that has nothing acknowledged yet.
-    name = f"poured-{count % NAMES}"
-    if name in expected:
-        expected[name].append(first + count // NAMES)
-    return count, expected
+        known[f"poured-{at}"] = [first + (count - 1 - at) // NAMES]
+    # The write in flight may have happened: on a name that was there already, or on a new one.
+    in_flight = f"poured-{count % NAMES}"
+    if in_flight in known:
+        known[in_flight].append(first + count // NAMES)
 
 
 def _look(
@@ -164,7 +171,6 @@ def _row(peer: Peer, trials: Trials) -> Row:
         MEASURE,
         peer.title,
         f"{trials.lossy} of {trials.done}; {opened}",
-        amount=None,
         remarks="; ".join(parts),
         data={**vars(trials), "errors": sorted(trials.errors)},
     )

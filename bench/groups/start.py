@@ -15,7 +15,7 @@ from values import name_of, value_of
 NAME = name_of(1)
 GET = "cold get, whole process: CPU ms; ratio to `python -c pass` of the same environment"
 IMPORT = "import: CPU ms over `python -c pass`; ratio to it"
-MEMORY = "memory of a process after one read: MB over a process without a store"
+MEMORY = "memory after one read: MB over the same process without a store; ratio to that"
 #: The targets: at most so many times a bare interpreter, and less than this part of `keyring get`.
 COLD_RATIO = 3.5
 PART_OF_KEYRING = 0.25
@@ -46,7 +46,7 @@ def cold_get(effort: Effort) -> list[Row]:
             continue
         row = whole_process(GET, peer.title, get, idle, peer.through)
         if peer is TOKENKEEP:
-            row.target = target_of_cold(get, idle, keyring)
+            _judge(row, get, idle, keyring)
         rows[peer.title] = row
     return [rows[peer.title] for peer in PEERS]
 
@@ -73,7 +73,6 @@ def import_cost(effort: Effort) -> list[Row]:
             peer.title,
             number(over) if over > 0 else "0",
             number(command.median / idle.median),
-            over,
             remarks=peer.imports,
             data={"cpu": command.cpu, "bare_cpu": idle.cpu},
         )
@@ -87,7 +86,7 @@ def import_cost(effort: Effort) -> list[Row]:
 def memory(effort: Effort) -> list[Row]:
     """Resident memory of a process that opened a store and read one item."""
     say("memory")
-    rows, floor = [], 0
+    rows = []
     for peer in (SQLITE, *PEERS):
         try:
             with peer.place() as place:
@@ -103,7 +102,6 @@ def memory(effort: Effort) -> list[Row]:
         except PeerFailed as exc:
             rows.append(failed(MEMORY, peer.title, exc))
             continue
-        floor = floor or empty
         now, peak = ((used[key] - empty) / 1e6 for key in ("now", "peak"))
         rows.append(
             Row(
@@ -111,24 +109,12 @@ def memory(effort: Effort) -> list[Row]:
                 peer.title,
                 f"{number(now)} (peak {number(peak)})",
                 number(used["now"] / empty),
-                now,
+                (now,),
                 remarks="" if peer is not SQLITE else "for comparison",
                 data={"empty": empty, **used},
             )
         )
     return rows[1:] + rows[:1]
-
-
-def target_of_cold(command: Command, idle: Command, keyring: Command | None) -> str:
-    """The verdict on a whole process of ours."""
-    ratio = command.median / idle.median
-    rule, holds = f"<= {COLD_RATIO} x", ratio <= COLD_RATIO
-    if keyring is not None:
-        rule += f", < 1/4 keyring ({command.median / keyring.median:.2f})"
-        holds = holds and command.median < PART_OF_KEYRING * keyring.median
-    else:
-        rule += " (keyring not run)"
-    return judged(rule, holds)
 
 
 def clean_variables() -> dict[str, str]:
@@ -158,7 +144,21 @@ def whole_process(measure: str, who: str, command: Command, idle: Command, how: 
         who,
         number(command.median * 1000),
         number(command.median / idle.median),
-        command.median,
+        (command.median,),
         remarks=how,
         data={"cpu": command.cpu, "bare_cpu": idle.cpu},
     )
+
+
+def _judge(row: Row, command: Command, idle: Command, keyring: Command | None) -> None:
+    """The verdict on a whole process of ours: beside a bare interpreter, and beside keyring."""
+    holds = command.median <= COLD_RATIO * idle.median
+    rule = f"<= {COLD_RATIO} x"
+    if keyring is None:
+        row.remarks += "; keyring was not run beside it"
+    else:
+        part = command.median / keyring.median
+        rule += ", < 1/4 keyring"
+        row.remarks += f"; {part:.2f} of `keyring get`"
+        holds = holds and part < PART_OF_KEYRING
+    row.target = judged(rule, holds)

@@ -31,7 +31,7 @@ def _race(peer: Peer, effort: Effort) -> Row:
     with peer.place() as place:
         with peer.worker(place) as worker:
             worker.ask(do="open")
-            worker.ask(do="fill", start=0, stop=OLDER, seconds=120)
+            filled = worker.ask(do="fill", start=0, stop=OLDER, seconds=effort.writers_seconds)
         answers, errors = [], {}
         with ExitStack() as stack:
             processes = [stack.enter_context(peer.worker(place)) for _each in range(WRITERS)]
@@ -60,7 +60,7 @@ def _race(peer: Peer, effort: Effort) -> Row:
                 expected.setdefault(name, []).append(version)
             for kind, count in answer["errors"].items():
                 errors[kind] = errors.get(kind, 0) + count
-        older = {name_of(number): [0] for number in range(OLDER)}
+        older = {name_of(number): [0] for number in range(filled["done"])}
         with peer.worker(place) as worker:
             worker.ask(do="open")
             found = worker.ask(do="check", expected=expected)
@@ -71,8 +71,7 @@ def _race(peer: Peer, effort: Effort) -> Row:
         MEASURE,
         peer.title,
         f"{lost} of {len(expected)}",
-        amount=None,
-        remarks=_told(lost_older, found, errors),
+        remarks=_told(lost_older, len(older), found, errors),
         data={"expected": len(expected), **found, "older": found_older, "errors": errors},
     )
     if peer is TOKENKEEP:
@@ -80,10 +79,12 @@ def _race(peer: Peer, effort: Effort) -> Row:
     return row
 
 
-def _told(lost_older: int, found: dict[str, dict[str, int]], errors: dict[str, int]) -> str:
+def _told(
+    lost_older: int, older: int, found: dict[str, dict[str, int]], errors: dict[str, int]
+) -> str:
     parts = []
     if lost_older:
-        parts.append(f"{lost_older} of {OLDER} older items lost too")
+        parts.append(f"{lost_older} of {older} older items lost too")
     if found["unreadable"]:
         kinds = ", ".join(f"{kind} x{count}" for kind, count in found["unreadable"].items())
         parts.append(f"reading says {kinds}")
