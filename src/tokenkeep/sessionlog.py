@@ -35,15 +35,19 @@ _ID_DIGITS = 32
 class LogState:
     """What the log says: which session lives, or why the last one ended.
 
-    `exists` is whether it says anything: a log without one whole line is as good as none.
+    `exists` is whether it says anything: a log without one whole line is as good as none. `at` is
+    the wall time of the last word.
     """
 
-    __slots__ = ("end_reason", "exists", "session_id")
+    __slots__ = ("at", "end_reason", "exists", "session_id")
 
-    def __init__(self, exists: bool, session_id: str | None, end_reason: str | None) -> None:
+    def __init__(
+        self, exists: bool, session_id: str | None, end_reason: str | None, at: float = 0.0
+    ) -> None:
         self.exists = exists
         self.session_id = session_id
         self.end_reason = end_reason
+        self.at = at
 
 
 class SessionLog:
@@ -242,10 +246,11 @@ def _last_word(tail: bytes) -> LogState:
         if len(words) != 3 or not words[2].isdigit():
             continue  # torn, or not ours
         kind, value = words[0], words[1].decode("ascii", "replace")
+        at = float(words[2][:15])
         if kind == b"begin" and len(value) == _ID_DIGITS and value.isalnum():
-            return LogState(True, value, None)
+            return LogState(True, value, None, at)
         if kind == b"end":
-            return LogState(True, None, value)
+            return LogState(True, None, value, at)
     return LogState(False, None, None)
 
 

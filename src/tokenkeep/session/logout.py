@@ -77,9 +77,15 @@ def sign_out(
     steps = [_end(tokens)]
     steps.append(_count("cancel", work.cancel_all()))
     record, problem = _captured(tokens, remembered)
-    steps.append(_erase(tokens, hold, has_ended=steps[0].outcome == "done"))
+    step, erased = _erase(tokens, hold, has_ended=steps[0].outcome == "done")
+    steps.append(step)
     steps.append(_count("caches", work.clear_caches()))
-    steps.append(_revoke(tokens, client, record, problem))
+    revoked = _revoke(tokens, client, record, problem)
+    if erased is not None and not _is_as_new(record, erased):
+        # Somebody else's session, ended meanwhile: who erases it revokes it.
+        other = _revoke(tokens, client, erased, "")
+        revoked = other if revoked.outcome in ("done", "not needed") else revoked
+    steps.append(revoked)
     return LogoutReport(tuple(steps))
 
 
@@ -102,7 +108,9 @@ def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record |
         stored, live = tokens.stored(), tokens.log.read().session_id
     except StoreError as exc:
         return remembered, f"{exc.code}: {exc}"
-    if stored is None or stored.session_id == live:  # somebody signed in after our last word
+    if stored is not None and stored.session_id == live:
+        return remembered, "somebody signed in anew meanwhile"
+    if stored is None:
         return remembered, ""
     is_newer = (
         remembered is not None
@@ -112,28 +120,50 @@ def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record |
     return (remembered if is_newer else stored), ""
 
 
-def _erase(tokens: TokenStorage, hold: Hold | None, *, has_ended: bool) -> Step:
+def _erase(
+    tokens: TokenStorage, hold: Hold | None, *, has_ended: bool
+) -> tuple[Step, Record | None]:
+    """The step, and what was erased, as far as it could be read."""
     try:
         if hold is None:
             hold = tokens.fence.acquire("logout", FENCE_PATIENCE)
         if hold is None and has_ended:
             holder = tokens.fence.holder() or "somebody who let go just now"
-            return Step("erase", "pending", f"left to {holder}; the record is dead already")
+            detail = f"left to {holder}; the record is dead already"
+            return Step("erase", "pending", detail), None
     except StoreError as exc:
         if has_ended:
-            return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already")
+            return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already"), None
+    dead = None
     try:
+        dead = _dead(tokens)
         if not has_ended:
             tokens.erase()
         elif not tokens.erase_dead():
-            return Step("erase", "not needed", "a newer session lives there")
+            return Step("erase", "not needed", "a newer session lives there"), None
     except StoreError as exc:
-        dead = "; the record is dead already" if has_ended else ""
-        return Step("erase", "failed", f"{exc.code}: {exc}{dead}")
+        note = "; the record is dead already" if has_ended else ""
+        return Step("erase", "failed", f"{exc.code}: {exc}{note}"), None
     finally:
         if hold is not None:
             hold.release()
-    return Step("erase", "done")
+    return Step("erase", "done"), dead
+
+
+def _dead(tokens: TokenStorage) -> Record | None:
+    try:
+        found, live = tokens.stored(), tokens.log.read().session_id
+    except StoreError:
+        return None  # it can be erased all the same, unless that fails too
+    return None if found is None or found.session_id == live else found
+
+
+def _is_as_new(record: Record | None, other: Record) -> bool:
+    return (
+        record is not None
+        and record.session_id == other.session_id
+        and record.generation >= other.generation
+    )
 
 
 def _revoke(tokens: TokenStorage, client: Client, record: Record | None, problem: str) -> Step:

@@ -32,7 +32,7 @@ from tokenkeep.oauth.outcome import (
 )
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
-from tokenkeep.session.revocation import revoke
+from tokenkeep.session.revocation import revoke, revoke_late
 from tokenkeep.session.shared import has_fresh_token
 from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.tokens.record import Moment, Pause, Record
@@ -292,6 +292,7 @@ class Redeemer:
             is_replay = True
         if isinstance(outcome, Answered):
             return self._keep(sending, outcome, before)
+        self._check_lives(record)  # a sign-out meanwhile may have left the erasing to us
         raise self._failure(sending, outcome, is_replay=is_replay)
 
     def _may_send_again(self, sending: Sending, attempt: int) -> bool:
@@ -415,6 +416,17 @@ class Redeemer:
         done, detail = revoke(self._tokens, self.client, metadata, late)
         return f"a late token {'was revoked' if done else 'was dropped'}: {detail}"
 
+    def _bury(self) -> str:
+        """Erases a dead record; who does so revokes it, as whoever ended it may come too late."""
+        try:
+            found, live = self._tokens.stored(), self._tokens.log.read().session_id
+        except StoreError:
+            return ""
+        if found is None or found.session_id == live:
+            return ""
+        self._erase_dead()
+        return revoke_late(self._tokens, self.client, found)
+
     def _erase_dead(self) -> None:
         try:
             self._tokens.erase_dead()
@@ -437,8 +449,7 @@ class Redeemer:
     def _live(self, session_id: str) -> Record:
         state = self._tokens.log.read()
         if state.session_id != session_id:
-            self._erase_dead()
-            raise Ended
+            raise Ended(self._bury())
         record = self._tokens.load(state)
         if record is None:
             raise Ended
@@ -446,8 +457,7 @@ class Redeemer:
 
     def _check_lives(self, record: Record) -> None:
         if self._tokens.log.read().session_id != record.session_id:
-            self._erase_dead()
-            raise Ended
+            raise Ended(self._bury())
 
     def _shared_in(self, record: Record, wanted: Wanted) -> Got | None:
         if record.session_id != wanted.session_id or record.access_token is None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     FreshInstall = Literal["clear", "keep"] | Callable[[str], bool]
 
+#: How long a sign-out may take from its last word in the log to having read the tokens that it
+#: revokes: nobody else erases them before, or they would live on at the provider.
+_CAPTURE_SECONDS = 10.0
 #: How long a login or a sign-out waits for whoever is inside the fence: one bounded token request.
 FENCE_SECONDS = 15.0
 
@@ -182,7 +185,8 @@ class TokenStorage:
     def settle(self, timeout: float = FENCE_SECONDS) -> Record | None:
         """Brings the stored record in order, under the fence: rename, fresh install, leftovers.
 
-        Returns the live record. A record that the log has ended is erased; one without a log is
+        Returns the live record. A record that the log has ended is erased, unless whoever signed
+        out a moment ago is about to do it; one without a log is
         treated as `fresh_install` says; one under its previous name is moved, in an order that a
         crash at any step leaves resumable.
 
@@ -199,7 +203,8 @@ class TokenStorage:
                 self.log.adopt(record.session_id, self.now().wall)
                 state = self.log.read()
             if state.session_id != record.session_id:
-                self.erase_dead()
+                if not self._is_being_signed_out(state):
+                    self.erase_dead()
                 return None
             self._rename(record)
             return record
@@ -207,7 +212,7 @@ class TokenStorage:
     def needs_settling(self, record: Record | None, state: LogState) -> bool:
         """Whether `settle` has anything to do: most starts have not, and need no fence."""
         if record is not None and state.session_id != record.session_id:
-            return True
+            return not self._is_being_signed_out(state)
         if self._previous is None:
             return False
         names = self.storage.store.names(self.storage.service, self.storage.call())
@@ -290,6 +295,10 @@ class TokenStorage:
         return max(
             (current, before), key=lambda each: (each[2].session_id == live, each[2].generation)
         )
+
+    def _is_being_signed_out(self, state: LogState) -> bool:
+        age = self.storage.clock.wall() - state.at
+        return state.end_reason == "logout" and 0 <= age < _CAPTURE_SECONDS
 
     def _keeps_after_fresh_install(self) -> bool:
         policy = self._fresh_install

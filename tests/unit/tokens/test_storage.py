@@ -94,7 +94,12 @@ def test_clearing_while_somebody_is_inside_ends_the_session_all_the_same(
         assert not tokens.clear_session()
         assert tokens.read_refresh_token() is None
     assert ["alice"] == keys(store)
-    assert tokens_in(store).settle() is None
+    assert isinstance(tokens.storage.clock, FakeClock)
+    tokens.storage.clock.advance(5)
+    assert tokens.settle() is None
+    assert ["alice"] == keys(store), "whoever signed out is still about to read and revoke it"
+    tokens.storage.clock.advance(6)
+    assert tokens.settle() is None
     assert [] == keys(store)
 
 
