@@ -8,14 +8,13 @@ signed in, and a sign-out between the two is found by the look that follows the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenkeep.errors import LoginFailed, StoreError
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.login import LoginResult
-from tokenkeep.oauth.messages import TokenResponse, parse_token_response
+from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
@@ -50,19 +49,17 @@ class Confirmed:
     @staticmethod
     def checked(
         client: Client,
-        token_response: Mapping[str, object],
-        nonce: str | None,
+        response: TokenResponse,
+        nonce: Secret | None,
         scope: list[str] | tuple[str, ...],
         at: Moment,
     ) -> Confirmed:
         """The outcome of a login that the application made itself.
 
         Raises:
-            ProtocolViolation: no token response, or its ID token is not for us.
+            ProtocolViolation: its ID token is not for us.
             RefreshUnavailable: the provider's keys cannot be fetched.
         """
-        response = parse_token_response(token_response)
-        del token_response
         subject, metadata = "", None
         if response.id_token is not None:
             metadata = client.metadata(None)

@@ -14,11 +14,19 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING
 
-from tokenkeep.errors import LoginRequired, RefreshUnavailable, StoreError, UnsupportedOption
+from tokenkeep.errors import (
+    LoginRequired,
+    ProtocolViolation,
+    RefreshUnavailable,
+    StoreError,
+    UnsupportedOption,
+)
 from tokenkeep.item import SESSION
 from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.messages import read_token_response
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
+from tokenkeep.secret import as_secret
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.known import Known
 from tokenkeep.session.login import Confirmed, save
@@ -190,7 +198,12 @@ class Session:
             RefreshUnavailable: the keys cannot be fetched, or another process is inside the fence.
         """
         now = self.tokens.now()
-        return self._begin(Confirmed.checked(self._client, token_response, nonce, scope, now))
+        response = read_token_response(token_response)
+        given = None if nonce is None else as_secret(nonce)
+        del token_response, nonce  # no frame of an error below may keep them
+        if isinstance(response, str):
+            raise ProtocolViolation(response)
+        return self._begin(Confirmed.checked(self._client, response, given, scope, now))
 
     def access_token(self, min_ttl: float = 0.0, *, timeout: float | None = None) -> AccessToken:
         """An access token that is good for `min_ttl` more seconds, refreshed at most once.
