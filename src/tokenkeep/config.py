@@ -202,8 +202,11 @@ def save(path: str | None = None, **values: str | None) -> None:
     _replace(path, after)
 
 
-def read_passphrase(path: str) -> Secret:
-    """What a passphrase file holds, without one trailing newline.
+def read_passphrase(path: str, option: str = "--passphrase-file") -> Secret:
+    """What a passphrase file holds, or another secret's, without one trailing newline.
+
+    Args:
+        option: which option names such a file; for the messages.
 
     Raises:
         StoreUnavailable: it does not exist.
@@ -211,6 +214,7 @@ def read_passphrase(path: str) -> Secret:
         UnsupportedOption: it is empty, no file, or too large to be a passphrase.
     """
     problem: OSError | None = None
+    what = option.removeprefix("--").replace("-", " ")
     text = bytearray()
     is_open_to_others = False
     try:
@@ -221,7 +225,7 @@ def read_passphrase(path: str) -> Secret:
     except OSError as exc:
         problem = exc
     if isinstance(problem, FileNotFoundError):
-        raise StoreUnavailable(f"{path}: no such passphrase file", hint="--passphrase-file FILE")
+        raise StoreUnavailable(f"{path}: no such {what}", hint=f"{option} FILE")
     if isinstance(problem, PermissionError):
         raise AccessDenied(f"{path}: {problem.strerror}", hint=f"chmod u+r {path}")
     if problem is not None:
@@ -234,7 +238,7 @@ def read_passphrase(path: str) -> Secret:
     if size in range(1, MAX_FILE_BYTES + 1):
         return Secret(text)
     del text  # it must not stay in a captured frame
-    raise UnsupportedOption(f"{path}: the passphrase file is {'too large' if size else 'empty'}")
+    raise UnsupportedOption(f"{path}: the {what} is {'too large' if size else 'empty'}")
 
 
 def _read_plain(text: str) -> dict[str, object] | None:

@@ -22,7 +22,7 @@ def client_secret(path: str | None) -> Secret | None:
         return None
     from tokenkeep.config import read_passphrase
 
-    return read_passphrase(path)
+    return read_passphrase(path, "--client-secret-file")
 
 
 def warn_of_changes(session: Session) -> list[str]:

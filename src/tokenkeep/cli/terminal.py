@@ -165,7 +165,6 @@ def said(exc: BaseException) -> int:
         # Without locals: a frame of ours may hold what the person typed.
         tell("".join(traceback.format_exception(exc)).rstrip("\n"))
     if isinstance(exc, KeyboardInterrupt):
-        tell("")
         return exits.INTERRUPTED
     if isinstance(exc, BrokenPipeError):
         return exits.FAILED

@@ -36,7 +36,7 @@ def command(
     settings = settings_of(ctx)
     vault = chosen_vault(settings)
     if export_passphrase_file is not None:
-        passphrase = Passphrase(read_passphrase(export_passphrase_file))
+        passphrase = Passphrase(read_passphrase(export_passphrase_file, "--export-passphrase-file"))
     else:
         passphrase = Passphrase(ask_hidden("passphrase of the export: "))
     try:

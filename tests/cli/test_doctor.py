@@ -1,0 +1,109 @@
+"""`doctor` says what is there and whether all is well, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.conftest import Server
+from cli.shell import Shell, tree_of
+
+pytestmark = pytest.mark.requires("terminal")
+
+
+def test_a_well_machine(signed_in: tuple[Shell, Server]) -> None:
+    """Which store, why not the others, what protects it, each item and session, what is lost."""
+    shell, server = signed_in
+    shell.tokenkeep("set", "name", stdin=b"value")
+    shell.plays(f"""
+        $ tokenkeep doctor
+        configuration: ~/.config/tokenkeep/config.toml
+        store: vault
+        not used:
+          memory: keeps nothing after the process; ...
+        path: ~/.local/share/tokenkeep/vault
+        protection: file permissions
+        notes:
+          whoever can read the key file and the vault can read every item
+          every program of this user can read the vault's files
+        would be lost:
+          reinstalling the application: nothing
+          restoring a backup: ...
+          resetting this machine: everything that was not exported
+        state: ok
+        items:
+          default: session, ok, ...
+          name: item, ok, 5
+        sessions:
+          default: active, signed in, {server.issuer}
+    """)
+
+
+def test_it_changes_nothing(signed_in: tuple[Shell, Server]) -> None:
+    """Every byte of the home is what it was, with and without an application named."""
+    shell, server = signed_in
+    shell.tokenkeep("set", "name", stdin=b"value")
+    before, asked = tree_of(shell.home), server.admin.counts()
+    for words in (("doctor",), ("doctor", "--json"), ("--app", "org.other", "doctor")):
+        assert 0 == shell.tokenkeep(*words).code
+    del shell.variables["TOKENKEEP_APP"]
+    assert 0 == shell.tokenkeep("doctor").code
+    after = tree_of(shell.home)
+    # SQLite's index of the log holds readers' marks: not a byte of anybody's data.
+    index = ".local/share/tokenkeep/vault/vault.db-shm"
+    assert before.pop(index)[0] == after.pop(index)[0]
+    assert before == after
+    assert asked == server.admin.counts()
+
+
+def test_nothing_chosen(shell: Shell) -> None:
+    """Without a store: exit 6, the reasons, the command that makes one; nothing is made."""
+    before = tree_of(shell.home)
+    shell.plays("""
+        $ tokenkeep doctor
+        configuration: ~/.config/tokenkeep/config.toml
+        store: none
+        not used:
+          vault: takes part only when VaultOptions ask for it
+          memory: keeps nothing after the process; ...
+        state: no store is chosen
+        hint: tokenkeep vault create
+        [6]
+    """)
+    assert before == tree_of(shell.home)
+
+
+@pytest.mark.parametrize(
+    ("harm", "code", "state"),
+    [
+        ("rm ~/.config/tokenkeep/vault.key", 6, "unavailable"),
+        ("chmod 644 ~/.config/tokenkeep/vault.key", 4, "denied"),
+        ("chmod 755 ~/.local/share/tokenkeep/vault", 4, "denied"),
+        ("rm -r ~/.local/share/tokenkeep/vault", 6, "unavailable"),
+        ("tokenkeep vault new-key k && cp k ~/.config/tokenkeep/vault.key", 7, "wrong key"),
+        ("echo x > ~/.config/tokenkeep/vault.key", 7, "wrong key"),
+        ("echo x > ~/.local/share/tokenkeep/vault/header", 7, "damaged"),
+    ],
+)
+def test_what_is_wrong_is_said(shell_with_vault: Shell, harm: str, code: int, state: str) -> None:
+    """The store's state in one word, the problem in a clause, a remedy where there is one."""
+    shell_with_vault.plays(f"$ {{ {harm}; }} > /dev/null")
+    answer = shell_with_vault.tokenkeep("doctor", "--json")
+    found = json.loads(answer.out)
+    assert (code, state) == (answer.code, found["state"])
+    assert found["problem"]
+
+
+def test_a_vault_under_a_passphrase_is_locked(shell: Shell) -> None:
+    """Without its passphrase nobody can say how the items are: exit 4, not "all is well"."""
+    shell.plays("""
+        $ (umask 077; echo phrase > phrase)
+        $ tokenkeep vault create --passphrase-file phrase
+        ~/.local/share/tokenkeep/vault
+    """)
+    well = shell.tokenkeep("--app", "a", "doctor", "--json")
+    assert (0, "passphrase") == (well.code, json.loads(well.out)["protection"])
+    (shell.home / ".config" / "tokenkeep" / "config.toml").write_text('store = "vault"\n')
+    locked = shell.tokenkeep("--app", "a", "doctor", "--json")
+    assert (4, "denied") == (locked.code, json.loads(locked.out)["state"])
