@@ -37,9 +37,9 @@ def spoil(make_store: Callable[[], VaultStore], vault: str, name: ItemName) -> N
     """Flips a byte of one item's envelope in the database, found by trying every row."""
     connection = sqlite3.connect(os.path.join(vault, "vault.db"), isolation_level=None)
     try:
-        for row, envelope in connection.execute("SELECT id, envelope FROM item").fetchall():
+        for row, envelope in connection.execute("SELECT place_a, envelope FROM item").fetchall():
             spoilt = envelope[:-1] + bytes([envelope[-1] ^ 1])
-            connection.execute("UPDATE item SET envelope = ? WHERE id = ?", (spoilt, row))
+            connection.execute("UPDATE item SET envelope = ? WHERE place_a = ?", (spoilt, row))
             store = make_store()
             try:
                 store.read(name, Call(30.0))
@@ -47,7 +47,7 @@ def spoil(make_store: Callable[[], VaultStore], vault: str, name: ItemName) -> N
                 return
             finally:
                 store.close()
-            connection.execute("UPDATE item SET envelope = ? WHERE id = ?", (envelope, row))
+            connection.execute("UPDATE item SET envelope = ? WHERE place_a = ?", (envelope, row))
     finally:
         connection.close()
     raise AssertionError("no row was the item's")

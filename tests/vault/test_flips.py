@@ -133,16 +133,16 @@ def test_rewriting_a_damaged_item_keeps_it_in_quarantine(place: Path) -> None:
     engine, keys = open_vault(place).opened(call())
     from tokenkeep.vault.envelope import subject
 
-    number = keys.finder.place(subject(item("n0")))[1]
-    columns = ("lookup", "envelope", "name")
+    number = keys.finder.place(SERVICE, subject(item("n0")))[0]
+    columns = ("place_b", "envelope", "name")
     for column in columns:
-        engine_row = engine.row(call(), f"SELECT {column} FROM item WHERE id = ?", (number,))
+        engine_row = engine.row(call(), f"SELECT {column} FROM item WHERE place_a = ?", (number,))
         whole = engine_row[0]
         spoilt = whole[:-1] + bytes([whole[-1] ^ 1])
         open_vault(place).transaction(
             call(),
             lambda connection, _keys, column=column, spoilt=spoilt: connection.execute(
-                f"UPDATE item SET {column} = ? WHERE id = ?", (spoilt, number)
+                f"UPDATE item SET {column} = ? WHERE place_a = ?", (spoilt, number)
             ),
         )
         store.write(item("n0"), Secret("value 0"), call())

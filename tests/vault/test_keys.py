@@ -284,10 +284,12 @@ def test_rekey_never_loses_a_damaged_item(tmp_path: Path, root: bool) -> None:
     place = open_vault(tmp_path).opened(call())[1].finder.place
     from tokenkeep.vault.envelope import subject
 
-    number = place(subject(item("n3")))[1]
-    (sealed,) = connection.execute("SELECT envelope FROM item WHERE id = ?", (number,)).fetchone()
+    number = place(SERVICE, subject(item("n3")))[0]
+    (sealed,) = connection.execute(
+        "SELECT envelope FROM item WHERE place_a = ?", (number,)
+    ).fetchone()
     connection.execute(
-        "UPDATE item SET envelope = ? WHERE id = ?",
+        "UPDATE item SET envelope = ? WHERE place_a = ?",
         (sealed[:-1] + bytes([sealed[-1] ^ 1]), number),
     )
     connection.close()

@@ -118,8 +118,8 @@ def test_damaged_items_are_reported_not_exported(tmp_path: Path, export: Path) -
     def spoil(connection, keys):  # type: ignore[no-untyped-def]
         from tokenkeep.vault.envelope import subject
 
-        number = keys.finder.place(subject(item("a")))[1]
-        connection.execute("UPDATE item SET envelope = zeroblob(60) WHERE id = ?", (number,))
+        number = keys.finder.place(SERVICE, subject(item("a")))[0]
+        connection.execute("UPDATE item SET envelope = zeroblob(60) WHERE place_a = ?", (number,))
 
     vault.transaction(call(), spoil)
     report = transfer.export(vault, str(tmp_path / "two"), passphrase(), call)

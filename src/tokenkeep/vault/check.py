@@ -13,7 +13,7 @@ from tokenkeep.errors import (
     VaultKeyMissing,
 )
 from tokenkeep.item import Call, ItemName
-from tokenkeep.vault import files, rows
+from tokenkeep.vault import files
 from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import Header
@@ -36,7 +36,7 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        where: a file of the vault, "key" and its id for a slot, or "item N" by row.
+        where: a file of the vault; "key" and a slot's id; "item" and where its place begins.
         name: the item's name, if that opens.
         error: what using it raises.
     """
@@ -161,11 +161,11 @@ def _open_all(
     progress: Callable[[int, int], None],
 ) -> None:
     (total,) = engine.row(call(), "SELECT count(*) FROM item")
-    seen, after = 0, -1
+    seen, after = 0, b""
     while batch := engine.rows(
         call(),
-        "SELECT id, lookup, service_a, service_b, name, envelope FROM item WHERE id > ?"
-        " ORDER BY id LIMIT ?",
+        "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
+        " ORDER BY place_a LIMIT ?",
         (after, _BATCH),
     ):
         for row in batch:
@@ -182,21 +182,22 @@ def _open_all(
 
 
 def _open_row(report: CheckReport, keys: Keys, row: tuple[Any, ...]) -> None:
-    number, lookup, service_a, service_b, sealed_name, sealed = row
+    place_a, place_b, sealed_name, sealed = row
     name = None
     try:
-        if not all(isinstance(each, bytes) for each in row[1:]):
+        if not all(isinstance(each, bytes) for each in row):
             raise SecretDamaged("an item's entry is damaged")
-        name = keys.open_name(lookup, sealed_name)
+        name = keys.open_name(place_a, sealed_name)
         what = subject(name)
         if not any(
-            finder is not None
-            and finder.place(what) == (lookup, number)
-            and rows.tags(finder, name.service) == (service_a, service_b)
-            for finder in (keys.finder, keys.previous)
+            finder.place(name.service, what) == (place_a, place_b) for finder in keys.finders()
         ):
             raise SecretDamaged("the item's entry is damaged")
         keys.open_value(what, sealed)
         report.items += 1
     except SecretDamaged as exc:
-        report.findings.append(Finding(f"item {number}", exc.with_traceback(None), name))
+        report.findings.append(Finding(f"item {_short(place_a)}", exc.with_traceback(None), name))
+
+
+def _short(place: Any) -> str:
+    return place[:8].hex() if isinstance(place, bytes) else "?"

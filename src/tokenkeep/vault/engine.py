@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-#: A log of this size is moved into the database. Reading it anew costs the first opener of an idle
-#: vault about a millisecond; the checkpoint is paid once in some sixty small writes.
+#: After about so much was written, the log is moved into the database and begun anew. Reading it
+#: costs the first opener of an idle vault about a millisecond; the checkpoint is paid once in some
+#: sixty writes.
 CHECKPOINT_BYTES = 1 << 20
+#: What one commit writes at least: a leaf of the table, and leaves of its indexes.
+_COMMIT_BYTES = 16 * 1024
+#: A log file that grew beyond this, because a reader was in the way, is cut off.
+_LARGEST_LOG_BYTES = 4 * CHECKPOINT_BYTES
 
 #: The first and the longest pause between two tries to get the lock or a busy database.
 _FIRST_PAUSE = 0.0005
@@ -41,7 +46,6 @@ class Engine:
 
     __slots__ = (
         "__weakref__",
-        "_checkpoint_at",
         "_database",
         "_identity",
         "_is_orphaned",
@@ -51,6 +55,7 @@ class Engine:
         "_reading",
         "_writer",
         "_writing",
+        "_written",
         "directory",
         "vault_id",
     )
@@ -64,7 +69,9 @@ class Engine:
         self._reading: LockType = allocate_lock()
         self._writing: LockType = allocate_lock()
         self._readers_opened = 0
-        self._checkpoint_at = CHECKPOINT_BYTES
+        # How full the log is nobody can say without reading it. Processes that write once begin
+        # their count at random, so that together they checkpoint as often as one that goes on.
+        self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
         self._identity: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._is_orphaned = False
@@ -117,22 +124,25 @@ class Engine:
                 self._writing.release()
             pause = _wait(call, pause, problem)
 
-    def transaction(self, call: Call, body: Callable[[Connection], T]) -> T:
+    def transaction(self, call: Call, body: Callable[[Connection], T], size: int = 0) -> T:
         """Runs `body` in one durable transaction; whatever it raises undoes it.
+
+        Args:
+            size: about how many bytes it writes; a guess is enough.
 
         Raises: as `locked`.
         """
 
         def alone(connection: Connection) -> T:
             try:
-                return self._commit(connection, body)
+                return self._commit(connection, body, size)
             except sqlite.Error as exc:
                 if not sqlite.is_full(exc):
                     raise
             # The log may hold the room that is missing, even for a deletion.
             self._forget_writer_after_failure()
             self._checkpoint(self._writing_connection())
-            return self._commit(self._writing_connection(), body)
+            return self._commit(self._writing_connection(), body, size)
 
         return self.locked(call, alone)
 
@@ -210,27 +220,29 @@ class Engine:
                 self._writer = None
                 writer.close()
 
-    def _commit(self, connection: Connection, body: Callable[[Connection], T]) -> T:
+    def _commit(self, connection: Connection, body: Callable[[Connection], T], size: int) -> T:
         connection.execute("BEGIN IMMEDIATE")
         result = body(connection)
         connection.execute("COMMIT")
-        self._checkpoint_if_due(connection)
+        self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
+        if self._written >= CHECKPOINT_BYTES:
+            done = self._checkpoint(connection, restart=True)
+            # With a reader in the way: not again at every commit.
+            self._written = 0 if done else CHECKPOINT_BYTES * 3 // 4
         return result
 
-    def _checkpoint_if_due(self, connection: Connection) -> None:
+    def _checkpoint(self, connection: Connection, restart: bool = False) -> bool:
+        """Moves the log into the database; False if somebody was in the way.
+
+        Args:
+            restart: keep the log file, to be overwritten: a file that need not grow is written
+                twice as fast as one that does.
+        """
         try:
             size = os.stat(self._database + "-wal").st_size
-        except OSError:
-            return
-        if size >= self._checkpoint_at:
-            # A reader in the way: not again at every commit.
-            done = self._checkpoint(connection)
-            self._checkpoint_at = CHECKPOINT_BYTES if done else 2 * size
-
-    def _checkpoint(self, connection: Connection) -> bool:
-        try:
-            row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite.Error:
+            how = "RESTART" if restart and size <= _LARGEST_LOG_BYTES else "TRUNCATE"
+            row = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        except (OSError, sqlite.Error):
             # What was committed is durable in the log; the next one tries again.
             return False
         return bool(row) and row[0] == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tokenkeep import fields
 from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES, Cipher
-from tokenkeep.errors import FormatUnsupported, SecretDamaged
+from tokenkeep.errors import FormatUnsupported, InvalidName, SecretDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import KEY_ID_BYTES
@@ -18,28 +18,43 @@ ENVELOPE_VERSION = 1
 _VERSION = bytes([ENVELOPE_VERSION])
 _LABEL = b"tokenkeep envelope"
 _OVERHEAD = 1 + KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES
+_END = fields.join(_VERSION)
+
+#: What an envelope holds: an item's value or name, or what quarantine keeps of an item.
+VALUE = b"value"
+NAME = b"name"
+QUARANTINE = b"quarantine"
+_KINDS = (VALUE, NAME, QUARANTINE)
 
 
-def subject(name: ItemName) -> bytes:
-    """The item as bytes: kind, service and name."""
-    return fields.join(
-        name.kind.encode("utf-8"), name.service.encode("utf-8"), name.name.encode("utf-8")
-    )
+class Sealer:
+    """One DEK of one vault."""
 
+    __slots__ = ("_cipher", "_head", "_starts")
 
-def seal(
-    cipher: Cipher, vault_id: bytes, key_id: bytes, about: tuple[bytes, ...], value: Secret
-) -> bytes:
-    """The envelope of a value.
+    def __init__(self, cipher: Cipher, vault_id: bytes, key_id: bytes) -> None:
+        self._cipher = cipher
+        self._head = _VERSION + key_id
+        self._starts = {kind: fields.join(_LABEL, vault_id, key_id, kind) for kind in _KINDS}
 
-    Args:
-        about: what it is and where it belongs: a kind and what identifies it within the kind.
-    """
-    return _VERSION + key_id + cipher.seal(value, _associated(vault_id, key_id, about))
+    def seal(self, kind: bytes, about: bytes, value: Secret) -> bytes:
+        """The envelope of a value.
+
+        Args:
+            about: where it belongs: whoever opens it has to know.
+        """
+        return self._head + self._cipher.seal(value, self._associated(kind, about))
+
+    def open(self, kind: bytes, about: bytes, envelope: bytes) -> Secret | None:
+        """The value in an envelope of this DEK; None if it does not open."""
+        return self._cipher.open(envelope[1 + KEY_ID_BYTES :], self._associated(kind, about))
+
+    def _associated(self, kind: bytes, about: bytes) -> bytes:
+        return self._starts[kind] + len(about).to_bytes(4, "big") + about + _END
 
 
 def open_envelope(
-    ciphers: dict[bytes, Cipher], vault_id: bytes, about: tuple[bytes, ...], envelope: bytes
+    sealers: dict[bytes, Sealer], kind: bytes, about: bytes, envelope: bytes
 ) -> Secret:
     """The value in an envelope.
 
@@ -53,11 +68,10 @@ def open_envelope(
         raise FormatUnsupported(
             "a newer version of tokenkeep wrote this item", hint="pip install --upgrade tokenkeep"
         )
-    key_id = envelope[1 : 1 + KEY_ID_BYTES]
-    cipher = ciphers.get(key_id)
+    sealer = sealers.get(key_id_of(envelope))
     value = None
-    if cipher is not None and envelope[:1] == _VERSION:
-        value = cipher.open(envelope[1 + KEY_ID_BYTES :], _associated(vault_id, key_id, about))
+    if sealer is not None and envelope[:1] == _VERSION:
+        value = sealer.open(kind, about, envelope)
     if value is None:
         raise SecretDamaged("the item does not open", hint="tokenkeep vault check")
     return value
@@ -68,5 +82,27 @@ def key_id_of(envelope: bytes) -> bytes:
     return envelope[1 : 1 + KEY_ID_BYTES]
 
 
-def _associated(vault_id: bytes, key_id: bytes, about: tuple[bytes, ...]) -> bytes:
-    return fields.join(_LABEL, vault_id, key_id, *about, _VERSION)
+def subject(name: ItemName) -> bytes:
+    """The item as bytes: kind, service and name."""
+    return fields.join(
+        name.kind.encode("utf-8"), name.service.encode("utf-8"), name.name.encode("utf-8")
+    )
+
+
+def name_of(subject: bytes) -> ItemName:
+    """The item that `subject` turned into bytes.
+
+    Raises:
+        SecretDamaged: they are no item.
+    """
+    parts: list[str] = []
+    at = 0
+    try:
+        while at < len(subject):
+            end = at + 4 + int.from_bytes(subject[at : at + 4], "big")
+            parts.append(subject[at + 4 : end].decode("utf-8"))
+            at = end
+        kind, service, name = parts
+        return ItemName(service, name, kind)
+    except (ValueError, InvalidName):
+        raise SecretDamaged("the item's name is damaged", hint="tokenkeep vault check") from None

@@ -12,16 +12,16 @@ from tokenkeep.errors import VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import envelope
+from tokenkeep.vault.envelope import Sealer
 from tokenkeep.vault.format import Header
 
-#: Half of a BLAKE2b-512: the look-up hash, and beside it the independent bits of the row's id.
-LOOKUP_BYTES = 32
-_ROW_ID_MASK = (1 << 63) - 1
-SERVICE_TAG_BYTES = 16
+#: A place is a service's tag and an item's hash. Two services or two items of one vault meet in
+#: neither half by accident: 2**64 services and 2**128 items apart.
+SERVICE_TAG_BYTES = 8
+ITEM_HASH_BYTES = 16
+#: Services whose tags are remembered; an application has one.
+_MOST_SERVICES = 64
 
-_ITEM_KIND = b"value"
-_NAME_KIND = b"name"
-_QUARANTINE_KIND = b"quarantine"
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
 
@@ -29,31 +29,34 @@ _ROOT_LABEL = b"tokenkeep previous root"
 class Finder:
     """Where the items of one root key lie: keyed hashes of their names."""
 
-    __slots__ = ("_items", "_services")
+    __slots__ = ("_items", "_services", "_tags")
 
     def __init__(self, root: Secret) -> None:
-        self._items = KeyedHash(derive(root, b"tk find item"), b"tk item", LOOKUP_BYTES + 8)
+        self._items = KeyedHash(derive(root, b"tk find item"), b"tk item", 2 * ITEM_HASH_BYTES)
         self._services = KeyedHash(
-            derive(root, b"tk find service"), b"tk service", SERVICE_TAG_BYTES
+            derive(root, b"tk find service"), b"tk service", 2 * SERVICE_TAG_BYTES
         )
+        self._tags: dict[str, tuple[bytes, bytes]] = {}
 
-    def place(self, subject: bytes) -> tuple[bytes, int]:
-        """The look-up hash and the row id of an item: two ways to it, with no bit in common."""
+    def place(self, service: str, subject: bytes) -> tuple[bytes, bytes]:
+        """The two places of an item, with no bit in common."""
+        tag_a, tag_b = self._tags.get(service) or self.tags(service)
         digest = self._items.digest(subject)
-        return (
-            digest[:LOOKUP_BYTES],
-            int.from_bytes(digest[LOOKUP_BYTES:], "big") & _ROW_ID_MASK,
-        )
+        return tag_a + digest[:ITEM_HASH_BYTES], tag_b + digest[ITEM_HASH_BYTES:]
 
-    def service_tag(self, service: str) -> bytes:
-        """What the rows of a service have in common."""
-        return self._services.digest(service.encode("utf-8"))
+    def tags(self, service: str) -> tuple[bytes, bytes]:
+        """What the places of a service's items begin with."""
+        digest = self._services.digest(service.encode("utf-8"))
+        tags = digest[:SERVICE_TAG_BYTES], digest[SERVICE_TAG_BYTES:]
+        if len(self._tags) < _MOST_SERVICES:
+            self._tags[service] = tags
+        return tags
 
 
 class Keys:
     """Everything that a header and its root key give."""
 
-    __slots__ = ("_ciphers", "current_key", "finder", "header", "previous", "root", "vault_id")
+    __slots__ = ("_sealers", "current_key", "finder", "header", "previous", "root", "vault_id")
 
     def __init__(self, header: Header, root: Secret) -> None:
         """Unwraps the keys.
@@ -67,8 +70,12 @@ class Keys:
         self.current_key = header.current_key
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
-        self._ciphers = {
-            key_id: Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id))
+        self._sealers = {
+            key_id: Sealer(
+                Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
+                header.vault_id,
+                key_id,
+            )
             for key_id, wrapped in header.wrapped_keys.items()
         }
         self.previous: Finder | None = None
@@ -77,51 +84,39 @@ class Keys:
                 _unwrapped(wrapping, header.previous_root, _ROOT_LABEL, header.vault_id)
             )
 
+    def finders(self) -> tuple[Finder, ...]:
+        """Where to look, the previous root key first: items move from there, never to there."""
+        return (self.finder,) if self.previous is None else (self.previous, self.finder)
+
     def open_value(self, subject: bytes, sealed: bytes) -> Secret:
         """The item's value; raises as `open_envelope`."""
-        return envelope.open_envelope(self._ciphers, self.vault_id, (_ITEM_KIND, subject), sealed)
+        return envelope.open_envelope(self._sealers, envelope.VALUE, subject, sealed)
 
     def seal_value(self, subject: bytes, value: Secret) -> bytes:
         """The envelope of an item's value, under the current DEK."""
-        return self._seal((_ITEM_KIND, subject), value)
+        return self._sealers[self.current_key].seal(envelope.VALUE, subject, value)
 
-    def open_name(self, lookup: bytes, sealed: bytes) -> ItemName:
-        """The name of the item that lies at this look-up hash.
+    def open_name(self, place_a: bytes, sealed: bytes) -> ItemName:
+        """The name of the item that lies at this place.
 
         Raises:
             SecretDamaged: it does not open.
             FormatUnsupported: a newer version sealed it.
         """
-        packed = envelope.open_envelope(self._ciphers, self.vault_id, (_NAME_KIND, lookup), sealed)
-        found = fields.unpack(packed.reveal_bytes())
-        return ItemName(
-            found["service"].decode("utf-8"),
-            found["name"].decode("utf-8"),
-            found["kind"].decode("utf-8"),
-        )
+        opened = envelope.open_envelope(self._sealers, envelope.NAME, place_a, sealed)
+        return envelope.name_of(opened.reveal_bytes())
 
-    def seal_name(self, lookup: bytes, name: ItemName) -> bytes:
+    def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
-        packed = fields.pack(
-            {
-                "kind": name.kind.encode("utf-8"),
-                "service": name.service.encode("utf-8"),
-                "name": name.name.encode("utf-8"),
-            }
-        )
-        return self._seal((_NAME_KIND, lookup), Secret(packed))
+        return self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
 
     def open_quarantined(self, sealed: bytes) -> Secret:
         """What quarantine keeps of an item."""
-        return envelope.open_envelope(self._ciphers, self.vault_id, (_QUARANTINE_KIND,), sealed)
+        return envelope.open_envelope(self._sealers, envelope.QUARANTINE, b"", sealed)
 
     def seal_quarantined(self, kept: Secret) -> bytes:
         """The envelope of what quarantine keeps."""
-        return self._seal((_QUARANTINE_KIND,), kept)
-
-    def _seal(self, about: tuple[bytes, ...], value: Secret) -> bytes:
-        key_id = self.current_key
-        return envelope.seal(self._ciphers[key_id], self.vault_id, key_id, about, value)
+        return self._sealers[self.current_key].seal(envelope.QUARANTINE, b"", kept)
 
 
 def wrap_key(root: Secret, vault_id: bytes, key_id: bytes, key: Secret) -> bytes:

@@ -13,7 +13,7 @@ from tokenkeep.errors import SecretDamaged, VaultKeyMissing
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import keys as wrapping
-from tokenkeep.vault import rows, slots
+from tokenkeep.vault import slots
 from tokenkeep.vault.access import without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
 from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
@@ -158,11 +158,11 @@ def _move_all(
 ) -> RekeyReport:
     engine, _keys = vault.opened(call())
     (total,) = engine.row(call(), "SELECT count(*) FROM item")
-    done, damaged, unplaced, after = 0, 0, 0, -1
-    placed: set[int] = set()  # a new root key moves items ahead of us, where we meet them again
+    done, damaged, unplaced, after = 0, 0, 0, b""
+    placed: set[bytes] = set()  # a new root key moves items ahead of us, where we meet them again
     while True:
         step("batch")
-        result = vault.transaction(call(), _batch(after, placed))
+        result = vault.transaction(call(), _batch(after, placed), size=BATCH * 512)
         assert result is not None
         if result.last is None:
             break
@@ -183,17 +183,18 @@ class _Batch:
     __slots__ = ("damaged", "last", "moved", "unplaced")
 
     def __init__(self) -> None:
-        self.last: int | None = None
+        self.last: bytes | None = None
         self.moved = 0
         self.damaged = 0
         self.unplaced = 0
 
 
-def _batch(after: int, placed: set[int]) -> Callable[[Connection, Keys], _Batch]:
+def _batch(after: bytes, placed: set[bytes]) -> Callable[[Connection, Keys], _Batch]:
     def move(connection: Connection, keys: Keys) -> _Batch:
         result = _Batch()
         for row in connection.execute(
-            "SELECT id, lookup, name, envelope FROM item WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
+            " ORDER BY place_a LIMIT ?",
             (after, BATCH),
         ).fetchall():
             result.last = row[0]
@@ -215,68 +216,64 @@ def _batch(after: int, placed: set[int]) -> Callable[[Connection, Keys], _Batch]
 
 
 def _move(
-    connection: Connection, keys: Keys, row: tuple[int, Any, Any, Any], placed: set[int]
+    connection: Connection, keys: Keys, row: tuple[Any, Any, Any, Any], placed: set[bytes]
 ) -> bool:
     """Seals an item with the current keys and puts it where they find it; False if damaged.
 
     Raises:
         SecretDamaged: its name does not open.
     """
-    number, lookup, sealed_name, sealed = row
-    if not all(isinstance(each, bytes) for each in (lookup, sealed_name, sealed)):
+    place_a, place_b, sealed_name, sealed = row
+    if not all(isinstance(each, bytes) for each in row):
         raise SecretDamaged("an item's entry is damaged")
-    name = keys.open_name(lookup, sealed_name)
+    name = keys.open_name(place_a, sealed_name)
     what = subject(name)
-    place = keys.finder.place(what)
+    place = keys.finder.place(name.service, what)
     try:
         value = keys.open_value(what, sealed)
     except SecretDamaged:
         value = None  # keeps its envelope, and with it its old key
     if (
-        place == (lookup, number)
+        place == (place_a, place_b)
         and key_id_of(sealed_name) == keys.current_key
         and (value is None or key_id_of(sealed) == keys.current_key)
     ):
         return value is not None
-    if place != (lookup, number) and (
-        keys.previous is None or keys.previous.place(what) != (lookup, number)
-    ):
+    if not any(finder.place(name.service, what) == (place_a, place_b) for finder in keys.finders()):
         raise SecretDamaged("an item's entry is damaged")
     connection.execute(
-        "UPDATE item SET id = ?, lookup = ?, service_a = ?, service_b = ?, name = ?, envelope = ?"
-        " WHERE id = ?",
+        "UPDATE item SET place_a = ?, place_b = ?, name = ?, envelope = ? WHERE place_a = ?",
         (
-            place[1],
-            place[0],
-            *rows.tags(keys.finder, name.service),
-            keys.seal_name(place[0], name),
+            *place,
+            keys.seal_name(place[0], what),
             sealed if value is None else keys.seal_value(what, value),
-            number,
+            place_a,
         ),
     )
-    placed.add(place[1])
+    placed.add(place[0])
     return value is not None
 
 
 def _move_quarantine(connection: Connection, keys: Keys) -> int:
     """Seals what quarantine keeps with the current keys; how many entries stay as they are."""
     left = 0
-    for number, lookup, sealed_name, sealed in connection.execute(
-        "SELECT number, lookup, name, kept FROM quarantine"
+    for number, place_a, sealed_name, sealed in connection.execute(
+        "SELECT number, place_a, name, kept FROM quarantine"
     ).fetchall():
         try:
-            name = keys.open_name(lookup, sealed_name)
+            name = keys.open_name(place_a, sealed_name)
             kept = keys.open_quarantined(sealed)
         except SecretDamaged:
             left += 1
             continue
-        place = keys.finder.place(subject(name))[0]
+        what = subject(name)
+        place = keys.finder.place(name.service, what)[0]
         connection.execute(
-            "UPDATE quarantine SET lookup = ?, service = ?, name = ?, kept = ? WHERE number = ?",
+            "UPDATE quarantine SET place_a = ?, service = ?, name = ?, kept = ? WHERE number = ?",
             (
                 place,
-                keys.finder.service_tag(name.service),
-                keys.seal_name(place, name),
+                b"".join(keys.finder.tags(name.service)),
+                keys.seal_name(place, what),
                 keys.seal_quarantined(kept),
                 number,
             ),

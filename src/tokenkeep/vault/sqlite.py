@@ -85,8 +85,8 @@ _SETTINGS = (
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
 
-# An item is found by `lookup` and by `id`, and listed by `service_a` and by `service_b`: two trees
-# each, with no bit in common, so that one damaged byte cannot make an item look absent.
+# An item lies at two places, found and listed by either: two trees with no bit in common, so that
+# one damaged byte cannot make an item look absent. A place begins with its service's tag.
 _SCHEMA = """
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -95,23 +95,20 @@ CREATE TABLE state (
     erase_pending INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE item (
-    id INTEGER PRIMARY KEY,
-    lookup BLOB NOT NULL UNIQUE,
-    service_a BLOB NOT NULL,
-    service_b BLOB NOT NULL,
+    place_a BLOB PRIMARY KEY,
+    place_b BLOB NOT NULL,
     name BLOB NOT NULL,
     envelope BLOB NOT NULL
-) STRICT;
-CREATE INDEX item_by_service_a ON item (service_a);
-CREATE INDEX item_by_service_b ON item (service_b);
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX item_by_place_b ON item (place_b, place_a);
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY,
-    lookup BLOB NOT NULL,
+    place_a BLOB NOT NULL,
     service BLOB NOT NULL,
     name BLOB NOT NULL,
     kept BLOB NOT NULL
 ) STRICT;
-CREATE INDEX quarantine_by_lookup ON quarantine (lookup);
+CREATE INDEX quarantine_by_place ON quarantine (place_a);
 """
 
 

@@ -110,10 +110,10 @@ def export(
     )
     parts = [EXPORT_MAGIC, len(header).to_bytes(4, "big"), header]
     (total,) = engine.row(call(), "SELECT count(*) FROM item")
-    seen, after = 0, -1
+    seen, after = 0, b""
     while batch := engine.rows(
         call(),
-        "SELECT id, lookup, name, envelope FROM item WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT place_a, name, envelope FROM item WHERE place_a > ? ORDER BY place_a LIMIT ?",
         (after, _BATCH),
     ):
         for row in batch:
@@ -157,7 +157,7 @@ def import_items(
     def put(connection: Connection, keys: Keys) -> None:
         report.items, report.skipped = [], []  # the transaction may run twice
         for name, value in items:
-            if existing != REPLACE and rows.is_there(connection, keys, subject(name)):
+            if existing != REPLACE and rows.is_there(connection, keys, name):
                 if existing == FAIL:
                     raise WriteConflict(
                         "an item of the export is in the vault already",
@@ -168,7 +168,8 @@ def import_items(
             rows.put(connection, keys, name, value)
             report.items.append(name)
 
-    vault.transaction(call, put, create=create)
+    size = sum(value.size for _name, value in items)
+    vault.transaction(call, put, create=create, size=size)
     return report
 
 
@@ -176,10 +177,10 @@ def _packed(
     keys: Keys, row: tuple[Any, ...], service: str | None, report: TransferReport
 ) -> Secret | None:
     """The record's content; None if the item is not to be exported, or cannot be."""
-    _number, lookup, sealed_name, sealed = row
+    place_a, sealed_name, sealed = row
     name = None
     try:
-        name = keys.open_name(lookup, sealed_name)
+        name = keys.open_name(place_a, sealed_name)
         if name.kind != ITEM or service not in (None, name.service):
             return None
         value = keys.open_value(subject(name), sealed)

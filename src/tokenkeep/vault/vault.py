@@ -66,7 +66,7 @@ class Vault:
         what = subject(name)
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, sealed = _lookup(state, what, call)
+            generation, sealed = _lookup(state, name, what, call)
             keys = state[1]
             if generation <= keys.header.generation:
                 return None if sealed is None else keys.open_value(what, sealed)
@@ -75,10 +75,9 @@ class Vault:
 
     def contains(self, name: ItemName, call: Call) -> bool:
         """Whether the item is there, also if it would not open."""
-        what = subject(name)
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, is_there = _presence(state, what, call)
+            generation, is_there = _presence(state, name, call)
             if generation <= state[1].header.generation:
                 return is_there
             state = self._reopen(state, generation, call)
@@ -100,7 +99,7 @@ class Vault:
         def put(connection: Connection, keys: Keys) -> None:
             rows.put(connection, keys, name, value)
 
-        self.transaction(call, put, create=True)
+        self.transaction(call, put, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed."""
@@ -117,7 +116,7 @@ class Vault:
 
         def exchange(connection: Connection, keys: Keys) -> None:
             what = subject(name)
-            sealed = rows.found_in(connection, keys, what)
+            sealed = rows.found_in(connection, keys, name, what)
             found = None if sealed is None else keys.open_value(what, sealed)
             if found != expected:
                 raise WriteConflict("somebody else wrote the item meanwhile")
@@ -131,7 +130,7 @@ class Vault:
                 raise WriteConflict("somebody else erased the item meanwhile")
             if value is None:
                 return
-        self.transaction(call, exchange, create=True)
+        self.transaction(call, exchange, create=True, size=0 if value is None else value.size)
 
     def erase(self, service: str, call: Call) -> bool:
         """Erases every item of the service and the old bytes behind them; True if pending."""
@@ -154,12 +153,17 @@ class Vault:
         return None if state is None else (self._opened, *state[0].version(call))
 
     def transaction(
-        self, call: Call, body: Callable[[Connection, Keys], T], create: bool = False
+        self,
+        call: Call,
+        body: Callable[[Connection, Keys], T],
+        create: bool = False,
+        size: int = 0,
     ) -> T | None:
         """Runs `body` in one durable transaction under the keys that hold now.
 
         Args:
             create: make the vault if there is none, and that was allowed; else None is returned.
+            size: about how many bytes are written.
         """
         state = self._open_state or self._open(call)
         if state is None:
@@ -177,7 +181,7 @@ class Vault:
                 return body(connection, keys)
 
             try:
-                result = engine.transaction(call, checked)
+                result = engine.transaction(call, checked, size)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
@@ -395,35 +399,34 @@ def _agree(connection: Connection, header: Header) -> bool:
     return bool(row[1])
 
 
-def _lookup(state: tuple[Engine, Keys], what: bytes, call: Call) -> tuple[int, bytes | None]:
+def _lookup(
+    state: tuple[Engine, Keys], name: ItemName, what: bytes, call: Call
+) -> tuple[int, bytes | None]:
     """The vault's generation, and the item's envelope."""
     engine, keys = state
-    newest = keys.header.generation
-    if keys.previous is not None:
-        # The previous place first: items move from there, never to there.
-        place = keys.previous.place(what)
+    generation, sealed = 0, None
+    for finder in keys.finders():
+        place = finder.place(name.service, what)
         row = engine.row(call, rows.FIND, place)
         generation = rows.generation_of(row)
-        sealed = None if generation > newest else rows.envelope_of(row, place)
-        if sealed is not None or generation > newest:
-            return generation, sealed
-    place = keys.finder.place(what)
-    row = engine.row(call, rows.FIND, place)
-    generation = rows.generation_of(row)
-    return generation, None if generation > newest else rows.envelope_of(row, place)
+        if generation > keys.header.generation:
+            return generation, None
+        sealed = rows.envelope_of(row, place)
+        if sealed is not None:
+            break
+    return generation, sealed
 
 
-def _presence(state: tuple[Engine, Keys], what: bytes, call: Call) -> tuple[int, bool]:
+def _presence(state: tuple[Engine, Keys], name: ItemName, call: Call) -> tuple[int, bool]:
     engine, keys = state
-    generation = 0
-    for finder in (keys.previous, keys.finder):
-        if finder is not None:
-            row = engine.row(call, rows.CONTAINS, finder.place(what))
-            generation = rows.generation_of(row)
-            if generation > keys.header.generation:
-                return generation, False
-            if row[1] is not None or row[2] is not None:
-                return generation, True
+    generation, what = 0, subject(name)
+    for finder in keys.finders():
+        row = engine.row(call, rows.CONTAINS, finder.place(name.service, what))
+        generation = rows.generation_of(row)
+        if generation > keys.header.generation:
+            return generation, False
+        if row[1] is not None or row[2] is not None:
+            return generation, True
     return generation, False
 
 
@@ -431,15 +434,14 @@ def _listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int,
     engine, keys = state
     generation = 0
     found: set[ItemName] = set()
-    for finder in (keys.previous, keys.finder):
-        if finder is not None:
-            listed = engine.rows(call, rows.LIST, rows.tags(finder, service))
-            generation = rows.generation_of(listed[0] if listed else None)
-            if generation > keys.header.generation:
-                break
-            for _generation, number, lookup, sealed in listed:
-                if number is not None:
-                    found.add(rows.listed(keys, finder, service, number, lookup, sealed))
+    for finder in keys.finders():
+        listed = engine.rows(call, rows.LIST, rows.range_of(finder, service))
+        generation = rows.generation_of(listed[0] if listed else None)
+        if generation > keys.header.generation:
+            break
+        for _generation, place_a, place_b, sealed in listed:
+            if place_a is not None:
+                found.add(rows.listed(keys, finder, service, place_a, place_b, sealed))
     return generation, found
 
 
