@@ -99,8 +99,8 @@ def hot(effort: Effort) -> list[Row]:
             target=judged(
                 f"<= {EIGHT_THREADS_MICROSECONDS:.0f} us", waits <= EIGHT_THREADS_MICROSECONDS
             ),
-            remarks=f"a call as its thread sees it, while {THREADS - 1} others have their turn; all "
-            f"the time divided by all the calls: {number(many)}",
+            remarks=f"a call as its thread sees it, while {THREADS - 1} others have their "
+            f"turn; all the time divided by all the calls: {number(many)}",
         )
     )
     told = "raises LoginRequired" if noticed else "still gives the token"
