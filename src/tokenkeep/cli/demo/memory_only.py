@@ -3,21 +3,21 @@
 Run by the scene `full`, as `python -m tokenkeep.cli.demo.memory_only VAULT KEY SERVICE ISSUER
 CLIENT ACCOUNT MIN_TTL`. It takes `full` and `free` on stdin, answers each with one JSON line and
 says every change of its session in one. The kernel is what refuses: a limit on the size of files
-(RLIMIT_FSIZE) of this process, set to the size that the vault's log has just then. It needs no
-small disk, and holds for root too.
+(RLIMIT_FSIZE) of this process. It needs no small disk, and holds for root too.
 """
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import sys
 import threading
 
 from tokenkeep import KeyFile, Provider, SecureStorage, Session, TokenStorage, VaultOptions
 from tokenkeep.session.state import Change
 
+#: A page of the vault's database: nothing can be written to the vault, wherever in its files, while
+#: the session's log and lock, of a few lines each, still can be.
+_FULL_BYTES = 4096
 _SAVED_WITHIN_SECONDS = 15.0
 
 
@@ -41,7 +41,7 @@ def main(
         session.restore()
         refresh = session.refresh_in_flight(float(min_ttl))
         _await("full")
-        before = _limit_files(_size_of_log(vault))
+        before = _limit_files(_FULL_BYTES)
         _say(full=True)
         token = refresh.result()
         _say(token=token.reveal(), state=session.state.value)
@@ -54,16 +54,12 @@ def main(
 
 
 def _limit_files(size: int) -> int:
-    """Refuses files beyond so many bytes; what the limit was before."""
+    """Refuses writes beyond so many bytes of any file; what the limit was before."""
     import resource
 
     before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
     return before
-
-
-def _size_of_log(vault: str) -> int:
-    return max(os.path.getsize(log) for log in glob.glob(os.path.join(glob.escape(vault), "*-wal")))
 
 
 def _await(order: str) -> None:

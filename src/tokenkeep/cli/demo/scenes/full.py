@@ -47,7 +47,9 @@ def play(stage: Stage, telling: Telling) -> None:
     said: list[dict[str, Any]] = []
     program.tell("full")
     _listen(program, said, "full")
-    telling.event("while the answer is on its way, its files may not grow any more (RLIMIT_FSIZE)")
+    telling.event(
+        "while the answer is on its way, the system begins to refuse its writes (RLIMIT_FSIZE)"
+    )
     server.release()
     token = _listen(program, said, "token")["token"]
     telling.event(f"the program's session: {said[-2]['state']}: {said[-2]['reason']}")
