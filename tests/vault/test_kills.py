@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenkeep.secret import Secret
 from tokenkeep.vault.check import check
 from vault import writer
 from vault.places import call, item, open_store, open_vault
@@ -30,16 +31,17 @@ class Writers:
         self.logs += 1
         log = self.place / f"log {self.logs}"
         count = self.acknowledged.get(f"own {number}", 0)
-        with log.open("wb") as out:
+        with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
             process = subprocess.Popen(
                 [sys.executable, writer.__file__, str(self.place), str(number), str(count)],
                 stdout=out,
+                stderr=err,
             )
         self.running[number] = process, log
 
     def kill(self, number: int) -> None:
         process, log = self.running.pop(number)
-        assert process.poll() is None, "a writer ended by itself"
+        assert process.poll() is None, log.with_suffix(".err").read_text()
         process.kill()
         process.wait()
         for line in log.read_text().splitlines():
@@ -51,6 +53,9 @@ def kill_writers(place: Path, kills: int) -> None:
     dice = random.Random(7)
     writers = Writers(place)
     slowest = 0.0
+    first = open_store(place)
+    first.write(item("first"), Secret("made"), call())
+    first.close()
     try:
         for number in range(WRITERS):
             writers.start(number)

@@ -72,6 +72,21 @@ def test_of_many_creators_one_wins_and_all_writes_are_kept(tmp_path: Path, attem
     assert key_file(tmp_path).read()[1]
 
 
+def test_creator_that_reads_the_key_after_another_published_opens_that_vault(
+    tmp_path: Path,
+) -> None:
+    """A key file that has got its vault meanwhile is neither another vault's nor a lost one's."""
+    from tokenkeep.vault import creation
+
+    def publish(name: str) -> None:
+        if name == "keys":
+            open_store(tmp_path).write(item("a"), Secret("theirs"), call())
+
+    made = creation.create(str(tmp_path / "vault"), (key_file(tmp_path),), call(), publish)
+    assert not made
+    assert value(open_store(tmp_path), "a") == "theirs"
+
+
 def test_threads_share_a_store(tmp_path: Path) -> None:
     """Eight threads count one item up by exchange: no update is lost, reads see whole values."""
     store = open_store(tmp_path)

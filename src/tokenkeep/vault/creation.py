@@ -54,6 +54,8 @@ def create(
     for key in with_keys:
         if isinstance(key, KeyFile):
             _key, named, _extra = key.make()
+            if named and files.exists(path):
+                return False  # another creator was quicker
             if named:
                 raise StoreUnavailable(
                     f"the key file belongs to another vault: {key.path}",

@@ -278,26 +278,31 @@ class Vault:
             if self._open_state is not None:
                 return self._open_state
             header = self.header()
+            if header is None and self._was_made():
+                # A key file may name the vault only since another process published it.
+                header = self.header()
+                if header is None:
+                    raise StoreUnavailable(
+                        f"the vault is gone: {self.path}",
+                        hint="restore it, or remove its key file to begin anew",
+                    )
+            if header is None and not self._create:
+                raise _no_vault(self.path)
             if header is None:
-                self._require_never_made()
                 return None
             keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
             self._opened += 1
             self._open_state = (Engine(self.path, header.vault_id), keys)
             return self._open_state
 
-    def _require_never_made(self) -> None:
-        """A missing vault that a key file knows is lost, not new."""
+    def _was_made(self) -> bool:
+        """Whether a key file knows a vault: one that is missing then is lost, not new."""
         for key in self.keys:
             if isinstance(key, KeyFile) and files.exists(key.path):
                 _key, vault_id, _extra = key.read()
                 if vault_id:
-                    raise StoreUnavailable(
-                        f"the vault is gone: {self.path}",
-                        hint=f"restore it, or remove {key.path} to begin anew",
-                    )
-        if not self._create:
-            raise _no_vault(self.path)
+                    return True
+        return False
 
     def _make(self, call: Call) -> tuple[Engine, Keys]:
         from tokenkeep.vault.creation import create
