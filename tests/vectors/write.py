@@ -1,0 +1,194 @@
+"""Writes the test vectors of the vault's format: one file per case, one failure each.
+
+Run as `python tests/vectors/write.py` after a change of the format. Nothing in them is random, so
+that running it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenkeep import crypto
+from tokenkeep.crypto import Argon2Profile
+from tokenkeep.item import ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.vault import envelope, keys, slots
+from tokenkeep.vault.envelope import subject
+from tokenkeep.vault.format import (
+    HEADER_MAGIC,
+    KEY_FILE_MAGIC,
+    Header,
+    Slot,
+    encode_key_file,
+    header_fields,
+    open_file,
+    seal_file,
+)
+from tokenkeep.vault.slots import Passphrase
+
+HERE = Path(__file__).parent
+VAULT_ID = bytes(range(16))
+KEY_ID = bytes(range(0x10, 0x18))
+ROOT = bytes(range(0x20, 0x40))
+DEK = bytes(range(0x40, 0x60))
+KEY = bytes(range(0x60, 0x80))
+NONCE = bytes(range(0x80, 0x8C))
+NAME = ItemName("org.example.notes", "api key")
+VALUE = b"s3cret"
+PASSPHRASE = "correct horse"
+PROFILE = Argon2Profile(memory_kib=64, passes=1, lanes=1)
+
+
+def key_slot() -> Slot:
+    slot = Slot(slot_id=b"\1\1\1\1", kind="key-file", label="", salt=bytes(16), wrapped=b"")
+    kek = crypto.derive(Secret(KEY), b"tk key file", slot.salt)
+    return slots.rewrapped(slot, kek, Secret(ROOT), VAULT_ID)
+
+
+def passphrase_slot(profile: Argon2Profile = PROFILE) -> Slot:
+    slot = Slot(
+        slot_id=b"\2\2\2\2", kind="passphrase", label="paper", salt=b"\5" * 16, wrapped=b"",
+        profile=profile,
+    )  # fmt: skip
+    kek = Passphrase(PASSPHRASE)._kek(Secret(PASSPHRASE), slot) if profile is PROFILE else None
+    return slots.rewrapped(slot, kek or Secret(bytes(32)), Secret(ROOT), VAULT_ID)
+
+
+def header(*with_slots: Slot, **changes: Any) -> Header:
+    wrapped = keys.wrap_key(Secret(ROOT), VAULT_ID, KEY_ID, Secret(DEK))
+    values: dict[str, Any] = {
+        "vault_id": VAULT_ID, "generation": 1, "current_key": KEY_ID,
+        "wrapped_keys": {KEY_ID: wrapped}, "slots": with_slots or (key_slot(), passphrase_slot()),
+    }  # fmt: skip
+    return Header(**{**values, **changes})
+
+
+def with_fields(data: bytes, magic: bytes, **changes: bytes | None) -> bytes:
+    known = open_file(magic, data)
+    assert known is not None
+    for name, value in changes.items():
+        known.pop(name.replace("_", "-"), None)
+        if value is not None:
+            known[name.replace("_", "-")] = value
+    return seal_file(magic, known)
+
+
+def flip(data: bytes, at: int) -> bytes:
+    at %= len(data)
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    opened = keys.Keys(header(), Secret(ROOT))
+    place = opened.finder.place(NAME.service, subject(NAME))
+    good: dict[str, Any] = {
+        "what": "a vault that opens",
+        "expect": "opens",
+        "header": header().encode(),
+        "key_file": encode_key_file(Secret(KEY), VAULT_ID).reveal_bytes(),
+        "passphrase": None,
+        "service": NAME.service,
+        "name": NAME.name,
+        "kind": NAME.kind,
+        "place_a": place[0],
+        "place_b": place[1],
+        "sealed_name": opened.seal_name(place[0], subject(NAME)),
+        "envelope": opened.seal_value(subject(NAME), Secret(VALUE)),
+        "value": VALUE,
+    }
+    other = envelope.Sealer(crypto.Cipher(Secret(DEK)), bytes(16), KEY_ID)
+    stranger = envelope.Sealer(crypto.Cipher(Secret(DEK)), VAULT_ID, b"stranger")
+    whole, key_file, sealed = good["header"], good["key_file"], good["envelope"]
+    damaged_slot = flip(key_slot().encode(), 0)
+    packed = header_fields(whole)["slots"].replace(key_slot().encode(), damaged_slot)
+    number = (2).to_bytes(2, "big")
+    greedy = Argon2Profile(memory_kib=1 << 30, passes=1, lanes=1)
+
+    def bad(what: str, expect: str, **changes: Any) -> dict[str, Any]:
+        return {**good, "what": what, "expect": expect, **changes}
+
+    def fields_of_header(**changes: bytes | None) -> bytes:
+        return with_fields(whole, HEADER_MAGIC, **changes)
+
+    def fields_of_key(**changes: bytes | None) -> bytes:
+        return with_fields(key_file, KEY_FILE_MAGIC, **changes)
+
+    by_phrase = {"key_file": None, "passphrase": PASSPHRASE}
+    return {
+        "ok-key-file": good,
+        "ok-passphrase": bad("opened by its passphrase", "opens", **by_phrase),
+        "ok-key-file-without-vault": bad("a key made beforehand", "opens",
+            key_file=encode_key_file(Secret(KEY), b"").reveal_bytes()),
+        "ok-unknown-field": bad("a field of a newer version", "opens",
+            header=fields_of_header(colour=b"blue")),
+        "ok-newer-but-readable": bad("a newer format that this one may read", "opens",
+            header=fields_of_header(format=number, least_writer=number)),
+        "ok-empty-value": bad("an empty value is a value", "opens", value=b"",
+            envelope=opened.seal_value(subject(NAME), Secret(b""))),
+        "header-magic": bad("another magic", "not-a-vault", header=flip(whole, 0)),
+        "header-empty": bad("an empty header", "not-a-vault", header=b""),
+        "header-checksum": bad("a flipped bit of the checksum", "vault-damaged",
+            header=flip(whole, -1)),
+        "header-body": bad("a flipped bit of the fields", "vault-damaged", header=flip(whole, 60)),
+        "header-truncated": bad("cut off", "vault-damaged", header=whole[:-40]),
+        "header-newer": bad("a newer reader is needed", "format-unsupported",
+            header=fields_of_header(least_reader=number)),
+        "header-older": bad("an upgrade is needed", "format-unsupported",
+            header=fields_of_header(format=bytes(2))),
+        "header-without-generation": bad("a missing field", "vault-damaged",
+            header=fields_of_header(generation=None)),
+        "header-short-vault-id": bad("a vault id of 15 bytes", "vault-damaged",
+            header=fields_of_header(vault_id=VAULT_ID[:15])),
+        "header-without-current-key": bad("the current key is not among the keys",
+            "vault-damaged", header=fields_of_header(current_key=bytes(8))),
+        "key-damaged": bad("a wrapped DEK that does not open", "vault-damaged",
+            header=header(wrapped_keys={
+                KEY_ID: flip(header().wrapped_keys[KEY_ID], -1)}).encode()),
+        "slot-damaged": bad("the slot's own checksum is wrong", "vault-damaged",
+            header=with_fields(whole, HEADER_MAGIC, slots=packed)),
+        "slot-costs": bad("a terabyte for Argon2id", "vault-damaged",
+            header=header(passphrase_slot(greedy)).encode(), **by_phrase),
+        "slot-wrong-passphrase": bad("another passphrase", "wrong-key", key_file=None,
+            passphrase="wrong"),
+        "key-file-wrong": bad("another key", "wrong-key", key_file=fields_of_key(key=bytes(32))),
+        "key-file-of-another-vault": bad("the right key, named for another vault", "wrong-key",
+            key_file=fields_of_key(vault_id=bytes(16))),
+        "key-file-magic": bad("no key file", "wrong-key", key_file=flip(key_file, 0)),
+        "key-file-checksum": bad("a damaged key file", "wrong-key", key_file=flip(key_file, -1)),
+        "key-file-short": bad("a key of 31 bytes", "wrong-key",
+            key_file=fields_of_key(key=KEY[:31])),
+        "envelope-tag": bad("a flipped bit of the tag", "secret-damaged",
+            envelope=flip(sealed, -1)),
+        "envelope-nonce": bad("a flipped bit of the nonce", "secret-damaged",
+            envelope=flip(sealed, 9)),
+        "envelope-truncated": bad("cut off", "secret-damaged", envelope=sealed[:36]),
+        "envelope-newer": bad("a newer version", "format-unsupported",
+            envelope=b"\2" + sealed[1:]),
+        "envelope-version-zero": bad("no version", "secret-damaged", envelope=b"\0" + sealed[1:]),
+        "envelope-unknown-key": bad("sealed with a key that is not there", "secret-damaged",
+            envelope=stranger.seal(envelope.VALUE, subject(NAME), Secret(VALUE))),
+        "envelope-of-another-item": bad("another item's envelope", "secret-damaged",
+            envelope=opened.seal_value(subject(ItemName("a", "b")), Secret(VALUE))),
+        "envelope-of-another-kind": bad("a session's envelope", "secret-damaged",
+            envelope=opened.seal_value(
+                subject(ItemName(NAME.service, NAME.name, "session")), Secret(VALUE))),
+        "envelope-of-a-name": bad("the name's envelope", "secret-damaged",
+            envelope=good["sealed_name"]),
+        "envelope-of-another-vault": bad("another vault's envelope", "secret-damaged",
+            envelope=other.seal(envelope.VALUE, subject(NAME), Secret(VALUE))),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Writes every case."""
+    crypto.random_bytes = lambda size: (NONCE * 4)[:size]
+    for name, case in cases().items():
+        text = {key: value.hex() if isinstance(value, bytes) else value
+                for key, value in case.items()}  # fmt: skip
+        (HERE / f"{name}.json").write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
