@@ -39,6 +39,13 @@ class Writers:
             )
         self.running[number] = process, log
 
+    def wait_until_all_write(self) -> None:
+        """Whatever else this machine is doing: the kills are to meet writes, not start-ups."""
+        deadline = time.monotonic() + 60
+        while not all(log.stat().st_size for _process, log in self.running.values()):
+            assert time.monotonic() < deadline, "the writers do not write"
+            time.sleep(0.01)
+
     def kill(self, number: int) -> None:
         process, log = self.running.pop(number)
         assert process.poll() is None, log.with_suffix(".err").read_text()
@@ -59,7 +66,7 @@ def kill_writers(place: Path, kills: int) -> None:
     try:
         for number in range(WRITERS):
             writers.start(number)
-        time.sleep(0.7)
+        writers.wait_until_all_write()
         for _ in range(kills):
             number = dice.randrange(WRITERS)
             time.sleep(dice.uniform(0.0, 0.08))
