@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: The last complete line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
+_COUNTER = "counter"
 _COUNTER_BYTES = 16
 #: How long a sign-out may go unnoticed if its writer was killed between the line and the counter.
 _STAT_EVERY_SECONDS = 1.0
@@ -292,47 +293,41 @@ def _map_counter(directory: str) -> mmap.mmap | None:
     """The counter as a shared mapping; None where there is no log yet or no mapping can be had."""
     import mmap
 
-    fd = _open_counter(directory)
-    if fd is None:
-        return None
-    try:
-        # Never a hole: touching one through a mapping on a full disk would kill the process.
-        if os.fstat(fd).st_size < _COUNTER_BYTES and not _fill(fd):
+    path = os.path.join(directory, _COUNTER)
+    for _ in range(2):
+        try:
+            fd = os.open(path, os.O_RDONLY | _CLOEXEC)
+        except OSError:
+            fd = -1
+        if fd >= 0:
+            try:
+                # Never a hole: touching one through a mapping on a full disk kills the process.
+                if os.fstat(fd).st_size >= _COUNTER_BYTES:
+                    return mmap.mmap(fd, _COUNTER_BYTES, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):
+                return None
+            finally:
+                os.close(fd)
+        if not os.path.isdir(directory):
             return None
-        return mmap.mmap(fd, _COUNTER_BYTES, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(fd)
+        _change_counter(directory)
+    return None
 
 
 def _change_counter(directory: str) -> None:
-    fd = _open_counter(directory)
-    if fd is None:
+    path = os.path.join(directory, _COUNTER)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+    except OSError:
         return
     try:
-        _fill(fd)
+        # Random rather than incremented: two writers at once cannot cancel each other out. By
+        # `write`, which fails where a store through a mapping would be a SIGBUS.
+        os.write(fd, os.urandom(_COUNTER_BYTES))
     except OSError:
         pass  # a full disk, perhaps: the other processes' `stat` notices the line
     finally:
         os.close(fd)
-
-
-def _open_counter(directory: str) -> int | None:
-    if not os.path.isdir(directory):
-        return None
-    path = os.path.join(directory, "counter")
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
-    except OSError:
-        return None
-
-
-def _fill(fd: int) -> bool:
-    # Random rather than incremented: two writers at once cannot cancel each other out. By `write`,
-    # which fails where a store through a mapping would be a SIGBUS.
-    os.lseek(fd, 0, os.SEEK_SET)
-    return os.write(fd, os.urandom(_COUNTER_BYTES)) == _COUNTER_BYTES
 
 
 def _translated(exc: OSError, doing: str) -> StoreError:

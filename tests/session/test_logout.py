@@ -1,0 +1,402 @@
+"""Sign-out is final: whatever races it, whatever fails, and it always comes to its end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.children import Child, in_child
+from support.sessions import Place, changes_of, refresh_token
+from support.small_disk import set_read_only, small_disk
+from tokenkeep import MemoryStore, State
+from tokenkeep.errors import LoginRequired, SessionError, StoreLocked
+from tokenkeep.session.logout import LogoutReport
+from tokenkeep.session.revocation import revoke_late
+from tokenkeep.testing.authorization_server import (
+    AuthorizationServer,
+    Endpoint,
+    Hold,
+    Policy,
+    RevocationReach,
+    Status,
+    When,
+)
+from tokenkeep.testing.faulty import Fails, FaultyStore
+
+TOKEN = Endpoint.TOKEN
+
+
+@pytest.fixture
+def server() -> Iterator[AuthorizationServer]:
+    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
+        yield server
+
+
+@pytest.fixture
+def place(tmp_path: Path, server: AuthorizationServer) -> Place:
+    return Place(tmp_path, server.issuer, store=MemoryStore())
+
+
+def outcomes(report: LogoutReport) -> dict[str, str]:
+    return {step.name: step.outcome for step in report.steps}
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
+
+
+def test_the_report_says_every_step_in_order(place: Place, server: AuthorizationServer) -> None:
+    session = place.signed_in(server)
+    done: list[str] = []
+    session.track(lambda: done.append("work"))
+    stop = session.track(lambda: done.append("finished work"))
+    stop()
+    session.register_cache(lambda: done.append("cache"))
+    report = session.logout()
+    assert ["end", "cancel", "erase", "caches", "revoke"] == [step.name for step in report.steps]
+    assert {"done"} == set(outcomes(report).values())
+    assert report.is_complete
+    assert ["work", "cache"] == done
+    assert State.SIGNED_OUT is session.state
+    assert place.tokens().stored() is None
+    assert all(family.revoked for family in server.grants())
+    with pytest.raises(LoginRequired) as caught:
+        session.access_token()
+    assert "absent" == caught.value.reason
+    with pytest.raises(KeyError):
+        report.step("nothing")
+
+
+def test_a_cancelled_task_that_fails_is_reported_and_stops_nothing(
+    place: Place, server: AuthorizationServer
+) -> None:
+    session = place.signed_in(server)
+    session.track(lambda: 1 / 0)
+    session.register_cache(lambda: 1 / 0)
+    report = session.logout()
+    assert ("failed", "failed", "done") == (
+        report.step("cancel").outcome,
+        report.step("caches").outcome,
+        report.step("revoke").outcome,
+    )
+    assert not report.is_complete
+
+
+def test_offline_it_erases_all_the_same(place: Place, server: AuthorizationServer) -> None:
+    session = place.signed_in(server)
+    server.stop()
+    started = time.monotonic()
+    report = session.logout()
+    assert time.monotonic() - started < 5
+    assert {"end": "done", "erase": "done", "revoke": "failed"}.items() <= outcomes(report).items()
+    assert place.tokens().stored() is None
+    assert State.SIGNED_OUT is session.state is place.session().restore()
+    server.start()
+
+
+def test_a_refused_revocation_is_reported_with_its_retry(
+    place: Place, server: AuthorizationServer
+) -> None:
+    session = place.signed_in(server)
+    server.faults.add(Endpoint.REVOKE, Status(503, 9))
+    step = session.logout().step("revoke")
+    assert "failed" == step.outcome
+    assert "503" in step.detail
+    assert "9" in step.detail
+
+
+def test_signing_out_twice_is_harmless(place: Place, server: AuthorizationServer) -> None:
+    session = place.signed_in(server)
+    session.logout()
+    report = session.logout()
+    assert "not needed" == report.step("revoke").outcome
+    assert report.is_complete
+
+
+def test_a_process_that_never_restored_revokes_too(
+    place: Place, server: AuthorizationServer
+) -> None:
+    place.signed_in(server)
+    report = place.session().logout()
+    assert report.is_complete, str(report)
+    assert all(family.revoked for family in server.grants())
+
+
+def test_a_locked_store_is_signed_out_and_says_what_remains(
+    place: Place, server: AuthorizationServer
+) -> None:
+    session = place.signed_in(server)
+    inner = place.store
+    faulty = FaultyStore(inner, {verb: Fails(StoreLocked) for verb in ("read", "delete")})
+    place.store = faulty
+    locked = place.session()
+    assert State.LOCKED is locked.restore()
+    report = locked.logout()
+    assert ("done", "failed", "failed") == (
+        report.step("end").outcome,
+        report.step("erase").outcome,
+        report.step("revoke").outcome,
+    )
+    with pytest.raises(LoginRequired):
+        session.access_token()
+    place.store = inner
+    assert State.SIGNED_OUT is place.session().restore()
+
+
+@pytest.mark.requires("full disk")
+def test_a_log_that_cannot_be_written_has_its_record_erased(
+    tmp_path: Path, server: AuthorizationServer
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        place = Place(disk, server.issuer, store=MemoryStore())
+        session = place.signed_in(server)
+        set_read_only(disk, True)
+        report = session.logout()
+        assert "failed" == report.step("end").outcome
+        assert "done" == report.step("erase").outcome
+        assert "done" == report.step("revoke").outcome
+        assert not report.is_complete
+        assert State.SIGNED_OUT is session.state is place.session().restore()
+        with pytest.raises(LoginRequired):
+            session.access_token()
+
+
+@pytest.mark.requires("fork")
+def test_a_frozen_holder_of_the_fence_does_not_keep_anybody_signed_in(
+    tmp_path: Path, server: AuthorizationServer
+) -> None:
+    place = Place(tmp_path, server.issuer)
+    session = place.signed_in(server)
+
+    def freeze() -> None:
+        with place.tokens().hold("refresh"):
+            time.sleep(60)
+
+    with Child(freeze) as child:
+        eventually(lambda: f"pid {child.pid} " in (session.tokens.fence.holder() or ""))
+        child.signal(signal.SIGSTOP)
+        started = time.monotonic()
+        report = session.logout()
+        assert time.monotonic() - started < 6
+        assert "pending" == report.step("erase").outcome
+        assert f"pid {child.pid} " in report.step("erase").detail
+        assert ("done", "done") == (report.step("end").outcome, report.step("revoke").outcome)
+        assert State.SIGNED_OUT is place.session().restore()
+    assert place.tokens().clear_session(), "the next one erases"
+
+
+def test_others_notice_on_their_next_call(place: Place, server: AuthorizationServer) -> None:
+    session, other = place.signed_in(server), place.session()
+    cancelled: list[str] = []
+    token = other.access_token()
+    other.track(lambda: cancelled.append("work"))
+    other.register_cache(lambda: cancelled.append("cache"))
+    assert other.is_current(token)
+    session.logout()
+    assert not other.is_current(token)
+    with pytest.raises(LoginRequired) as caught:
+        other.access_token()
+    assert "ended elsewhere" == caught.value.reason
+    assert ["work", "cache"] == cancelled
+    assert State.SIGNED_OUT is other.state
+
+
+@pytest.mark.requires("fork")
+def test_another_process_notices_on_its_next_call(
+    tmp_path: Path, server: AuthorizationServer
+) -> None:
+    place = Place(tmp_path, server.issuer)
+    session = place.signed_in(server)
+    token = session.access_token()
+    assert in_child(lambda: place.session().logout().step("end").outcome) == "done"
+    with pytest.raises(LoginRequired):
+        session.access_token()
+    assert not session.is_current(token)
+
+
+@pytest.mark.parametrize("when", When)
+def test_a_refresh_in_flight_here_is_dropped_and_its_token_revoked(
+    place: Place, server: AuthorizationServer, when: When
+) -> None:
+    session = place.signed_in(server)
+    server.faults.add(TOKEN, Hold(when))
+    future = session.refresh_in_flight(min_ttl=10**6)
+    assert server.faults.wait_held()
+    threading.Timer(0.2, server.faults.release).start()
+    report = session.logout()
+    assert "done" == report.step("end").outcome
+    with pytest.raises(SessionError):
+        future.result(10)
+    assert State.SIGNED_OUT is session.state
+    assert place.tokens().stored() is None
+    assert all(family.revoked for family in server.grants())
+
+
+@pytest.mark.parametrize("when", When)
+def test_a_refresh_in_flight_elsewhere_is_dropped_and_its_token_revoked_and_told(
+    place: Place, server: AuthorizationServer, when: When
+) -> None:
+    place.provider["timeout"] = 10.0
+    session, other = place.signed_in(server), place.session()
+    heard = changes_of(session)
+    server.faults.add(TOKEN, Hold(when))
+    future = session.refresh_in_flight(min_ttl=10**6)
+    assert server.faults.wait_held()
+    report = other.logout()
+    assert "pending" == report.step("erase").outcome
+    server.faults.release()
+    with pytest.raises(LoginRequired):
+        future.result(10)
+    eventually(lambda: place.tokens().stored() is None)
+    assert all(family.revoked for family in server.grants())
+    assert State.SIGNED_OUT is session.state is other.restore()
+    if when is When.AFTER:
+        assert any("late token was revoked" in change.reason for change in heard)
+
+
+def test_revocation_spares_a_newer_session_of_the_same_grant(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Some servers end every grant of a client and person with one of their tokens."""
+    reach = RevocationReach.CLIENT_AND_USER
+    server.policy = Policy(access_token_seconds=300, revocation_reach=reach)
+    session = place.signed_in(server)
+    old = session.tokens.load()
+    assert old is not None
+    session.begin(server.login("notes"))
+    assert "newer session" in revoke_late(session.tokens, session._client, old)
+    assert server.is_alive(refresh_token(place))
+    session.logout()
+    assert "was revoked" in revoke_late(session.tokens, session._client, old)
+
+
+def test_the_state_stays_signed_out_whatever_other_threads_were_doing(
+    place: Place, server: AuthorizationServer
+) -> None:
+    for _ in range(20):
+        session = place.signed_in(server)
+        stop = threading.Event()
+
+        def ask(session: Any = session, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                try:
+                    session.restore()
+                    session.access_token()
+                except LoginRequired:
+                    return
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.005)
+        session.logout()
+        assert State.SIGNED_OUT is session.state
+        assert session.fresh_token() is None
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert State.SIGNED_OUT is session.state
+
+
+@pytest.mark.requires("fork")
+@pytest.mark.parametrize("rounds", [8, pytest.param(200, marks=pytest.mark.load)])
+@pytest.mark.timeout(300)
+def test_logout_racing_a_refresh_and_a_login_over_processes(tmp_path: Path, rounds: int) -> None:
+    """Afterwards no ended session is alive, and every late token is revoked or reported."""
+    dice = random.Random(rounds)
+    with AuthorizationServer(Policy(access_token_seconds=3600)) as server:
+        for number in range(rounds):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            race(Place(directory, server.issuer), server, dice)
+        assert 0 == server.reuse_detected
+
+
+def race(place: Place, server: AuthorizationServer, dice: random.Random) -> None:
+    first, second = server.login("notes"), server.login("notes")
+    with_login = dice.random() < 0.5
+    in_child(lambda: place.session().begin(first).value)
+    pauses = [dice.random() * 0.02 for _ in range(3)]
+    gate_reading, gate_writing = os.pipe()
+
+    def at_the_gate(pause: float, work: Callable[[Any, list[str]], object]) -> Callable[[], Any]:
+        def run() -> tuple[object, list[str]]:
+            os.close(gate_writing)
+            session = place.session()
+            session.restore()
+            heard: list[str] = []
+            session.on_change(lambda change: heard.append(change.reason))
+            os.read(gate_reading, 1)
+            time.sleep(pause)
+            answer = work(session, heard)
+            session.close()
+            return answer, heard
+
+        return run
+
+    def refreshing(session: Any, heard: list[str]) -> str:
+        try:
+            return str(session.access_token().session_id)
+        except SessionError as exc:
+            return exc.code
+
+    def signing_out(session: Any, heard: list[str]) -> dict[str, str]:
+        report = session.logout()
+        return {step.name: f"{step.outcome} {step.detail}" for step in report.steps}
+
+    def signing_in(session: Any, heard: list[str]) -> str:
+        try:
+            return str(session.begin(second).value)
+        except SessionError as exc:
+            return f"{exc.code}: {exc}"
+
+    works = [refreshing, signing_out, *([signing_in] if with_login else [])]
+    children = [Child(at_the_gate(pause, work)) for pause, work in zip(pauses, works, strict=False)]
+    os.close(gate_reading)
+    os.close(gate_writing)
+    results = [child.result() for child in children]
+
+    def look() -> tuple[str, str, str | None]:
+        tokens = place.tokens()
+        record, live = tokens.stored(), tokens.log.read().session_id
+        session = place.session()
+        state = session.restore().value
+        token = None
+        if state == "active":
+            token = session.access_token().session_id
+        return state, "" if record is None else record.session_id, live if token else None
+
+    state, recorded, live = in_child(look)
+    old = server.family_of(str(first["refresh_token"]))
+    new = server.family_of(str(second["refresh_token"]))
+    assert old is not None
+    assert new is not None
+    told = str(results)
+    assert results[1][0]["end"].startswith("done"), told
+    if state == "active":
+        assert with_login, told
+        assert recorded == live, told
+        assert not new.revoked, told
+    else:
+        assert "signed out" == state, told
+    if not with_login:
+        assert "" == recorded, told
+        assert old.revoked, told
+        return
+    for family in (old, new):
+        is_live = state == "active" and family is new
+        reported = "newer session" in told or "signed in anew" in told
+        assert is_live or family.revoked or reported or family is old, told
+    if state != "active":
+        assert new.revoked, told
