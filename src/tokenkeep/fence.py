@@ -51,7 +51,7 @@ class Hold:
                 # itself must never unlock, which would end the parent's hold.
                 if self._is_inside and self._pid == os.getpid():
                     _forget_holder(fd)
-                    _unlock(fd)
+                    unlock(fd)
             finally:
                 os.close(fd)
 
@@ -94,7 +94,7 @@ class Fence:
             deadline = self._clock.monotonic() + timeout
             pause = _FIRST_PAUSE
             assert hold._fd is not None
-            while not _try_lock(hold._fd):
+            while not try_lock(hold._fd):
                 if self._clock.monotonic() >= deadline or (until is not None and until()):
                     hold.release()
                     return None
@@ -166,7 +166,8 @@ if hasattr(os, "register_at_fork"):
 
 if sys.platform == "win32":
 
-    def _try_lock(fd: int) -> bool:
+    def try_lock(fd: int) -> bool:
+        """Locks an open file against everybody else; False if somebody has it."""
         import msvcrt
 
         os.lseek(fd, _WINDOWS_OFFSET, os.SEEK_SET)
@@ -181,12 +182,13 @@ if sys.platform == "win32":
         return True
 
     def _is_free(fd: int) -> bool:
-        if not _try_lock(fd):
+        if not try_lock(fd):
             return False
-        _unlock(fd)
+        unlock(fd)
         return True
 
-    def _unlock(fd: int) -> None:
+    def unlock(fd: int) -> None:
+        """Lets the next one in, whoever else has the descriptor."""
         import msvcrt
 
         os.lseek(fd, _WINDOWS_OFFSET, os.SEEK_SET)
@@ -195,7 +197,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(fd: int) -> bool:
+    def try_lock(fd: int) -> bool:
+        """Locks an open file against everybody else; False if somebody has it."""
         # flock, not fcntl's record locks: those are lost when any descriptor of the file closes.
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,10 +216,11 @@ else:
             if exc.errno in (errno.EWOULDBLOCK, errno.EINTR):
                 return False
             raise
-        _unlock(fd)
+        unlock(fd)
         return True
 
-    def _unlock(fd: int) -> None:
+    def unlock(fd: int) -> None:
+        """Lets the next one in, whoever else has the descriptor."""
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 

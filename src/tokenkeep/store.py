@@ -201,3 +201,7 @@ class Erasing(Protocol):
             ("pending"); the next opener finishes.
         """
         ...
+
+    def shred(self, call: Call) -> bool:
+        """Makes the bytes of what `delete` and `write` removed be gone; returns as `erase`."""
+        ...

@@ -205,6 +205,15 @@ class VaultStore:
         call.check("erasing in the vault")
         return self._vault.erase(service, call)
 
+    def shred(self, call: Call) -> bool:
+        """Rewrites the vault without the bytes of what was deleted or replaced.
+
+        Returns:
+            True if somebody holds that up, or room is missing; the next writer finishes.
+        """
+        call.check("erasing in the vault")
+        return self._vault.shred(call)
+
     def close(self) -> None:
         """Closes the database and forgets the keys; another call opens it again."""
         self._vault.close()

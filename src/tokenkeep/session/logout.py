@@ -147,6 +147,8 @@ def _erase(
     finally:
         if hold is not None:
             hold.release()
+    if not tokens.shred():
+        return Step("erase", "pending", "old bytes remain until the store's next writer"), dead
     return Step("erase", "done"), dead
 
 

@@ -152,6 +152,15 @@ class ErasingContract:
         assert store.read(ONE, call()) is None
         assert b"x" == revealed(store.read(other, call()))
 
+    def test_shred_takes_nothing_that_is_there(self, store: Any) -> None:
+        """What was deleted is gone, what was not stays, and nothing is pending."""
+        store.write(ONE, Secret("x"), call())
+        store.write(TWO, Secret("y"), call())
+        store.delete(TWO, call())
+        assert store.shred(call()) is False
+        assert b"x" == revealed(store.read(ONE, call()))
+        assert store.read(TWO, call()) is None
+
     def test_erase_of_nothing_is_fine(self, store: Any) -> None:
         """A service without items can be erased, and used afterwards."""
         assert store.erase(SERVICE, call()) is False

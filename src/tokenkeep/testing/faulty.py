@@ -15,7 +15,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Store, StoreFacts
 
-_ABILITIES = ("replace", "contains", "version", "erase")
+_ABILITIES = ("replace", "contains", "version", "erase", "shred")
 #: What a lying store answers: it did nothing, and says what it would have said.
 _LIES: dict[str, object] = {
     "read": None,
@@ -26,6 +26,7 @@ _LIES: dict[str, object] = {
     "contains": False,
     "version": 0,
     "erase": False,
+    "shred": False,
 }
 _UNSET = object()
 

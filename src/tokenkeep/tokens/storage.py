@@ -128,8 +128,8 @@ class TokenStorage:
         """Ends the session here and erases its record; the provider is not told.
 
         The session is over when this returns, even if the store is locked. Returns whether the
-        record is erased already; otherwise whoever is inside the fence, or the next login or
-        restore, erases it.
+        record and its bytes are gone already; otherwise whoever is inside the fence, or the next
+        login, restore or writer, erases them.
 
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the session log could not be written.
@@ -143,7 +143,7 @@ class TokenStorage:
                 self.erase_dead()
             except StoreError:
                 return False
-        return True
+        return self.shred()
 
     def now(self) -> Moment:
         """The present, on both clocks."""
@@ -267,6 +267,17 @@ class TokenStorage:
         store, call = self.storage.store, self.storage.call()
         for name in self._names():
             store.delete(name, call)
+
+    def shred(self) -> bool:
+        """Makes the bytes of an erased record be gone from the store's files, where it can.
+
+        Returns whether they are; otherwise the store's next writer finishes.
+        """
+        shred = getattr(self.storage.store, "shred", None)  # `Erasing`, without the contract
+        try:
+            return shred is None or not shred(self.storage.call())
+        except StoreError:
+            return False
 
     def _names(self) -> tuple[ItemName, ...]:
         return (self._name,) if self._previous is None else (self._name, self._previous)

@@ -20,8 +20,7 @@ from tokenkeep.errors import (
     StoreUnavailable,
     VaultDamaged,
 )
-from tokenkeep.fence import _try_lock as try_lock
-from tokenkeep.fence import _unlock as unlock
+from tokenkeep.fence import try_lock, unlock
 from tokenkeep.secret import Secret
 
 HEADER = "header"

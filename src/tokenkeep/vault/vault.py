@@ -11,6 +11,8 @@ from _thread import allocate_lock
 
 from tokenkeep.errors import (
     StoreError,
+    StoreFull,
+    StoreTimeout,
     StoreUnavailable,
     TokenkeepError,
     VaultDamaged,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from tokenkeep.vault.slots import Key
 
     T = TypeVar("T")
+
+#: The note that old bytes remain; whoever rewrites the database takes it back.
+_OWE = "UPDATE state SET erase_pending = 1"
 
 
 class Vault:
@@ -137,15 +142,31 @@ class Vault:
 
         def drop(connection: Connection, keys: Keys) -> bool:
             rows.drop_service(connection, keys, service)
-            connection.execute("UPDATE state SET erase_pending = 1")
+            connection.execute(_OWE)
             return True
 
-        return bool(self.transaction(call, drop)) and not self.finish_erasing(call)
+        return bool(self.transaction(call, drop)) and not self._finished(call)
+
+    def shred(self, call: Call) -> bool:
+        """Rewrites the database without what was deleted; True if pending."""
+
+        def owe(connection: Connection, _keys: Keys) -> bool:
+            connection.execute(_OWE)
+            return True
+
+        return bool(self.transaction(call, owe)) and not self._finished(call)
 
     def finish_erasing(self, call: Call) -> bool:
         """Rewrites the database and empties its log; False if a reader stands in the way."""
         state = self._open_state or self._open(call)
         return state is None or state[0].rewrite(call)
+
+    def _finished(self, call: Call) -> bool:
+        # What was deleted is gone for every reader; the note makes the next writer try again.
+        try:
+            return self.finish_erasing(call)
+        except (StoreFull, StoreTimeout):
+            return False
 
     def version(self, call: Call) -> object:
         """A value that differs after every change by anybody."""
