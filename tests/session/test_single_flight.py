@@ -16,7 +16,7 @@ import pytest
 
 from support.children import Child, in_child
 from support.sessions import Place, refresh_token
-from tokenkeep import Session, State
+from tokenkeep import AsyncSession, Session, State
 from tokenkeep.errors import LoginRequired, RefreshUnavailable
 from tokenkeep.session.state import AccessToken
 from tokenkeep.testing.authorization_server import (
@@ -69,22 +69,23 @@ def test_threads_share_one_redemption(place: Place, server: AuthorizationServer)
 def test_event_loops_and_threads_share_one_redemption(
     place: Place, server: AuthorizationServer
 ) -> None:
-    """3 event loops x 50 tasks and 20 threads, on one session object."""
-    session = place.signed_in(server)
-    expire(session)
+    """3 event loops x 50 tasks and 20 threads, on one session."""
+    template = place.session()
+    face = AsyncSession(template.provider, template.tokens)
+    face.sync.begin(server.login("notes"))
+    expire(face.sync)
     server.faults.add(TOKEN, Delay(When.AFTER, 0.3))
     got: list[int] = []
 
     async def caller() -> None:
-        token = await asyncio.wrap_future(session.refresh_in_flight())
-        got.append(token.generation)
+        got.append((await face.access_token()).generation)
 
     async def callers() -> None:
         await asyncio.gather(*(caller() for _ in range(50)))
 
     threads = [threading.Thread(target=lambda: asyncio.run(callers())) for _ in range(3)]
     threads += [
-        threading.Thread(target=lambda: got.append(session.access_token().generation))
+        threading.Thread(target=lambda: got.append(face.sync.access_token().generation))
         for _ in range(20)
     ]
     for thread in threads:
