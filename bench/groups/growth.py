@@ -7,6 +7,7 @@ the time, or its ratio to SQLite in the same moments, hardly grows with the numb
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ WRITE_RATIO = 1.5
 FLAT_RATIO = 1.5
 FLAT_MICROSECONDS = 15.0
 OWN_PATIENCE = 5
+#: Slow peers get fewer batches, but never fewer than these.
+WHAT_SECONDS = 6.0
+LEAST_BATCHES = 2
 _WHAT = ("hit", "miss", "write")
 
 
@@ -94,17 +98,23 @@ def _measure(
     worker: Worker, yardstick: Worker, what: str, size: int, effort: Effort, grown: Grown
 ) -> None:
     batch = _BATCHES[what]
-    ours, theirs = [], []
+    medians: dict[Worker, list[float]] = {worker: [], yardstick: []}
+    deadline = time.monotonic() + WHAT_SECONDS
     for number_ in range(effort.batches + 1):
-        for process, taken in ((worker, ours), (yardstick, theirs)):
+        for process, medians_of in medians.items():
             order = batch(size, effort.batch_calls, number_)
             done = process.ask(seconds=effort.batch_seconds, **order)
             if done.get("wrong"):
                 raise PeerFailed(f"{done['wrong']} of {len(done['ns'])} reads gave a wrong value")
             if number_:  # the first batch warms up
-                taken += done["ns"]
+                medians_of.append(statistics.median(done["ns"]))
+        if number_ >= LEAST_BATCHES and time.monotonic() > deadline:
+            break
+    ours, theirs = medians.values()
     grown.micros[what].append(statistics.median(ours) / 1000)
-    grown.ratios[what].append(statistics.median(ours) / statistics.median(theirs))
+    # Batch beside batch: the disk and the machine may change between the first and the last.
+    pairs = zip(ours, theirs, strict=True)
+    grown.ratios[what].append(statistics.median(our / their for our, their in pairs))
 
 
 def _hits(size: int, calls: int, batch: int) -> dict[str, object]:

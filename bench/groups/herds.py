@@ -118,6 +118,8 @@ def _stampede(client: Client, processes: int, seen: Seen) -> None:
             worker.send(do="prepare", config=config)
         for worker in workers:
             worker.answer()
+        if not _is_alive(server, workers[0]):
+            raise PeerFailed("the login was not kept, or is dead before the herd comes")
         before = server.admin.token_requests
         for worker in workers:
             worker.send(do="go", callers=CALLERS // processes)
@@ -131,8 +133,12 @@ def _stampede(client: Client, processes: int, seen: Seen) -> None:
             for each in results
             if each["status"] != 200
         )
-        kept = workers[0].ask(do="kept")["refresh_token"]
-        seen.alive += bool(kept) and server.admin.is_alive(kept)
+        seen.alive += _is_alive(server, workers[0])
+
+
+def _is_alive(server: Server, worker: Process) -> bool:
+    kept = worker.ask(do="kept")["refresh_token"]
+    return bool(kept) and server.admin.is_alive(kept)
 
 
 def _row(measure: str, client: Client, processes: int, seen: Seen) -> Row:

@@ -15,7 +15,7 @@ from report import Row, failed, judged, number
 from values import name_of
 from workers import Worker
 
-MEASURE = "SIGKILL while writing: trials with a loss; ms to import, open and read afterwards"
+MEASURE = "SIGKILL while writing: trials with a loss; ms to open and read afterwards"
 NAMES = 20
 #: A trial's kill comes within so many seconds after its first acknowledged write.
 WITHIN_SECONDS = 0.15
@@ -126,6 +126,7 @@ def _look(
     trials.done += 1
     with peer.worker(place) as worker:
         try:
+            worker.ask(do="load")
             opened = worker.ask(do="open")["seconds"]
             first = worker.ask(do="read", names=[name_of(0)], version=0, seconds=60)
         except PeerFailed as exc:

@@ -58,8 +58,10 @@ class Client:
 
     def call(self) -> int:
         """One request; the status."""
-        account = self._application.get_accounts()[0]
-        answer = self._application.acquire_token_silent_with_error(SCOPES, account=account)
+        accounts = self._application.get_accounts()
+        if not accounts:
+            raise RuntimeError("the cache has no account any more")
+        answer = self._application.acquire_token_silent_with_error(SCOPES, account=accounts[0])
         if not answer or "access_token" not in answer:
             raise RuntimeError((answer or {}).get("error", "no token: interaction required"))
         header = {"Authorization": f"Bearer {answer['access_token']}"}
