@@ -19,7 +19,7 @@ from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
-from tokenkeep.session.refresh import Got
+from tokenkeep.session.redemption import Got
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.tokens.record import Moment, Record
 from tokenkeep.tokens.storage import TokenStorage, new_session_id

@@ -18,7 +18,8 @@ from tokenkeep.fence import Hold
 from tokenkeep.session import grant
 from tokenkeep.session.flight import Flight
 from tokenkeep.session.known import Known
-from tokenkeep.session.refresh import UNSAVED, Ended, Got, Redeemer, Wanted
+from tokenkeep.session.redemption import Ended, Got, Wanted
+from tokenkeep.session.refresh import UNSAVED, Redeemer
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.state import AccessToken, State
 from tokenkeep.session.unsaved import Unsaved

@@ -32,7 +32,8 @@ from tokenkeep.session.known import Known
 from tokenkeep.session.login import Confirmed, save
 from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
-from tokenkeep.session.refresh import Redeemer, Wanted
+from tokenkeep.session.redemption import Wanted
+from tokenkeep.session.refresh import Redeemer
 from tokenkeep.session.state import AccessToken, Change, State
 from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.tokens.storage import TokenStorage

@@ -43,9 +43,11 @@ def look(tokens: TokenStorage) -> StoredSession:
         StoreError: the store cannot tell, except `StoreLocked` and `SecretInvalidated`, which are
             states.
     """
-    log = tokens.log.read()
     try:
-        record = tokens.stored()
+        # The record first: a login between the two looks must not look like a stranger's record.
+        record, log = tokens.stored(), tokens.log.read()
+        if record is None and log.session_id is not None:
+            record = tokens.stored()  # begun, and saved between the two looks
     except StoreLocked as exc:
         return StoredSession(State.LOCKED, str(exc))
     except SecretInvalidated as exc:
@@ -130,5 +132,9 @@ def _is_uncertain(tokens: TokenStorage, record: Record) -> bool:
         window = 0.0
     if grant.may_replay(intent, tokens.now(), window):
         return False
-    # Somebody may just be redeeming it: the intent is theirs as long as they are inside.
-    return tokens.fence.holder() is None
+    # Somebody may just be redeeming it: the intent is theirs as long as they are inside, and they
+    # may have come out between our two looks.
+    if tokens.fence.holder() is not None:
+        return False
+    again = tokens.load()
+    return again is not None and grant.pending_intent(again) is not None
