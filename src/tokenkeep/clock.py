@@ -6,6 +6,7 @@ can tell, is for what does not. The boot id tells whether two monotonic readings
 
 from __future__ import annotations
 
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -47,9 +48,15 @@ class SystemClock:
             """CLOCK_BOOTTIME: goes on while the machine is suspended (clock_gettime(2))."""
             return time.clock_gettime(time.CLOCK_BOOTTIME)
 
+    elif sys.platform == "darwin":
+
+        @staticmethod
+        def monotonic() -> float:
+            """CLOCK_MONOTONIC, which counts sleep there; `time.monotonic` does not."""
+            return time.clock_gettime(time.CLOCK_MONOTONIC)
+
     else:
-        # mach_absolute_time stops during sleep on macOS; Windows' counter goes on.
-        monotonic = staticmethod(time.monotonic)
+        monotonic = staticmethod(time.monotonic)  # Windows' counter goes on during sleep
 
     def boot_id(self) -> str:
         """Linux's random boot id; "" elsewhere."""
