@@ -22,6 +22,9 @@ ITEM_HASH_BYTES = 16
 #: Services whose tags are remembered; an application has one.
 _MOST_SERVICES = 64
 
+#: Sealed names that are remembered, some hundred bytes each.
+_MOST_NAMES = 1000
+
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
 
@@ -56,7 +59,16 @@ class Finder:
 class Keys:
     """Everything that a header and its root key give."""
 
-    __slots__ = ("_sealers", "current_key", "finder", "header", "previous", "root", "vault_id")
+    __slots__ = (
+        "_sealed_names",
+        "_sealers",
+        "current_key",
+        "finder",
+        "header",
+        "previous",
+        "root",
+        "vault_id",
+    )
 
     def __init__(self, header: Header, root: Secret) -> None:
         """Unwraps the keys.
@@ -70,6 +82,7 @@ class Keys:
         self.current_key = header.current_key
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
+        self._sealed_names: dict[bytes, bytes] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -107,8 +120,13 @@ class Keys:
         return envelope.name_of(opened.reveal_bytes())
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
-        """The envelope of an item's name."""
-        return self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
+        """The envelope of an item's name; the same one again for an item that is written often."""
+        sealed = self._sealed_names.get(place_a)
+        if sealed is None:
+            sealed = self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
+            if len(self._sealed_names) < _MOST_NAMES:
+                self._sealed_names[place_a] = sealed
+        return sealed
 
     def open_quarantined(self, sealed: bytes) -> Secret:
         """What quarantine keeps of an item."""
