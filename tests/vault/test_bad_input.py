@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
     AccessDenied,
     FormatUnsupported,
@@ -22,6 +23,7 @@ from tokenkeep.errors import (
     StoreTimeout,
     StoreUnavailable,
     TokenkeepError,
+    UnsupportedOption,
     VaultDamaged,
 )
 from tokenkeep.item import Call
@@ -29,6 +31,7 @@ from tokenkeep.secret import Secret
 from tokenkeep.vault import files, sqlite
 from tokenkeep.vault.check import check
 from tokenkeep.vault.format import FORMAT, Header
+from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.upgrade import encode_fields, upgrade
 from vault.places import SERVICE, call, item, key_file, open_store, open_vault, value
 
@@ -86,6 +89,16 @@ def a_dangling_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
+def a_folder_that_others_may_read(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def a_full_folder_that_others_may_read(path: Path) -> None:
+    a_full_folder(path)
+    path.chmod(0o755)
+
+
 VERBS: list[Callable[[Path], object]] = [
     lambda place: value(open_store(place), "a"),
     lambda place: open_store(place).write(item("a"), Secret("new"), call()),
@@ -100,7 +113,7 @@ VERBS: list[Callable[[Path], object]] = [
 @pytest.mark.parametrize(
     "make",
     [a_file, a_text, a_database, a_folder, a_full_folder, a_foreign_header, a_link,
-     a_dangling_link],
+     a_dangling_link, a_folder_that_others_may_read, a_full_folder_that_others_may_read],
 )  # fmt: skip
 def test_foreign_thing_is_never_adopted(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """`NotAVault` for every verb; the thing is left as it was and no key file is made."""
@@ -111,6 +124,7 @@ def test_foreign_thing_is_never_adopted(tmp_path: Path, make: Callable[[Path], N
         with pytest.raises(NotAVault) as caught:
             verb(tmp_path)
         assert caught.value.code == "not-a-vault"
+        assert "choose another path" == caught.value.hint
     assert before == snapshot(path)
     assert not (tmp_path / "key").exists()
 
@@ -155,6 +169,48 @@ def test_damaged_file_is_a_typed_error(
     assert value(open_store(tmp_path), "a") == "value a"
 
 
+def test_emptied_database_costs_nothing_of_what_its_log_holds(tmp_path: Path) -> None:
+    """SQLite would take the file for a new database and remove the log; looking removes nothing."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    good = (vault / "vault.db").read_bytes()
+    (vault / "vault.db").write_bytes(b"")
+    before = snapshot(vault)
+    for verb in VERBS[:-1]:
+        with pytest.raises(VaultDamaged) as caught:
+            verb(tmp_path)
+        assert caught.value.hint
+    assert not check(open_vault(tmp_path), call).is_well
+    assert before == snapshot(vault)
+    (vault / "vault.db").write_bytes(good)
+    assert value(open_store(tmp_path), "a") == "value a"
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_path_that_can_be_none_is_an_option_that_cannot_be(path: str) -> None:
+    """Nothing is looked for at such a path, neither a vault nor a key file."""
+    for make in (lambda: VaultOptions(path), lambda: KeyFile(path)):
+        with pytest.raises(UnsupportedOption) as caught:
+            make()
+        assert caught.value.hint
+
+
+def test_empty_passphrase_protects_nothing_and_is_refused(tmp_path: Path) -> None:
+    """A variable that is not set must not make a vault that anybody opens."""
+    for source in ("", lambda: ""):
+        with pytest.raises(UnsupportedOption, match="empty"):
+            open_store(tmp_path, Passphrase(source)).write(item("a"), Secret("x"), call())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_missing_vault_never_costs_the_key_file_of_another(tmp_path: Path) -> None:
+    """A path typed wrong must not lead to removing the key of the vault that is elsewhere."""
+    fill(tmp_path)
+    with pytest.raises(StoreUnavailable) as caught:
+        VaultStore(VaultOptions(tmp_path / "wrong", key_file(tmp_path))).read(item("a"), call())
+    assert "remove" not in (caught.value.hint or "")
+
+
 def test_log_of_garbage_is_ignored_by_its_checksums(tmp_path: Path) -> None:
     """A torn write-ahead log costs what it held, not the database: nothing older is lost."""
     fill(tmp_path)
@@ -196,6 +252,26 @@ def test_open_permissions_are_refused_with_the_command_that_mends_them(
         assert f"{hint} {path}" == caught.value.hint
     path.chmod(int(hint[-3:], 8))
     assert value(open_store(tmp_path), "a") == "value a"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("", "chmod 700"), ("header", "chmod 600"), ("vault.db", "chmod 600")]
+)
+def test_permission_that_is_missing_is_named_with_the_command_that_mends_it(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    """What its owner may not read is `AccessDenied`, neither missing nor unreachable."""
+    fill(tmp_path)
+    path = tmp_path / "vault" / name if name else tmp_path / "vault"
+    path.chmod(0)
+
+    def use() -> None:
+        with pytest.raises(AccessDenied) as caught:
+            value(open_store(tmp_path), "a")
+        assert f"{hint} {path}" == caught.value.hint
+
+    as_nobody(tmp_path, use)
+    path.chmod(int(hint[-3:], 8))
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs to be root")

@@ -7,6 +7,7 @@ import os
 from tokenkeep.errors import UnsupportedOption, ValueTooLarge
 from tokenkeep.item import Call, ItemName, checked_name
 from tokenkeep.secret import Secret
+from tokenkeep.vault import files
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
@@ -54,7 +55,7 @@ class VaultOptions:
             path = os.path.join(data_directory(), "vault")
             if key is None:
                 key = KeyFile(os.path.join(config_directory(), "vault.key"))
-        where = os.path.abspath(os.fspath(path))
+        where = files.absolute(path, "the vault")
         put = object.__setattr__
         put(self, "path", where)  # first: a traceback with locals calls repr on what there is
         put(self, "keys", ())

@@ -18,10 +18,12 @@ from tokenkeep.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    UnsupportedOption,
     VaultDamaged,
 )
 from tokenkeep.fence import try_lock, unlock
 from tokenkeep.secret import Secret
+from tokenkeep.vault.format import RESTORE_HINT
 
 HEADER = "header"
 DATABASE = "vault.db"
@@ -32,6 +34,26 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
 #: Permissions and owners mean something; elsewhere the user's profile is what protects.
 _HAS_MODES = sys.platform != "win32"
+
+
+def absolute(path: str | os.PathLike[str], what: str) -> str:
+    """The path from the root.
+
+    Raises:
+        UnsupportedOption: it can be no path, or the working directory is gone.
+    """
+    path = os.fspath(path)
+    if not path or "\0" in path:
+        raise UnsupportedOption(
+            f"the path of {what} {'has a NUL' if path else 'is empty'}", hint="give another path"
+        )
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise UnsupportedOption(
+            f"the path of {what} is relative, and the working directory is gone",
+            hint="give a path that begins at the root",
+        ) from None
 
 
 def exists(path: str) -> bool:
@@ -56,6 +78,7 @@ def require_vault_directory(path: str) -> bool:
         NotAVault: something else is there.
         AccessDenied: it is not ours, or others can reach into it.
     """
+    problem: AccessDenied | None = None
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -67,8 +90,31 @@ def require_vault_directory(path: str) -> bool:
         raise NotAVault(
             f"{what} lies where the vault should be: {path}", hint="choose another path"
         )
-    require_private(path, found, 0o700)
+    try:
+        require_private(path, found, 0o700)
+    except AccessDenied as exc:
+        problem = exc.with_traceback(None)
+    if problem is not None:
+        # Nobody is to change the permissions of a folder that is none of ours.
+        if _is_absent(os.path.join(path, HEADER)) and _is_absent(os.path.join(path, DATABASE)):
+            raise _foreign(path)
+        raise problem
     return True
+
+
+def _is_absent(path: str) -> bool:
+    """Whether we know that nothing is there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _foreign(directory: str) -> NotAVault:
+    return NotAVault(f"the directory is not a vault: {directory}", hint="choose another path")
 
 
 def require_private(path: str, found: os.stat_result, mode: int) -> None:
@@ -85,6 +131,8 @@ def require_private(path: str, found: os.stat_result, mode: int) -> None:
         )
     if stat.S_IMODE(found.st_mode) & ~mode & 0o777:
         raise AccessDenied(f"other users can reach {path}", hint=f"chmod {mode:o} {_quoted(path)}")
+    if not found.st_mode & stat.S_IRUSR:
+        raise AccessDenied(f"{path} cannot be read", hint=f"chmod {mode:o} {_quoted(path)}")
 
 
 def require_database(directory: str) -> None:
@@ -92,18 +140,21 @@ def require_database(directory: str) -> None:
 
     Raises:
         NotAVault: the directory holds nothing of a vault.
-        VaultDamaged: the database is missing or no file.
+        VaultDamaged: the database is missing, empty or no file.
         AccessDenied: as `require_private`.
     """
     path = os.path.join(directory, DATABASE)
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        raise VaultDamaged("the vault's database is missing") from None
+        raise VaultDamaged("the vault's database is missing", hint=RESTORE_HINT) from None
     except OSError as exc:
         raise translated(exc, "the vault's database") from None
     if not stat.S_ISREG(found.st_mode):
-        raise VaultDamaged("the vault's database is not a file")
+        raise VaultDamaged("the vault's database is not a file", hint=RESTORE_HINT)
+    if not found.st_size:
+        # SQLite takes an empty database for a new one, and removes the log that lies beside it.
+        raise VaultDamaged("the vault's database is empty", hint=RESTORE_HINT)
     require_private(path, found, 0o600)
 
 
@@ -124,11 +175,11 @@ def read_header(directory: str, limit: int) -> bytes:
         raise translated(exc, "the vault's header") from None
     if data is not None:
         if len(data) > limit:
-            raise VaultDamaged("the vault's header is damaged")
+            raise VaultDamaged("the vault's header is damaged", hint=RESTORE_HINT)
         return data
     if os.path.lexists(os.path.join(directory, DATABASE)):
-        raise VaultDamaged("the vault's header is missing")
-    raise NotAVault(f"the directory is not a vault: {directory}", hint="choose another path")
+        raise VaultDamaged("the vault's header is missing", hint=RESTORE_HINT)
+    raise _foreign(directory)
 
 
 def read_private(path: str, limit: int, mode: int) -> bytes:
@@ -343,12 +394,26 @@ def translated(exc: OSError, what: str) -> StoreError:
     if exc.errno in _FULL:
         return StoreFull(f"no room left for {what}", hint="make room on the disk")
     if exc.errno == errno.ELOOP:
-        return NotAVault(f"{what} is a symbolic link")
+        return NotAVault(f"{what} is a symbolic link", hint="put the file itself in its place")
     if exc.errno in _DENIED:
-        return AccessDenied(
-            f"cannot use {what}: {reason}", hint="make its directory yours and writable"
-        )
+        return AccessDenied(f"cannot use {what}: {reason}", hint=_way_to_reach(exc))
     return StoreUnavailable(f"cannot use {what}: {reason}")
+
+
+def _way_to_reach(exc: OSError) -> str:
+    """What lets us use the file that an error is about."""
+    path = exc.filename
+    if not isinstance(path, str) or exc.errno == errno.EROFS:
+        return "make its directory yours and writable"
+    try:
+        found = os.lstat(path)
+    except PermissionError:
+        return f"make {_quoted(os.path.dirname(path))} yours and writable: chmod 700"
+    except OSError:
+        return f"make {_quoted(os.path.dirname(path))} yours and writable"
+    if not (_HAS_MODES and found.st_uid == os.geteuid()):
+        return f"make {_quoted(path)} yours and writable"
+    return f"chmod {700 if stat.S_ISDIR(found.st_mode) else 600} {_quoted(path)}"
 
 
 def _write(path: str, how: int, data: Secret | bytes) -> None:

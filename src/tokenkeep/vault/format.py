@@ -33,6 +33,8 @@ KEY_FILE_SLOT = "key-file"
 PASSPHRASE_SLOT = "passphrase"
 
 _UPGRADE_HINT = "pip install --upgrade tokenkeep"
+#: For a vault whose own files are damaged.
+RESTORE_HINT = "restore the vault from a backup or an export"
 
 
 class Slot:
@@ -240,7 +242,7 @@ class Header:
                 raise ValueError("current-key")
             return header
         except (ValueError, KeyError) as exc:
-            raise VaultDamaged("the vault's header is damaged") from exc
+            raise VaultDamaged("the vault's header is damaged", hint=RESTORE_HINT) from exc
 
     def require_writable(self) -> None:
         """Ends a write that this version must not do.
@@ -261,10 +263,12 @@ def header_fields(data: bytes) -> dict[str, bytes]:
         NotAVault, VaultDamaged: see `Header.decode`.
     """
     if not data.startswith(HEADER_MAGIC):
-        raise NotAVault("what lies there is not a tokenkeep vault")
+        raise NotAVault(
+            "what lies at the vault's path is not a tokenkeep vault", hint="choose another path"
+        )
     found = open_file(HEADER_MAGIC, data)
     if found is None:
-        raise VaultDamaged("the vault's header is damaged")
+        raise VaultDamaged("the vault's header is damaged", hint=RESTORE_HINT)
     return found
 
 
@@ -281,7 +285,7 @@ def decode_key_file(data: Secret) -> tuple[Secret, bytes, dict[str, bytes]]:
         WrongKey: this is no key file, or it is damaged.
     """
     if not data.reveal_bytes().startswith(KEY_FILE_MAGIC):
-        raise WrongKey("this is not a tokenkeep key file")
+        raise WrongKey("this is not a tokenkeep key file", hint="give the vault's key file")
     found = open_file(KEY_FILE_MAGIC, data.reveal_bytes())
     if found is not None and len(found.get("key", b"")) == KEY_BYTES:
         key, vault_id = Secret(found.pop("key")), found.pop("vault-id", b"")

@@ -21,6 +21,7 @@ from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
     TokenkeepError,
+    UnsupportedOption,
     VaultDamaged,
     VaultKeyMissing,
     WrongKey,
@@ -67,7 +68,7 @@ class KeyFile:
 
     def __init__(self, path: str | os.PathLike[str], readable_by_group: bool = False) -> None:
         put = object.__setattr__
-        put(self, "path", os.path.abspath(os.fspath(path)))
+        put(self, "path", files.absolute(path, "the key file"))
         put(self, "readable_by_group", readable_by_group)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -150,7 +151,10 @@ class KeyFile:
         if named == vault_id:
             return
         if named:
-            raise WrongKey(f"the key file belongs to another vault: {self.path}")
+            raise WrongKey(
+                f"the key file belongs to another vault: {self.path}",
+                hint="give this vault's own key file",
+            )
         content, problem = encode_key_file(key, vault_id, extra), None
         try:
             files.replace_file(self.path, content)
@@ -164,7 +168,10 @@ class KeyFile:
     def _material(self, vault_id: bytes, call: Call) -> Secret:
         key, named, _extra = self.read()
         if named and named != vault_id:
-            raise WrongKey(f"the key file belongs to another vault: {self.path}")
+            raise WrongKey(
+                f"the key file belongs to another vault: {self.path}",
+                hint="give this vault's own key file",
+            )
         return key
 
     def _kek(self, material: Secret, slot: Slot) -> Secret:
@@ -213,18 +220,29 @@ class Passphrase:
     def _material(self, vault_id: bytes, call: Call) -> Secret:
         source = self._source
         if isinstance(source, Secret):
-            return source
+            return _not_empty(source)
         if self.may_prompt and call.interaction == Interaction.NEVER:
             raise InteractionDenied(
                 "the vault needs its passphrase, and prompting is not allowed",
                 hint="allow interaction, or give the passphrase in a file",
             )
-        return as_secret(source())
+        return _not_empty(as_secret(source()))
 
     def _kek(self, material: Secret, slot: Slot) -> Secret:
         if slot.profile is None or not slot.profile.is_acceptable():
             raise VaultDamaged("a passphrase slot asks for impossible costs")
         return argon2id(material, slot.salt, slot.profile)
+
+
+def _not_empty(passphrase: Secret) -> Secret:
+    """A passphrase that protects.
+
+    Raises:
+        UnsupportedOption: it is empty, as an unset variable would be.
+    """
+    if not passphrase.size:
+        raise UnsupportedOption("the passphrase is empty", hint="give a passphrase")
+    return passphrase
 
 
 if TYPE_CHECKING:

@@ -37,7 +37,9 @@ _DAMAGED: tuple[type[StoreError], str, str | None] = (
     "the vault's database is damaged",
     "tokenkeep vault check",
 )
-_UNREACHABLE = (StoreUnavailable, "the vault's database cannot be reached", None)
+_UNREACHABLE = (
+    StoreUnavailable, "the vault's database cannot be reached", "look at the disk that it lies on",
+)  # fmt: skip
 _READ_ONLY = (
     AccessDenied, "the vault cannot be written", "make its directory yours and writable",
 )  # fmt: skip

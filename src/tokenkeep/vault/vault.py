@@ -305,7 +305,7 @@ class Vault:
                 if header is None:
                     raise StoreUnavailable(
                         f"the vault is gone: {self.path}",
-                        hint="restore it, or remove its key file to begin anew",
+                        hint="restore it, give its own path, or begin anew with another key file",
                     )
             if header is None and not self._create:
                 raise _no_vault(self.path)
