@@ -12,7 +12,7 @@ from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import SecretDamaged
 from tokenkeep.vault.access import list_keys
 from tokenkeep.vault.check import CheckReport, check
-from tokenkeep.vault.format import Slot
+from tokenkeep.vault.format import RESTORE_HINT, Slot
 from tokenkeep.vault.vault import Vault
 
 
@@ -42,8 +42,12 @@ def command(ctx: click.Context) -> int:
         )
     if report.is_rekeying:
         tell("hint: tokenkeep vault rekey")
-    hints = [finding.error.hint for finding in report.findings if finding.error.hint]
-    tell(*(f"hint: {shown(hint)}" for hint in dict.fromkeys(hints)))
+    # Damage that sends people here has no better way on than the backup.
+    hints = [
+        RESTORE_HINT if finding.error.hint == "tokenkeep vault check" else finding.error.hint
+        for finding in report.findings
+    ]
+    tell(*(f"hint: {shown(hint)}" for hint in dict.fromkeys(hints) if hint))
     return exits.exit_code(report.findings[0].error) if report.findings else exits.OK
 
 

@@ -35,7 +35,8 @@ def command(ctx: click.Context, path: str | None, passphrase: bool) -> int:
     # What is there and no vault raises; nothing there is None.
     if Vault(where, (), False).header() is not None or not create(where, (key,), calls(settings)()):
         raise UnsupportedOption(
-            f"there is a vault already: {where}", hint="give another --path, or use it as it is"
+            f"there is a vault already: {where}",
+            hint=f"--store {shown(_store(where))} uses it, --path makes another",
         )
     write_lines(where)
     if isinstance(key, KeyFile):
@@ -54,9 +55,14 @@ def _key(chosen: config.Config, *, passphrase: bool) -> KeyFile | Passphrase:
     return KeyFile(chosen.key_file or config.default_key_path())
 
 
+def _store(where: str) -> str:
+    """What chooses the vault at this place."""
+    return "vault" if where == os.path.abspath(config.default_vault_path()) else f"vault:{where}"
+
+
 def _record(chosen: config.Config, where: str, key: KeyFile | Passphrase) -> None:
     """Chooses the new vault, unless the configuration chooses another one: that stays."""
-    store = "vault" if where == os.path.abspath(config.default_vault_path()) else f"vault:{where}"
+    store = _store(where)
     before = config.read_file(chosen.path).get("store")
     if before not in (None, "", "auto", store):
         tell(
