@@ -118,19 +118,20 @@ def checked_name(text: object, what: str) -> str:
         InvalidName: not text, empty, too long, or with NUL or lone surrogates. The message does
             not repeat the name: a secret pasted in its place must not be printed.
     """
+    article = "an" if what == "account" else "a"
     if not isinstance(text, str):
-        raise InvalidName(f"a {what} is text, not {type(text).__name__}")
+        raise InvalidName(f"{article} {what} is text, not {type(text).__name__}")
     if not text:
-        raise InvalidName(f"a {what} must not be empty")
+        raise InvalidName(f"{article} {what} must not be empty")
     if "\0" in text:
-        raise InvalidName(f"a {what} must not contain NUL")
+        raise InvalidName(f"{article} {what} must not contain NUL")
     if len(text) <= MAX_NAME_BYTES:
         try:
             size = len(text.encode("utf-8"))
         except UnicodeEncodeError:
             size = -1
         if size < 0:
-            raise InvalidName(f"a {what} must not contain lone surrogates")
+            raise InvalidName(f"{article} {what} must not contain lone surrogates")
         if size <= MAX_NAME_BYTES:
             return text
-    raise InvalidName(f"a {what} has at most {MAX_NAME_BYTES} bytes of UTF-8")
+    raise InvalidName(f"{article} {what} has at most {MAX_NAME_BYTES} bytes of UTF-8")
