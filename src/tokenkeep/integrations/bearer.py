@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tokenkeep.errors import LoginRequired, UnsupportedOption
+from tokenkeep.oauth.urls import is_loopback_host
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import AccessToken
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 #: What a driver is asked for: to send the request with a token (and answer with the status), or
 #: to make a call that may block (and answer with its result).
 Wish = AccessToken | Callable[[], Any]
-
-_LOCAL_HOSTS = frozenset(("localhost", "::1"))
 
 
 class Bearer:
@@ -71,8 +70,8 @@ class Bearer:
         if self._origins is not None and origin_of(url) not in self._origins:
             return False
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme == "https" or host in _LOCAL_HOSTS or host.startswith("127.")
+        is_here = is_loopback_host(parts.hostname or "")
+        return parts.scheme == "https" or (parts.scheme == "http" and is_here)
 
     def _check(self, url: str) -> None:
         if not self.allows(url):

@@ -141,8 +141,14 @@ def test_signed_out_sends_nothing(
 @every_library
 def test_a_token_goes_to_no_plain_host(send: Send, session: Session) -> None:
     """Neither http beyond this machine nor an origin outside the list gets a token."""
-    with pytest.raises(UnsupportedOption):
-        send(session, "http://api.example/")
+    for url in (
+        "http://api.example/",
+        "http://127.0.0.1.attacker.example/",
+        "http://127.x.example/",
+        "http://localhost.example/",
+    ):
+        with pytest.raises(UnsupportedOption):
+            send(session, url)
     with pytest.raises(UnsupportedOption):
         send(session, "https://api.example/", origins=["https://other.example"])
 
