@@ -100,14 +100,32 @@ def test_every_page_but_the_readme_is_linked(name: str) -> None:
 def test_files_that_a_page_names_exist(name: str) -> None:
     """A claim that names the test behind it, or code, names something that is there."""
     text = (REPOSITORY / name).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:src|tests|scripts|bench|docs|\.ci|\.github)/[\w./-]+)`", text)
-    places = {path: REPOSITORY / path for path in named}
+    named = re.findall(
+        r"`((?:src|tests|scripts|bench|docs|\.ci|\.github)/[\w./-]+)(?:::(\w+))?`", text
+    )
+    places = {path: REPOSITORY / path for path, _test in named}
     missing = [
         path
         for path, place in places.items()
         if not place.exists() or (place.is_dir() and not any(place.iterdir()))
     ]
     assert [] == sorted(missing)
+    functions = [(path, test) for path, test in named if test]
+    gone = [
+        f"{path}::{test}"
+        for path, test in functions
+        if f"def {test}(" not in places[path].read_text(encoding="utf-8")
+    ]
+    assert [] == gone
+
+
+def test_the_threat_model_names_a_test_for_each_claim() -> None:
+    """A claim without a test of that very name behind it is a hope."""
+    text = (REPOSITORY / "docs/explanation/threat-model.md").read_text(encoding="utf-8")
+    table = text.split("## What we do\n")[1].split("## What we do not do")[0]
+    claims = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(claims) > 10
+    assert [] == [line for line in claims if "::test_" not in line]
 
 
 @pytest.mark.parametrize("name", NAMES)
