@@ -19,7 +19,7 @@ import logging
 import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, quote_plus
 
 from tokenkeep.secret import Secret
@@ -78,6 +78,14 @@ _JWT = re.compile(r"(?P<key>)\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _PATTERNS = (_QUOTED, _HEADER_LINE, _PAIR, _SCHEME, _JWT)
 
 
+class HasLiveTokens(Protocol):
+    """What has tokens that change, such as a `Session`."""
+
+    def live_tokens(self) -> Iterable[Secret]:
+        """The tokens that are good now."""
+        ...
+
+
 class RedactingFilter(logging.Filter):
     """Rewrites records that would print a token; lets every record through.
 
@@ -86,12 +94,13 @@ class RedactingFilter(logging.Filter):
     at, its text is withheld.
 
     Args:
-        secrets: values to look for; see `watch`.
+        secrets: values to look for; see `watch`, and `follow` for a session's.
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         super().__init__()
         self._watched: dict[int, weakref.ref[Secret]] = {}
+        self._followed: weakref.WeakSet[HasLiveTokens] = weakref.WeakSet()
         for secret in secrets:
             self.watch(secret)
 
@@ -99,6 +108,10 @@ class RedactingFilter(logging.Filter):
         """Looks for this value from now on, as long as somebody else keeps the secret."""
         key, watched = id(secret), self._watched
         watched[key] = weakref.ref(secret, lambda _gone: watched.pop(key, None) and None)
+
+    def follow(self, source: HasLiveTokens) -> None:
+        """Looks for whatever tokens a session has at the time, as long as the session is there."""
+        self._followed.add(source)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redacts the record in place; always True."""
@@ -133,8 +146,9 @@ class RedactingFilter(logging.Filter):
             record.stack_info = self.text(record.stack_info)
 
     def _by_value(self, text: str) -> str:
-        for reference in list(self._watched.values()):
-            secret = reference()
+        watched = [reference() for reference in list(self._watched.values())]
+        live = [secret for source in list(self._followed) for secret in source.live_tokens()]
+        for secret in (*watched, *live):
             if secret is not None:
                 text = _without_value(text, secret)
         return text

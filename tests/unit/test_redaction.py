@@ -6,6 +6,7 @@ import gc
 import io
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hpack
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenkeep import MemoryStore, Provider, SecureStorage, Session, TokenStorage
 from tokenkeep.redaction import THIRD_PARTY_LOGGERS, RedactingFilter, install
 from tokenkeep.secret import Secret
 
@@ -259,3 +261,35 @@ def test_any_arguments_pass_without_an_exception(argument: Any) -> None:
     record = logging.LogRecord("x", logging.DEBUG, "f", 1, "got %r", (argument,), None)
     RedactingFilter().filter(record)
     assert "withheld" not in record.getMessage()
+
+
+def test_a_followed_session_s_tokens_are_found_as_they_change() -> None:
+    """The tokens of the moment are redacted, those of a session that is over are not sought."""
+
+    class Source:
+        tokens: list[Secret]
+
+        def live_tokens(self) -> list[Secret]:
+            return self.tokens
+
+    source = Source()
+    redacting = RedactingFilter()
+    redacting.follow(source)
+    for value in ("first-token-value", "second-token-value"):
+        source.tokens = [Secret(value)]
+        assert value not in redacting.text(f"sent {value} just now")
+    source.tokens = []
+    assert "sent second-token-value" == redacting.text("sent second-token-value")
+
+
+def test_a_session_can_be_followed(tmp_path: Path) -> None:
+    """Access and refresh token of a session do not show, whatever stands before them."""
+    storage = SecureStorage("org.example.notes", MemoryStore(), state_directory=str(tmp_path))
+    session = Session(Provider("https://issuer.example", client_id="a"), TokenStorage(storage))
+    redacting = RedactingFilter()
+    redacting.follow(session)
+    answer = {"access_token": "the-access-token", "refresh_token": "the-refresh-token"}
+    session.begin(answer | {"token_type": "Bearer", "expires_in": 60})
+    shown = redacting.text("odd: the-access-token, the-refresh-token")
+    assert "the-access-token" not in shown
+    assert "the-refresh-token" not in shown

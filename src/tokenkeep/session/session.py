@@ -26,7 +26,7 @@ from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.messages import read_token_response
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
-from tokenkeep.secret import as_secret
+from tokenkeep.secret import Secret, as_secret
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.known import Known
 from tokenkeep.session.login import Confirmed, save
@@ -330,6 +330,12 @@ class Session:
     def register_cache(self, clear: Callable[[], object]) -> Callable[[], None]:
         """Registers a cache of the account's data that a sign-out clears."""
         return self._known.work.register_cache(clear)
+
+    def live_tokens(self) -> list[Secret]:
+        """The tokens in memory that are good now; for `RedactingFilter.follow`, not for sending."""
+        record = self._known.record
+        kept = () if record is None else (record.refresh_token, record.id_token)
+        return [token for token in (self._known.held, *kept) if token is not None]
 
     def is_current(self, token: AccessToken) -> bool:
         """Whether the token's session still lives: an answer it brought may be used."""
