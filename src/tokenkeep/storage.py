@@ -205,7 +205,8 @@ class SecureStorage:
         """Ends every session of the service and erases all its items, also those that do not open.
 
         Logs end first, so that no refresh in another process brings a session back; a log that
-        cannot be written is raised after everything else was erased.
+        cannot be written is raised after everything else was erased. The providers are not told:
+        `Session.logout` of each account does that.
 
         Returns:
             The number of items erased, of those whose names opened.
