@@ -4,10 +4,14 @@ The log decides what lives: a stored session record counts only if its session i
 after the last `end`. It holds nothing secret, needs neither an unlocked store nor the fence, and
 lies in the user's state directory, so that a logout always has somewhere to write.
 
-Lines are `begin ID TIME` and `end REASON TIME`, appended by one `write` and made durable before the
-call returns. A line without its newline was torn by a crash and never counts. Beside the log lies a
-counter, sixteen random bytes that change after every line: looking at them through a shared mapping
-costs a fraction of a microsecond.
+Lines are `begin ID TIME CHECK` and `end REASON TIME CHECK`, appended by one `write` and made
+durable before the call returns; CHECK is four hexadecimal digits over the words before it. A line
+without its newline was torn by a crash and never counts; the next writer closes it with ` torn`.
+Anything else that is not a whole line is damage: it may have been an `end`, so nothing before it
+counts, and what it was about is neither live nor dead until a new line says so.
+
+Beside the log lies a counter, sixteen random bytes that change after every line: looking at them
+through a shared mapping costs a fraction of a microsecond.
 """
 
 from __future__ import annotations
@@ -16,7 +20,14 @@ import errno
 import os
 
 from tokenkeep.crypto import checksum
-from tokenkeep.errors import AccessDenied, InvalidName, StoreError, StoreFull, StoreUnavailable
+from tokenkeep.errors import (
+    AccessDenied,
+    InvalidName,
+    SecretDamaged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +35,9 @@ if TYPE_CHECKING:
 
     from tokenkeep.clock import Clock
 
-#: The last complete line decides, and the longest line is far shorter than this.
+#: The last whole line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
+_TORN = b" torn"
 _COUNTER = "counter"
 _COUNTER_BYTES = 16
 #: How long a sign-out may go unnoticed if its writer was killed between the line and the counter.
@@ -36,8 +48,8 @@ _ID_DIGITS = 32
 class LogState:
     """What the log says: which session lives, or why the last one ended.
 
-    `exists` is whether it says anything: a log without one whole line is as good as none. `at` is
-    the wall time of the last word.
+    `exists` is whether it says anything: a log that holds nothing, or only what a crash tore, is as
+    good as none. `at` is the wall time of the last word.
     """
 
     __slots__ = ("at", "end_reason", "exists", "session_id")
@@ -70,6 +82,7 @@ class SessionLog:
 
         Raises:
             AccessDenied, StoreUnavailable: the log is there and cannot be read.
+            SecretDamaged: its last line is damaged; `end` and `begin` mend it.
         """
         try:
             fd = os.open(self.path, os.O_RDONLY | _CLOEXEC)
@@ -78,9 +91,12 @@ class SessionLog:
         except OSError as exc:
             raise _translated(exc, "read") from None
         try:
-            size = os.fstat(fd).st_size
-            state = _last_word(_read_from(fd, max(0, size - _TAIL_BYTES)))
-            if not state.exists and size > _TAIL_BYTES:  # damaged at its end
+            start = max(0, os.fstat(fd).st_size - _TAIL_BYTES)
+            tail = _read_from(fd, start)
+            if start:  # the first line may lack its beginning
+                tail = tail.partition(b"\n")[2]
+            state = _last_word(tail)
+            if start and not state.exists:
                 state = _last_word(_read_from(fd, 0))
             return state
         except OSError as exc:
@@ -97,11 +113,11 @@ class SessionLog:
         """
         if len(session_id) != _ID_DIGITS:
             raise ValueError("a session id has 32 hexadecimal digits")
-        self._append(f"end login {int(now)}\nbegin {session_id} {int(now)}\n")
+        self._append(_line("end", "login", now) + _line("begin", session_id, now))
 
     def adopt(self, session_id: str, now: float) -> None:
         """Begins `session_id` in a log that is missing: the "keep" answer to a fresh install."""
-        self._append(f"begin {session_id} {int(now)}\n")
+        self._append(_line("begin", session_id, now))
 
     def end(self, reason: str, now: float) -> None:
         """Ends whatever lives; durable on return. `reason` is one word.
@@ -109,22 +125,21 @@ class SessionLog:
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the line could not be kept.
         """
-        self._append(f"end {reason} {int(now)}\n")
+        self._append(_line("end", reason, now))
 
     def watch(self, clock: Clock) -> Watch:
         """A cheap look at whether the log has changed since the last look."""
         return Watch(self, clock)
 
-    def _append(self, line: str) -> None:
+    def _append(self, data: bytes) -> None:
         try:
             made = _make_directories(self.directory)
             fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
             try:
-                data = line.encode("ascii")
                 size = os.fstat(fd).st_size
                 if size and _byte_at(fd, size - 1) != b"\n":
                     # Closes a line that a crash tore so that it can never be taken for a whole one.
-                    data = b" torn\n" + data
+                    data = _TORN + b"\n" + data
                 if os.write(fd, data) != len(data):
                     raise OSError(errno.ENOSPC, "short write")
                 os.fsync(fd)
@@ -222,12 +237,31 @@ def end_all(state_directory: str, service: str, *, reason: str, now: float) -> i
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
+#: What lines are made of.
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-_ "
+#: Windows takes these for devices, whatever follows the first dot.
+_DEVICES = frozenset(
+    (
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
+    )
+)
 
 
 def _sessions(state_directory: str, service: str) -> str:
     # A plain reverse-domain id is its own folder name; anything else goes by its digest, so that
-    # neither separators, case-insensitive file systems nor reserved names can confuse two services.
-    plain = len(service) <= 100 and not set(service) - _PLAIN and service[0] not in ".-"
+    # neither separators, case-insensitive file systems, dots at the end (which Windows ignores) nor
+    # reserved names can confuse two services.
+    plain = (
+        len(service) <= 100
+        and not set(service) - _PLAIN
+        and service[0] not in ".-"
+        and service[-1] not in ".-"
+        and service.partition(".")[0] not in _DEVICES
+    )
     return os.path.join(state_directory, service if plain else "~" + _digest(service), "sessions")
 
 
@@ -240,19 +274,43 @@ def _digest(text: str) -> str:
     return checksum(b"tokenkeep session directory\0" + data).hex()[:32]
 
 
+def _line(kind: str, value: str, now: float) -> bytes:
+    words = f"{kind} {value} {int(now)}".encode("ascii")
+    return words + b" " + _check(words) + b"\n"
+
+
+def _check(words: bytes) -> bytes:
+    return checksum(words).hex()[:4].encode("ascii")
+
+
 def _last_word(tail: bytes) -> LogState:
-    end = tail.rfind(b"\n")
-    for raw in reversed(tail[: end + 1].split(b"\n")):
-        words = raw.split(b" ")
-        if len(words) != 3 or not words[2].isdigit():
-            continue  # torn, or not ours
-        kind, value = words[0], words[1].decode("ascii", "replace")
-        at = float(words[2][:15])
-        if kind == b"begin" and len(value) == _ID_DIGITS and value.isalnum():
-            return LogState(True, value, None, at)
-        if kind == b"end":
-            return LogState(True, None, value, at)
+    lines = tail.split(b"\n")
+    is_damaged = not _may_be_torn(lines.pop())  # what has no newline; most often nothing
+    while lines and not is_damaged:
+        line = lines.pop()
+        state = _said_by(line)
+        if state is not None:
+            return state
+        is_damaged = not (line.endswith(_TORN) and _may_be_torn(line[: -len(_TORN)]))
+    if is_damaged:
+        raise SecretDamaged("the session log is damaged", hint="tokenkeep logout, then login")
     return LogState(False, None, None)
+
+
+def _said_by(line: bytes) -> LogState | None:
+    """What a whole line says; None if it is none."""
+    words = line.split(b" ")
+    if len(words) != 4 or words[3] != _check(line[:-5]) or not words[2].isdigit():
+        return None
+    value = words[1].decode("ascii", "replace")
+    is_begin = words[0] == b"begin"
+    return LogState(True, value if is_begin else None, None if is_begin else value, float(words[2]))
+
+
+def _may_be_torn(line: bytes) -> bool:
+    """Whether a crash can have left this of a line: its beginning, and nothing strange in it."""
+    is_beginning = b"begin ".startswith(line[:6]) or b"end ".startswith(line[:4])
+    return is_beginning and not line.translate(None, _LETTERS)
 
 
 def _read_from(fd: int, offset: int) -> bytes:
@@ -331,8 +389,8 @@ def _change_counter(directory: str) -> None:
 
 
 def _translated(exc: OSError, doing: str) -> StoreError:
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFull("no room left for the session log")
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull("no room left for the session log", hint="make room on the disk")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AccessDenied(
             f"cannot {doing} the session log: {os.strerror(exc.errno)}",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.children import Child
 from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.clock import SystemClock
-from tokenkeep.errors import AccessDenied, InvalidName, StoreFull
+from tokenkeep.errors import AccessDenied, InvalidName, SecretDamaged, StoreFull
 from tokenkeep.sessionlog import SessionLog, end_all
 from tokenkeep.testing.clock import FakeClock
 
@@ -47,15 +47,20 @@ def test_the_last_line_decides(log: SessionLog) -> None:
 
 def test_a_login_ends_what_lived_and_begins_in_one_append(log: SessionLog) -> None:
     log.begin(ONE, 1.0)
-    assert f"end login 1\nbegin {ONE} 1\n" == Path(log.path).read_text()
+    end, begin = Path(log.path).read_text().splitlines()
+    assert f"begin {ONE} 1" == begin[:-5]
+    assert "end login 1" == end[:-5]
 
 
-@pytest.mark.parametrize("kept", range(1, len(f"begin {TWO} 3\n")))
+WHOLE = f"begin {TWO} 3 0123"
+
+
+@pytest.mark.parametrize("kept", range(1, len(WHOLE) + 1))
 def test_a_torn_line_never_counts_not_even_once_it_is_closed(log: SessionLog, kept: int) -> None:
     """A crash tears the last line; the next writer closes it in a way that keeps it void."""
     log.begin(ONE, 1.0)
     with Path(log.path).open("ab") as file:
-        file.write(f"begin {TWO} 3\n".encode()[:kept])
+        file.write(WHOLE.encode()[:kept])
     assert (True, ONE, None) == said(log)
     with Path(log.path).open("ab") as file:
         file.write(b" torn\n")
@@ -73,18 +78,87 @@ def test_the_writer_after_a_crash_closes_the_torn_line(log: SessionLog) -> None:
     assert (True, TWO, None) == said(log)
 
 
-@pytest.mark.parametrize("content", [b"", b"begin", b"\0" * 8192, b"no\nlog\n"])
-def test_a_log_without_a_whole_line_says_nothing(log: SessionLog, content: bytes) -> None:
-    """It is treated as missing, so that the fresh-install policy decides, not an accident."""
+@pytest.mark.parametrize(
+    "content", [b"", b"b", b"begin", b"end login 17", b"end lo torn\n", b"end lo torn\nbegin 11"]
+)
+def test_a_log_that_holds_only_what_a_crash_tore_says_nothing(
+    log: SessionLog, content: bytes
+) -> None:
+    """It is treated as missing: no session ever began, and none ended."""
     Path(log.directory).mkdir(parents=True)
     Path(log.path).write_bytes(content)
     assert (False, None, None) == said(log)
 
 
-def test_a_damaged_end_of_a_long_log_falls_back_to_the_last_whole_line(log: SessionLog) -> None:
+DAMAGE = [
+    b"\0" * 90,
+    b"\0" * 100_000,
+    b"garbage",
+    b"no\nlog\n",
+    b"\n",
+    b"end logout 2\n",
+    b"end logout 2 0000\n",
+    b"\xff\xfe torn\n",
+    b"begin\0 torn\n",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("before", ["nothing", "a session"])
+def test_a_damaged_end_of_a_log_is_an_error_until_a_new_line_mends_it(
+    log: SessionLog, damage: bytes, before: str
+) -> None:
+    """It may have been a sign-out: neither the session before it nor a fresh install counts."""
+    if before == "a session":
+        log.begin(ONE, 1.0)
+    else:
+        Path(log.directory).mkdir(parents=True)
+    with Path(log.path).open("ab") as file:
+        file.write(damage)
+    content = Path(log.path).read_bytes()
+    with pytest.raises(SecretDamaged) as caught:
+        log.read()
+    assert "tokenkeep logout, then login" == caught.value.hint
+    assert content == Path(log.path).read_bytes()
+    log.end("logout", 2.0)
+    assert (True, None, "logout") == said(log)
+    log.begin(TWO, 3.0)
+    assert (True, TWO, None) == said(log)
+
+
+@pytest.mark.parametrize("last", ["begin", "end"])
+def test_no_flipped_bit_of_the_last_line_is_taken_for_another_word(
+    log: SessionLog, last: str
+) -> None:
+    """Above all, none brings a session back that was ended."""
+    log.begin(ONE, 1.0)
+    whole = Path(log.path).read_bytes()
+    if last == "end":
+        log.end("logout", 1700000000.0)
+    else:
+        log.begin(TWO, 1700000000.0)
+    after = Path(log.path).read_bytes()
+    start = len(whole) if last == "end" else after[:-1].rindex(b"\n") + 1
+    for at in range(start, len(after)):
+        for bit in range(8):
+            spoilt = bytearray(after)
+            spoilt[at] ^= 1 << bit
+            Path(log.path).write_bytes(spoilt)
+            with pytest.raises(SecretDamaged):
+                log.read()
+
+
+def test_damage_before_the_last_whole_line_does_not_matter(log: SessionLog) -> None:
+    log.begin(ONE, 1.0)
+    Path(log.path).write_bytes(b"\0" * 5000 + b"\n" + Path(log.path).read_bytes())
+    assert (True, ONE, None) == said(log)
+
+
+@pytest.mark.parametrize("times", [1, 200, 2000])
+def test_torn_lines_are_skipped_however_many_there_are(log: SessionLog, times: int) -> None:
     log.begin(ONE, 1.0)
     with Path(log.path).open("ab") as file:
-        file.write(b"\0" * 100_000)
+        file.write(b"end logout 17 torn\n" * times)
     assert (True, ONE, None) == said(log)
 
 
@@ -97,13 +171,17 @@ def test_only_the_tail_of_a_long_log_is_read(log: SessionLog) -> None:
 
 
 @given(lines=st.lists(st.binary(max_size=60), max_size=8))
-def test_no_content_of_a_log_makes_reading_fail(
+def test_a_login_mends_whatever_a_log_holds(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
 ) -> None:
+    """Reading says nothing, or that the log is damaged; no other error, and never a session."""
     log = SessionLog(str(tmp_path_factory.mktemp("log")), "s", "a")
     os.makedirs(log.directory)
     Path(log.path).write_bytes(b"\n".join(lines))
-    log.read()
+    try:
+        assert (False, None, None) == said(log)
+    except SecretDamaged:
+        pass
     log.begin(ONE, 1.0)
     assert (True, ONE, None) == said(log)
 
@@ -117,7 +195,7 @@ def test_two_appenders_never_tear_each_other_s_lines(log: SessionLog) -> None:
     with Child(lambda: append(ONE)) as one, Child(lambda: append(TWO)) as two:
         one.result()
         two.result()
-    lines = Path(log.path).read_text().splitlines()
+    lines = [line[:-5] for line in Path(log.path).read_text().splitlines()]
     assert {f"begin {ONE} 1", f"begin {TWO} 1", "end login 1"} == set(lines)
     assert 400 == len(lines)
 
@@ -201,7 +279,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_last_word(tmp_path: Path) -> No
         log.begin(ONE, 1.0)
         padding = 4096 - Path(log.path).stat().st_size - 6
         with Path(log.path).open("ab") as file:
-            file.write(b"x" * (padding - 1) + b"\n")
+            file.write(b"end ".ljust(padding - 6, b"x") + b" torn\n")
         Path(log.directory, "counter").unlink()
         ballast = fill(disk)
         watch = log.watch(SystemClock())
@@ -242,7 +320,10 @@ def test_end_all_ends_every_account_of_one_service_only(tmp_path: Path) -> None:
     assert 0 == end_all(str(tmp_path), "three", reason="logout", now=2.0)
 
 
-AWKWARD = ["a", "A", "a.", "a/b", "a/../b", "..", "~a", "con", "ä", "a" * 101, "-a", ".a", "a b"]
+AWKWARD = [
+    *("a", "A", "a.", "a..", "a-", "-a", ".a", "a b", "a/b", "a/../b", "..", "~a", "ä", "a" * 101),
+    *("con", "nul", "con.example", "com1.example.notes", "lpt0", "conference.example"),
+]
 
 
 def test_neither_services_nor_accounts_ever_share_a_directory(tmp_path: Path) -> None:
@@ -255,6 +336,15 @@ def test_neither_services_nor_accounts_ever_share_a_directory(tmp_path: Path) ->
     assert len(places) == len(set(places))
     assert all(Path(place).is_relative_to(str(tmp_path).lower()) for place in places)
     assert not any(".." in Path(place).parts for place in places)
+
+
+@pytest.mark.parametrize("service", AWKWARD)
+def test_no_folder_has_a_name_that_windows_takes_for_another(service: str) -> None:
+    """It ignores dots at the end of a name, and takes some names for devices."""
+    log = SessionLog("", service, "a")
+    name = os.path.relpath(log.directory, ".").split(os.sep)[0]
+    assert name[-1] not in ". "
+    assert name.partition(".")[0] not in ("con", "nul", "com1", "lpt0")
 
 
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
