@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,12 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     SessionUncertain,
+    StoreFull,
     StoreLocked,
     UnsupportedOption,
 )
 from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.oauth.transport import HttpRequest, HttpResponse, Httpx2Transport, NotSent
 from tokenkeep.secret import Secret
 from tokenkeep.session.state import AccessToken
 from tokenkeep.testing.authorization_server import (
@@ -302,6 +304,52 @@ def test_a_clock_set_back_across_a_reboot_opens_no_replay_window(
     with pytest.raises(SessionUncertain):
         place.session().access_token()
     assert 3 == server.token_requests
+
+
+class Cable:
+    """Sends for real, except what the script says of the next request to the token endpoint."""
+
+    def __init__(self, *script: Callable[[], object]) -> None:
+        self.sent = 0
+        self._script = list(script)
+        self._wire = Httpx2Transport()
+
+    def send(self, request: HttpRequest, timeout: float) -> HttpResponse:
+        if not request.url.endswith("/token"):
+            return self._wire.send(request, timeout)
+        if self._script:
+            self._script.pop(0)()
+        self.sent += 1
+        return self._wire.send(request, timeout)
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+def test_a_note_that_was_void_says_nothing_of_the_next_one(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """Unsent, and the note could not be taken back; then sent, and the answer lost: that is it."""
+    place.store = store = FaultyStore(MemoryStore())
+
+    def unplugged() -> None:
+        store.faults["replace"] = Fails(StoreFull)
+        raise NotSent("the cable is out")
+
+    cable = Cable(unplugged)
+    session = place.signed_in(server, transport=cable)
+    expire(clock)
+    with pytest.raises(RefreshUnavailable):
+        session.access_token()
+    store.faults.clear()
+    clock.advance(20)
+    server.faults.add(TOKEN, Drop(When.AFTER))
+    for _ in range(2):
+        with pytest.raises(SessionUncertain):
+            session.access_token()
+        clock.advance(20)
+    assert 1 == cable.sent
+    assert 0 == server.reuse_detected
 
 
 def test_a_stale_intent_says_nothing(

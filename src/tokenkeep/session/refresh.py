@@ -138,7 +138,7 @@ class Redeemer:
         if wait > 0 and not wanted.confirmed:
             raise RefreshUnavailable("the provider asked for a pause", retry_after=round(wait, 3))
         intent = grant.pending_intent(record)
-        if intent is not None and self._sender.is_known_unsent(intent.digest):
+        if intent is not None and self._sender.is_known_unsent(intent):
             intent = None
         is_safe = intent is None or grant.may_replay(intent, now, self.replay_window)
         if not is_safe and not wanted.confirmed:

@@ -28,7 +28,7 @@ from tokenkeep.oauth.outcome import (
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Ended, Got, Sending, uncertain
 from tokenkeep.session.revocation import revoke, revoke_late
-from tokenkeep.tokens.record import Moment, Pause, Record
+from tokenkeep.tokens.record import Intent, Moment, Pause, Record
 from tokenkeep.tokens.storage import TokenStorage
 
 #: Inside a replay window the same token may be sent again at once, this often in one flight.
@@ -43,12 +43,13 @@ class Sender:
     def __init__(self, tokens: TokenStorage, client: Client) -> None:
         self._tokens = tokens
         self._client = client
-        # Digests of tokens whose intent is known to be void though it could not be cleared.
-        self._known_unsent: set[str] = set()
+        # Notes that are known to be void though they could not be taken back. A later note of the
+        # same token is another one: that token may have been sent.
+        self._known_unsent: set[tuple[str, str, str]] = set()
 
-    def is_known_unsent(self, digest: str) -> bool:
-        """Whether an intent that could not be taken back is known to be void."""
-        return digest in self._known_unsent
+    def is_known_unsent(self, intent: Intent) -> bool:
+        """Whether a note that could not be taken back is known to be void."""
+        return _key(intent) in self._known_unsent
 
     def send(self, sending: Sending) -> Got:
         """Redeems and saves.
@@ -179,7 +180,7 @@ class Sender:
         except StoreError:
             # The note stays; this process at least knows that it is void.
             if sending.noted.intent is not None and not is_replay:
-                self._known_unsent.add(sending.noted.intent.digest)
+                self._known_unsent.add(_key(sending.noted.intent))
 
     def _wrong_identity(self, record: Record, answer: Answered) -> str:
         """What is wrong with a refreshed ID token, if there is one (Core, section 12.2)."""
@@ -227,3 +228,8 @@ class Sender:
 
     def _now(self) -> Moment:
         return self._tokens.now()
+
+
+def _key(intent: Intent) -> tuple[str, str, str]:
+    """Tells notes apart, in memory and as they come back from the store with milliseconds."""
+    return intent.digest, intent.at.boot, f"{intent.at.wall:.3f}"
