@@ -131,6 +131,16 @@ def test_twelve_processes_meet_one_expired_token(
     assert 0 == server.admin.reuse_detected
 
 
+def test_empty_account_is_never_the_default_one(signed_in: tuple[Shell, Server]) -> None:
+    """`--account "$UNSET"` must not sign somebody else out; an empty variable is not set."""
+    shell, _server = signed_in
+    for verb in ("logout", "status", "token"):
+        answer = shell.tokenkeep(verb, "--account", "")
+        assert 1 == answer.code
+        assert "error: an account must not be empty" in answer.err
+    assert 0 == shell.tokenkeep("status").code
+
+
 def test_accounts_are_sessions_of_their_own(signed_in: tuple[Shell, Server]) -> None:
     """Two accounts sign in and out without touching each other."""
     shell, server = signed_in
@@ -317,7 +327,7 @@ def test_the_client_secret_comes_from_a_file(
     assert 0 == shell.tokenkeep("token", TOKENKEEP_CLIENT_SECRET_FILE=str(file)).code
     time.sleep(2)
     answer = shell.tokenkeep("token", "--client-secret-file", "missing")
-    assert (6, True) == (answer.code, "no such client secret file" in answer.err)
+    assert (6, True) == (answer.code, "no such client secret file" in answer.err), answer.err
 
 
 def test_deleting_the_state_directory_signs_out(signed_in: tuple[Shell, Server]) -> None:

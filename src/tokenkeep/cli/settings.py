@@ -37,7 +37,9 @@ class Settings:
 
     def option(self, name: str) -> str | None:
         """A flag, or its twin in the environment (`TOKENKEEP_...`); None if neither was given."""
-        return self.flags.get(name) or os.environ.get("TOKENKEEP_" + name.upper()) or None
+        flag = self.flags.get(name)
+        # A flag that is empty, as an unset variable makes it, is not one that was not given.
+        return os.environ.get("TOKENKEEP_" + name.upper()) or None if flag is None else flag
 
     @property
     def config(self) -> Config:
@@ -80,7 +82,8 @@ class Settings:
     @property
     def account(self) -> str:
         """Whose session it is about."""
-        return self.option("account") or DEFAULT_ACCOUNT
+        account = self.option("account")
+        return DEFAULT_ACCOUNT if account is None else account
 
     @property
     def wants_json(self) -> bool:
