@@ -244,8 +244,8 @@ def _forget_holder(fd: int) -> None:
 
 
 def _translated(exc: OSError) -> StoreError:
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFull("no room left for the session's lock file")
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull("no room left for the session's lock file", hint="make room on the disk")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP):
         return AccessDenied(
             f"cannot open the session's lock file: {os.strerror(exc.errno)}",
