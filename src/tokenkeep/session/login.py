@@ -110,7 +110,7 @@ def save(
         tokens.write(record)
     except StoreError as exc:
         got = Got(record, access_token, hold, f"{exc.code}: {exc}")
-    if tokens.log.read().session_id != record.session_id:
+    if tokens.has_ended(record.session_id):
         _erase_dead(tokens)
         report = revoke_late(tokens, client, record)
         raise LoginFailed(f"somebody signed out while the session was being saved: {report}")

@@ -144,6 +144,9 @@ class Obtainer:
                 epoch, session_id = known.epoch, known.session_id
             if not session_id:
                 raise known.refusal()
+            held = self._ready(wanted)
+            if held is not None:
+                return held  # the log had to be looked at, and ended nothing
             if wanted.session_id != session_id:
                 # First use, or somebody signed in anew: whatever that session has will do.
                 wanted = Wanted(session_id, 0, wanted.min_ttl, wanted.confirmed)

@@ -1,7 +1,8 @@
 """Sending a refresh token: the request, what its outcome means, and the write that follows.
 
 Everything here runs inside the fence, after the intent was noted. The log is looked at before the
-wire, before the write and after it.
+wire, before the write and after it. Before the wire a log that cannot be read stops everything;
+after it, it must not cost the rotated token.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from tokenkeep.errors import (
     WriteConflict,
 )
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.outcome import (
     Answered,
     Misconfigured,
@@ -27,7 +27,7 @@ from tokenkeep.oauth.outcome import (
 )
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Ended, Got, Sending, uncertain
-from tokenkeep.session.revocation import revoke, revoke_late
+from tokenkeep.session.revocation import revoke_late
 from tokenkeep.tokens.record import Intent, Moment, Pause, Record
 from tokenkeep.tokens.storage import TokenStorage
 
@@ -61,7 +61,13 @@ class Sender:
         assert record.refresh_token is not None
         is_replay = sending.is_replay
         for attempt in range(_REPLAYS + 1):
-            self._check_lives(record)
+            try:
+                self._check_lives(record)
+            except StoreError:
+                if attempt:
+                    break  # the one before was sent: what is known of that one counts
+                self._stand_back(sending, 0.0, is_replay=is_replay)
+                raise
             before = self._now()
             outcome = self._client.refresh(
                 sending.metadata,
@@ -74,7 +80,8 @@ class Sender:
             is_replay = True
         if isinstance(outcome, Answered):
             return self._keep(sending, outcome, before)
-        self._check_lives(record)  # a sign-out meanwhile may have left the erasing to us
+        if self._tokens.has_ended(record.session_id):
+            raise Ended(self.bury())  # whoever signed out meanwhile may have left the erasing to us
         raise self._failure(sending, outcome, is_replay=is_replay)
 
     def _may_send_again(self, sending: Sending, attempt: int) -> bool:
@@ -90,7 +97,7 @@ class Sender:
     def _keep(self, sending: Sending, answer: Answered, before: Moment) -> Got:
         record, token = sending.record, answer.response.access_token
         fresh = self._renewed(sending, answer, before)
-        self._check_not_late(sending, fresh)
+        self._check_not_late(fresh)
         if sending.unsaved is not None:
             sending.unsaved.put(fresh)
             return Got(fresh, token, sending.hold)
@@ -99,13 +106,13 @@ class Sender:
             self._tokens.replace(sending.noted, fresh)
         except WriteConflict:
             # Nobody else may write while we hold the fence, except who erased everything.
-            self._check_not_late(sending, fresh)
+            self._check_not_late(fresh)
             if not self.is_gone(record):
                 raise
-            raise Ended(self._dispose(sending.metadata, fresh)) from None
+            raise Ended(self._dispose(fresh)) from None
         except StoreError as exc:
             got = Got(fresh, token, sending.hold, f"{exc.code}: {exc}")
-        self._check_not_late(sending, fresh)
+        self._check_not_late(fresh)
         return got
 
     def _renewed(self, sending: Sending, answer: Answered, before: Moment) -> Record:
@@ -126,9 +133,9 @@ class Sender:
                 return fresh
         raise uncertain(problem)
 
-    def _check_not_late(self, sending: Sending, fresh: Record) -> None:
-        if self._tokens.log.read().session_id != fresh.session_id:
-            raise Ended(self._dispose(sending.metadata, fresh))
+    def _check_not_late(self, fresh: Record) -> None:
+        if self._tokens.has_ended(fresh.session_id):
+            raise Ended(self._dispose(fresh))
 
     def _failure(
         self, sending: Sending, outcome: Outcome, *, is_replay: bool
@@ -193,10 +200,9 @@ class Sender:
             return str(exc)
         return ""
 
-    def _dispose(self, metadata: Metadata, late: Record) -> str:
+    def _dispose(self, late: Record) -> str:
         self.erase_dead()
-        done, detail = revoke(self._tokens, self._client, metadata, late)
-        return f"a late token {'was revoked' if done else 'was dropped'}: {detail}"
+        return revoke_late(self._tokens, self._client, late)
 
     def bury(self) -> str:
         """Erases a dead record; who does so revokes it, as whoever ended it may come too late."""

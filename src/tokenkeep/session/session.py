@@ -379,7 +379,11 @@ class Session:
         self._obtainer.reset_pause()
         mark = known.watch.mark()
         self._obtainer.take(got, epoch, "signed in")
-        if self.tokens.log.read().session_id == record.session_id:
+        try:
+            lives = self.tokens.log.read().session_id == record.session_id
+        except StoreError:
+            return self.state  # the mark is not accepted: the next call looks
+        if lives:
             known.watch.accept(mark)
         else:
             self._obtainer.look()  # somebody signed out or in meanwhile
@@ -395,16 +399,12 @@ class Session:
 
     def _go_on(self, unsaved: Unsaved | None, hold: Hold) -> None:
         """A login could not begin: an unsaved session that lived before it lives on."""
-        if unsaved is not None:
-            try:
-                lives = self.tokens.log.read().session_id == unsaved.record.session_id
-            except StoreError:
-                lives = True  # cannot be read now: not a word that it ended
-            if lives and self._known.over(unsaved):
-                again = self._obtainer.keep_unsaved(unsaved.record, hold)
-                self._known.unsaved = again
-                again.start()
-                return
+        lives = unsaved is not None and not self.tokens.has_ended(unsaved.record.session_id)
+        if unsaved is not None and lives and self._known.over(unsaved):
+            again = self._obtainer.keep_unsaved(unsaved.record, hold)
+            self._known.unsaved = again
+            again.start()
+            return
         hold.release()
 
     def _is_fresh_from_401(self, rejected: AccessToken) -> bool:

@@ -133,10 +133,7 @@ class Unsaved:
         return True
 
     def _is_ended(self) -> bool:
-        try:
-            return self._tokens.log.read().session_id != self._record.session_id
-        except StoreError:
-            return False  # cannot be read now: not a word that it ended
+        return self._tokens.has_ended(self._record.session_id)
 
     def _finish(self) -> None:
         hold, self._hold = self._hold, None

@@ -111,7 +111,7 @@ class TokenStorage:
         with self.hold("login"):
             self.log.begin(record.session_id, record.obtained.wall)
             self.write(record)
-            if self.log.read().session_id != record.session_id:
+            if self.has_ended(record.session_id):
                 self.erase_dead()
                 raise LoginFailed("the session was ended while it was being saved")
 
@@ -163,6 +163,16 @@ class TokenStorage:
                 f"another process is busy with this session: {holder or 'unknown'}", holder=holder
             )
         return hold
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether the log has ended the session, for who has a token that must not be lost.
+
+        A log that cannot be read now has not said so: the next look will tell.
+        """
+        try:
+            return self.log.read().session_id != session_id
+        except StoreError:
+            return False
 
     def load(self, state: LogState | None = None) -> Record | None:
         """The live record; None if there is none, or the log does not know it. Changes nothing.
