@@ -23,6 +23,7 @@ from tokenkeep.errors import (
     StoreFull,
     StoreLocked,
 )
+from tokenkeep.session.redemption import Wanted
 from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
@@ -121,6 +122,51 @@ def test_an_intent_that_cannot_be_written_sends_nothing(
     assert 0 == server.token_requests
     store.faults.clear()
     assert 2 == session.access_token(min_ttl=10**6).generation
+
+
+def test_a_redemption_that_the_saver_overtakes_holds_nothing_afterwards(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Saved between the answer and its being taken: it is saved, and the fence is for others."""
+    session, store = memory_only(place, server)
+    known, obtainer = session._known, session._obtainer
+    unsaved = known.unsaved
+    assert unsaved is not None
+    wanted = Wanted(known.session_id, 2, 0.0, must_be_newer=True)
+    got = obtainer._redeemed(wanted, place.clock.monotonic() + 20)
+    store.refuses = None
+    assert unsaved.save() or unsaved.is_over
+    store.refuses = StoreFull
+    token = obtainer.take(got, known.epoch, "refreshed")
+    assert token is not None
+    assert 3 == token.generation
+    assert State.ACTIVE is session.state
+    assert session.tokens.fence.holder() is None
+    store.refuses = None
+    other = place.session()
+    other.restore()
+    assert 4 == other.access_token(min_ttl=10**6).generation
+    session.close()
+    assert 4 == stored_generation(place)
+
+
+def test_saving_at_last_never_overwrites_a_newer_generation(
+    place: Place, server: AuthorizationServer
+) -> None:
+    session, store = memory_only(place, server)
+    record = session._known.record
+    assert record is not None
+    store.refuses = None
+    place.tokens().write(record.changed(generation=9))
+    session.close()
+    assert 9 == stored_generation(place)
+    assert session.tokens.fence.holder() is None
+
+
+def stored_generation(place: Place) -> int:
+    record = place.tokens().stored()
+    assert record is not None
+    return record.generation
 
 
 def test_a_rotated_token_that_cannot_be_saved_is_held_and_saved_later(

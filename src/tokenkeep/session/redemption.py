@@ -58,7 +58,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """What came of it: the record, its access token, and the fence if it could not be saved."""
+    """What came of it: the record and its access token.
+
+    Attributes:
+        unsaved: the fence, if it could not be saved just now; who has it already keeps it.
+        problem: why it could not be saved.
+    """
 
     record: Record
     access_token: Secret

@@ -133,7 +133,7 @@ class Redeemer:
     ) -> Got:
         now = self._now()
         if record.refresh_token is None:
-            return self._without_refresh_token(record, wanted, now, hold if unsaved else None)
+            return self._without_refresh_token(record, wanted, now)
         wait = 0.0 if record.pause is None else record.pause.left(now)
         if wait > 0 and not wanted.confirmed:
             raise RefreshUnavailable("the provider asked for a pause", retry_after=round(wait, 3))
@@ -156,13 +156,11 @@ class Redeemer:
             Sending(hold, record, noted, metadata, shares, deadline, intent is not None, unsaved)
         )
 
-    def _without_refresh_token(
-        self, record: Record, wanted: Wanted, now: Moment, hold: Hold | None
-    ) -> Got:
+    def _without_refresh_token(self, record: Record, wanted: Wanted, now: Moment) -> Got:
         """The access token of the login for as long as it lasts; then the session is over."""
         if record.access_token is not None and record.remaining(now) > 0:
             if not wanted.must_be_newer:
-                return Got(record, record.access_token, hold)
+                return Got(record, record.access_token)
             raise RefreshUnavailable("the provider gave no refresh token")
         self._tokens.log.end("expired", now.wall)
         self._sender.erase_dead()

@@ -100,7 +100,7 @@ class Sender:
         self._check_not_late(fresh)
         if sending.unsaved is not None:
             sending.unsaved.put(fresh)
-            return Got(fresh, token, sending.hold)
+            return Got(fresh, token)  # the unsaved session keeps the fence, or has let it go
         got = Got(fresh, token)
         try:
             self._tokens.replace(sending.noted, fresh)

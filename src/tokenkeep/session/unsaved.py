@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tokenkeep.errors import StoreError
+from tokenkeep.errors import StoreError, WriteConflict
 from tokenkeep.fence import Hold
 from tokenkeep.tokens.record import Record
 from tokenkeep.tokens.storage import TokenStorage
@@ -86,7 +86,9 @@ class Unsaved:
             if self._hold is None or self._is_ended():
                 return False
             try:
-                self._tokens.write(self._record)
+                self._tokens.put(self._record)
+            except WriteConflict:
+                pass  # a newer one lies there: there is nothing left to save
             except StoreError:
                 return False
             if self._is_ended():

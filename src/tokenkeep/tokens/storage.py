@@ -249,6 +249,25 @@ class TokenStorage:
         else:  # the fence is what excludes other writers of a store without transactions
             store.write(name, encode(record), call)
 
+    def put(self, record: Record) -> None:
+        """Keeps a record of the session that lives, unless a newer one of it lies there.
+
+        Under the fence.
+
+        Raises:
+            WriteConflict: a newer one lies there; nothing changed.
+        """
+        try:
+            found = self.stored()
+        except SecretDamaged:
+            found = None
+        if found is None or found.session_id != record.session_id:
+            self.write(record)
+        elif found.generation > record.generation:
+            raise WriteConflict("a newer record of the session lies there")
+        else:
+            self.replace(found, record)
+
     def erase_dead(self) -> bool:
         """Erases whatever lies under the account's names unless it lives. Under the fence.
 
