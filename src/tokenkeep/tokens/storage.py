@@ -354,13 +354,14 @@ class TokenStorage:
             return
         if not self._has_current(record):
             self.write(record)
-        if not self._has_current(record):
-            raise WriteConflict("the renamed session record did not read back")
+            if not self._has_current(record):
+                store.delete(self._name, call)  # or it would count instead of the good one
+                raise WriteConflict("the renamed session record did not read back")
         store.delete(self._previous, call)
 
     def _has_current(self, record: Record) -> bool:
         kept = self.storage.store.read(self._name, self.storage.call())
-        return kept is not None and _is_same(decode(kept), record)
+        return kept is not None and kept == encode(record)
 
 
 def new_session_id() -> str:

@@ -25,7 +25,7 @@ from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Store
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.testing.faulty import Fails, every_step
-from tokenkeep.tokens.record import Moment, Record, encode
+from tokenkeep.tokens.record import Moment, Record, decode, encode
 from tokenkeep.tokens.storage import TokenStorage
 
 SERVICE = "org.example.notes"
@@ -208,6 +208,32 @@ def test_a_rename_interrupted_at_any_step_is_resumed() -> None:
         assert tokens.settle() is not None, run.step
         assert ["new"] == keys(inner), run.step
     assert played >= 8
+
+
+class LosesTheEnd(MemoryStore):
+    """Keeps what is written under "new" without the end of its refresh token."""
+
+    is_mended = False
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        if name.name == "new" and not self.is_mended:
+            value = encode(decode(value).changed(refresh_token=Secret("fir")))
+        super().write(name, value, call)
+
+
+def test_a_rename_compares_all_that_was_written_before_it_erases() -> None:
+    store = LosesTheEnd()
+    tokens_in(store, name="old").save_refresh_token("first")
+    tokens = tokens_in(store, name="new", previous_name="old")
+    for _ in range(2):
+        with pytest.raises(WriteConflict):
+            tokens.settle()
+        assert ["old"] == keys(store)
+        assert "first" == revealed(tokens.read_refresh_token())
+    store.is_mended = True
+    assert tokens.settle() is not None
+    assert ["new"] == keys(store)
+    assert "first" == revealed(tokens.read_refresh_token())
 
 
 def test_a_refresh_between_the_steps_of_a_rename_is_kept(store: MemoryStore) -> None:
