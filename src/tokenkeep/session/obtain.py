@@ -19,7 +19,7 @@ from tokenkeep.session import grant
 from tokenkeep.session.flight import Flight
 from tokenkeep.session.known import Known
 from tokenkeep.session.redemption import Ended, Got, Wanted
-from tokenkeep.session.refresh import UNSAVED, Redeemer
+from tokenkeep.session.refresh import UNSAVED, Redeemer, is_uncertain
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.state import AccessToken, State
 from tokenkeep.session.unsaved import Unsaved
@@ -261,24 +261,12 @@ class Obtainer:
             record = None
         if record is not None:
             known.checked(record)
-        is_uncertain = record is not None and self._is_uncertain(record)
-        if not known.settle(record, log, epoch, is_uncertain=is_uncertain):
+        window = self._redeemer.replay_window
+        unsure = record is not None and is_uncertain(tokens, record, window)
+        if not known.settle(record, log, epoch, is_uncertain=unsure):
             return False
         known.watch.accept(mark)
         return True
-
-    def _is_uncertain(self, record: Record) -> bool:
-        intent = grant.pending_intent(record)
-        if intent is None:
-            return False
-        window = self._redeemer.replay_window
-        if grant.may_replay(intent, self._tokens.now(), window):
-            return False
-        # Somebody may just be redeeming it: the intent is theirs as long as they are inside.
-        if self._tokens.fence.holder() is not None:
-            return False
-        again = self._tokens.load()  # they may have come out between our two looks
-        return again is not None and grant.pending_intent(again) is not None
 
     def _was_saved(self, unsaved: Unsaved) -> None:
         if not self._known.over(unsaved):

@@ -204,3 +204,22 @@ class Redeemer:
 
     def _now(self) -> Moment:
         return self._tokens.now()
+
+
+def is_uncertain(tokens: TokenStorage, record: Record, replay_window: float) -> bool:
+    """Whether a stored record's refresh token may have been spent by a redemption that is over.
+
+    Raises:
+        StoreError: the store cannot tell.
+    """
+    intent = grant.pending_intent(record)
+    if intent is None or grant.may_replay(intent, tokens.now(), replay_window):
+        return False
+    # Somebody may just be redeeming it: the note is theirs as long as they are inside.
+    if tokens.fence.holder() is not None:
+        return False
+    again = tokens.load()  # they may have come out between our two looks, and others gone in
+    if again is None or again.generation != record.generation:
+        return False
+    note = grant.pending_intent(again)
+    return note is not None and note.at == intent.at

@@ -18,9 +18,9 @@ from tokenkeep.errors import (
 )
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
-from tokenkeep.session import grant
 from tokenkeep.session.known import FINAL_REASONS
 from tokenkeep.session.logout import LogoutReport, Step
+from tokenkeep.session.refresh import is_uncertain
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import State
 from tokenkeep.tokens.record import Record
@@ -53,7 +53,7 @@ def look(tokens: TokenStorage) -> StoredSession:
     except SecretInvalidated as exc:
         return StoredSession(State.LOGIN_REQUIRED, str(exc))
     if record is not None and record.session_id == log.session_id:
-        if _is_uncertain(tokens, record):
+        if is_uncertain(tokens, record, _replay_window(record)):
             return StoredSession(State.UNCERTAIN, "a redemption was interrupted", record)
         return StoredSession(State.ACTIVE, "signed in", record)
     if log.end_reason in FINAL_REASONS:
@@ -122,19 +122,8 @@ def sign_out_unread(tokens: TokenStorage, problem: str = "") -> LogoutReport:
     return LogoutReport((Step("end", "done"), erase, revoke))
 
 
-def _is_uncertain(tokens: TokenStorage, record: Record) -> bool:
-    intent = grant.pending_intent(record)
-    if intent is None:
-        return False
+def _replay_window(record: Record) -> float:
     try:
-        window = provider_of(record).replay_window
+        return provider_of(record).replay_window
     except (UnsupportedOption, StoreError):
-        window = 0.0
-    if grant.may_replay(intent, tokens.now(), window):
-        return False
-    # Somebody may just be redeeming it: the intent is theirs as long as they are inside, and they
-    # may have come out between our two looks.
-    if tokens.fence.holder() is not None:
-        return False
-    again = tokens.load()
-    return again is not None and grant.pending_intent(again) is not None
+        return 0.0
