@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, Protocol, Self, TypeVar
 
+from tokenkeep.errors import RefreshUnavailable
+
 T = TypeVar("T")
 
 
@@ -81,12 +83,12 @@ class Flight(Generic[W, T]):
             return self._inline(wish)
         try:
             threading.Thread(target=self._run, name="tokenkeep-flight").start()
-        except RuntimeError as exc:  # no thread can be had, or the interpreter is going down
+        except RuntimeError:  # no thread can be had, or the interpreter is going down
             with self._lock:
                 waiting, self._current, self._next = self._next, None, None
             for each in (leg, waiting):
                 if each is not None:
-                    each.future.set_exception(exc.with_traceback(None))
+                    each.future.set_exception(RefreshUnavailable("no thread could be started"))
         return leg.future
 
     def is_in_progress(self) -> bool:

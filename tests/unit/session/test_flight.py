@@ -130,7 +130,7 @@ def test_without_threads_the_callers_are_told(monkeypatch: pytest.MonkeyPatch) -
 
     counter = Counter()
     monkeypatch.setattr(threading, "Thread", refuses)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RefreshUnavailable, match="no thread could be started"):
         counter.flight.join(AtLeast(1)).result(0)
     assert not counter.flight.is_in_progress()
 
