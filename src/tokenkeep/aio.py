@@ -206,6 +206,11 @@ class AsyncSession:
         """What was granted; empty if signed out."""
         return self.sync.scope
 
+    @property
+    def can_refresh(self) -> bool:
+        """Whether the session outlives its access token: the provider gave a refresh token."""
+        return self.sync.can_refresh
+
     restore = _threaded(Session.restore)
     login = _threaded(Session.login)
     logout_url = _threaded(Session.logout_url)

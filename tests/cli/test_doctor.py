@@ -103,7 +103,20 @@ def test_a_vault_under_a_passphrase_is_locked(shell: Shell) -> None:
         ~/.local/share/tokenkeep/vault
     """)
     well = shell.tokenkeep("--app", "a", "doctor", "--json")
-    assert (0, "passphrase") == (well.code, json.loads(well.out)["protection"])
+    assert (0, "file permissions") == (well.code, json.loads(well.out)["protection"])
     (shell.home / ".config" / "tokenkeep" / "config.toml").write_text('store = "vault"\n')
     locked = shell.tokenkeep("--app", "a", "doctor", "--json")
     assert (4, "denied") == (locked.code, json.loads(locked.out)["state"])
+
+
+def test_a_passphrase_in_a_file_is_worth_a_file(shell: Shell) -> None:
+    """What protects a vault whose passphrase lies beside it is the permissions of that file."""
+    passphrase = shell.home / "passphrase"
+    passphrase.write_text("a long passphrase")
+    passphrase.chmod(0o600)
+    made = shell.tokenkeep("vault", "create", "--passphrase-file", str(passphrase))
+    assert 0 == made.code, made.err
+    found = shell.tokenkeep("--passphrase-file", str(passphrase), "doctor", "--json")
+    facts = json.loads(found.out)
+    assert "file permissions" == facts["protection"]
+    assert any(str(passphrase) in note for note in facts["notes"])

@@ -107,6 +107,12 @@ class Session:
         record = self._known.record
         return [] if record is None else record.scope.split()
 
+    @property
+    def can_refresh(self) -> bool:
+        """Whether the session outlives its access token: the provider gave a refresh token."""
+        record = self._known.record
+        return record is not None and record.refresh_token is not None
+
     def accounts(self) -> list[str]:
         """The accounts of this application that have a record, dead ones included.
 

@@ -92,6 +92,13 @@ def examine(settings: Settings, found: Findings) -> None:
     facts["path"] = getattr(chosen[0], "path", None)
     with settings.storage(config.app or _NOBODY) as storage:
         _examine_storage(storage, found, knows_app=config.app is not None)
+    if config.passphrase_file is not None and "protection" in facts:
+        # The vault cannot know where its passphrase lies; the configuration does.
+        facts["protection"] = "file permissions"
+        facts["notes"].append(
+            f"the passphrase lies in {config.passphrase_file}: whoever can read it and the vault"
+            " can read every item"
+        )
 
 
 def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:

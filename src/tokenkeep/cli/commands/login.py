@@ -107,10 +107,13 @@ def command(
                     "issuer": provider.issuer,
                     "subject": session.subject,
                     "scope": session.scope,
+                    "can_refresh": session.can_refresh,
                 }
             )
         who = shown(session.subject) or "somebody the provider did not name"
         tell(f"signed in as {who}, account {shown(session.account)}")
+        if not session.can_refresh:
+            tell("the provider gave no refresh token: the session ends with its access token")
     return 0
 
 
