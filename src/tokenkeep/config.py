@@ -8,6 +8,7 @@ is an error, never an absent one. Relative paths in the file start at the file's
 from __future__ import annotations
 
 import os
+import stat
 
 from tokenkeep.errors import AccessDenied, StoreFull, StoreUnavailable, UnsupportedOption
 from tokenkeep.paths import config_directory, data_directory
@@ -23,6 +24,7 @@ FILE_NAME = "config.toml"
 #: Far more than any configuration; a bound on what a mistaken file can make us read.
 MAX_FILE_BYTES = 1_048_576
 
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KEYS = ("app", "store", "key_file", "passphrase_file")
 _NO_STORE = "no store is chosen on this machine"
 _CREATE = "tokenkeep vault create"
@@ -286,14 +288,21 @@ def _read_toml(text: str, path: str) -> dict[str, object]:
 def _read_text(path: str) -> str:
     data = b""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        # Never blocking: nobody may ever write into a pipe that stands in the file's place.
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        try:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISREG(mode):
+                data = os.read(fd, MAX_FILE_BYTES + 1)
+        finally:
+            os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    except IsADirectoryError:
-        raise UnsupportedOption(f"{path} is a directory", hint=f"remove {path}") from None
     except OSError as exc:
         raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
+    if not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
+        raise UnsupportedOption(f"{path} {what}", hint=f"remove {path}")
     if len(data) > MAX_FILE_BYTES:
         raise UnsupportedOption(f"{path} is too large", hint=f"mend or remove {path}")
     try:

@@ -169,6 +169,18 @@ def test_directory_in_its_place_is_refused(file: Path) -> None:
         config.load(environ={}, path=str(file))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipe_in_its_place_is_refused_at_once(file: Path) -> None:
+    """Opening it in the ordinary way would wait for a writer for ever."""
+    file.parent.mkdir()
+    os.mkfifo(file)
+    with pytest.raises(UnsupportedOption, match="is not a regular file") as caught:
+        config.load(environ={}, path=str(file))
+    assert f"remove {file}" == caught.value.hint
+    with pytest.raises(UnsupportedOption):
+        config.save(str(file), app="org.example.notes")
+
+
 PLAIN = st.text(st.sampled_from("ab=\"'#\\ -_.é\t\r\x7f[]\u2028\u00a03"), max_size=12)
 LINES = st.one_of(
     PLAIN,
