@@ -554,6 +554,16 @@ def test_every_code_of_sqlite_has_an_error(code: int) -> None:
     assert (code & 0xFF != 10 or code in (522,)) or not isinstance(found, SecretDamaged)
 
 
+@pytest.mark.parametrize("code", [778, 1034, 1290, 1546])
+def test_failed_write_of_the_device_is_not_called_unreachable(code: int) -> None:
+    """What is said is what happened: the database can be reached and not be written."""
+    problem = sqlite3.OperationalError("disk I/O error")
+    problem.sqlite_errorcode = code
+    found = sqlite.translated(problem)
+    assert isinstance(found, StoreUnavailable)
+    assert "the vault's database could not be written" == str(found)
+
+
 def test_reading_creates_nothing(tmp_path: Path) -> None:
     """No verb but a write makes a vault or a key file."""
     store = open_store(tmp_path)

@@ -37,9 +37,9 @@ _DAMAGED: tuple[type[StoreError], str, str | None] = (
     "the vault's database is damaged",
     "tokenkeep vault check",
 )
-_UNREACHABLE = (
-    StoreUnavailable, "the vault's database cannot be reached", "look at the disk that it lies on",
-)  # fmt: skip
+_LOOK = "look at the disk that it lies on"
+_UNREACHABLE = StoreUnavailable, "the vault's database cannot be reached", _LOOK
+_UNWRITABLE = StoreUnavailable, "the vault's database could not be written", _LOOK
 _READ_ONLY = (
     AccessDenied, "the vault cannot be written", "make its directory yours and writable",
 )  # fmt: skip
@@ -49,6 +49,10 @@ _READ_ONLY = (
 ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
     522: _DAMAGED,  # SQLITE_IOERR_SHORT_READ: the file ends within a page
     4874: (StoreFull, "no room left for the vault", "make room on the disk"),  # IOERR_SHMSIZE
+    778: _UNWRITABLE,  # IOERR_WRITE
+    1034: _UNWRITABLE,  # IOERR_FSYNC
+    1290: _UNWRITABLE,  # IOERR_DIR_FSYNC
+    1546: _UNWRITABLE,  # IOERR_TRUNCATE
     1032: (StoreUnavailable, "the vault was moved or removed meanwhile", None),  # READONLY_DBMOVED
     1: _DAMAGED,  # SQLITE_ERROR: our statements are right, so the schema is not
     3: _READ_ONLY,  # SQLITE_PERM
