@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenkeep.backends.vault import VaultStore
 from tokenkeep.errors import SecretDamaged, StoreUnavailable, TokenkeepError
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
@@ -93,6 +94,42 @@ def walk(place: Path, every: int) -> int:
 def test_flipped_byte_of_the_database(place: Path) -> None:
     """A sample of all bytes."""
     assert walk(place, 13) > 100
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: [store.write(item(name), Secret("x"), call()) for name in ("n0", "new")],
+        lambda store: store.replace(item("n1"), Secret("value 1"), Secret("x"), call()),
+        lambda store: [store.delete(name, call()) for name in ITEMS],
+        lambda store: store.erase(SERVICE, call()),
+    ],
+    ids=["write", "replace", "delete", "erase"],
+)
+def test_change_in_a_damaged_database_is_made_or_a_typed_error(
+    place: Path, change: Callable[[VaultStore], object]
+) -> None:
+    """Damage that shows only within a transaction is still called damage."""
+    path = place / "vault" / "vault.db"
+    whole = path.read_bytes()
+    outcomes = set()
+    try:
+        for _at, spoilt in flips(whole, 29):
+            path.write_bytes(spoilt)
+            store = open_store(place)
+            try:
+                change(store)
+                outcomes.add("made")
+            except TokenkeepError:
+                outcomes.add("damaged")
+            finally:
+                store.close()
+                for side in ("vault.db-wal", "vault.db-shm"):
+                    (place / "vault" / side).unlink(missing_ok=True)
+    finally:
+        path.write_bytes(whole)
+    assert {"made", "damaged"} == outcomes
+    assert [] == wrong_answers(place)
 
 
 @pytest.mark.load

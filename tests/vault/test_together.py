@@ -178,6 +178,24 @@ def test_child_of_a_fork_behind_our_back_refuses(tmp_path: Path) -> None:
     assert value(store, "a") == "0"
 
 
+@pytest.mark.parametrize("mistake", [TypeError, ValueError, AttributeError, SystemError])
+def test_mistake_in_a_transaction_is_not_called_damage(
+    tmp_path: Path, mistake: type[Exception]
+) -> None:
+    """Nobody shall throw away a sound vault for an error of ours, or of a callback."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("0"), call())
+
+    def blunder(_connection: object, _keys: object) -> None:
+        raise mistake("a mistake")
+
+    vault = open_vault(tmp_path)
+    with pytest.raises(mistake, match="a mistake"):
+        vault.transaction(call(), blunder)
+    vault.transaction(call(), lambda connection, _keys: connection.execute("SELECT 1").fetchone())
+    assert value(store, "a") == "0"
+
+
 def test_no_log_is_removed_while_somebody_needs_it(tmp_path: Path) -> None:
     """Writers that come and go in other processes never take a reader's view or a write away."""
     reader = open_store(tmp_path)

@@ -110,7 +110,7 @@ class Engine:
                 if fd is not None:
                     return body(self._writing_connection())
                 problem = StoreTimeout("another process was writing to the vault all the time")
-            except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:
+            except sqlite.ERRORS_OF_ROWS as exc:
                 self._forget_writer_after_failure()
                 problem = sqlite.translated(exc)
                 if not sqlite.is_busy(exc):
@@ -185,7 +185,7 @@ class Engine:
                     self._readers_opened += 1
                 cursor = self._reader.execute(statement, values)
                 return cursor.fetchall() if whole else cursor.fetchone()
-            except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:
+            except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:  # nothing else runs here
                 problem = sqlite.translated(exc)
                 if not sqlite.is_busy(exc):
                     raise problem from exc

@@ -79,6 +79,8 @@ _FULL = 13
 
 #: What damaged rows and schemas raise in the binding itself.
 BINDING_ERRORS = (UnicodeDecodeError, TypeError, ValueError, OverflowError, SystemError)
+#: Those of them that are never a mistake of the code around a statement.
+ERRORS_OF_ROWS = (Error, UnicodeDecodeError, OverflowError)
 
 _APPLICATION_ID = 0x746B7631  # "tkv1"
 _SCHEMA_VERSION = 1
