@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenkeep.errors import StoreUnavailable, WriteConflict
+from tokenkeep.errors import StoreTimeout, StoreUnavailable, WriteConflict
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.rekey import rekey
@@ -176,6 +176,57 @@ def test_child_of_a_fork_behind_our_back_refuses(tmp_path: Path) -> None:
             os._exit(code)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert value(store, "a") == "0"
+
+
+def test_child_of_a_fork_behind_our_back_may_close_and_is_still_refused(tmp_path: Path) -> None:
+    """Closing leaves the parent's connections alone, and opens no way around the refusal."""
+    import ctypes
+
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("0"), call())
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        refused = 0
+        try:
+            for again in (store, open_store(tmp_path)):
+                store.close()
+                try:
+                    again.read(item("a"), call())
+                except StoreUnavailable:
+                    refused += 1
+        finally:
+            os._exit(2 - refused)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert value(store, "a") == "0"
+    store.write(item("a"), Secret("1"), call())
+    store.close()
+    assert value(open_store(tmp_path), "a") == "1"
+
+
+def test_closing_does_not_wait_for_ever_for_a_call_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that hangs in another thread is a timeout, and nothing was closed."""
+    monkeypatch.setattr("tokenkeep.vault.engine._CLOSE_PATIENCE", 0.05)
+    vault = open_vault(tmp_path)
+    open_store(tmp_path).write(item("a"), Secret("0"), call())
+    engine, _keys = vault.opened(call())
+    inside, go = threading.Event(), threading.Event()
+
+    def hang(_connection: object) -> None:
+        inside.set()
+        go.wait(60)
+
+    thread = threading.Thread(target=lambda: engine.locked(call(), hang))
+    thread.start()
+    inside.wait(60)
+    try:
+        with pytest.raises(StoreTimeout):
+            engine.close()
+    finally:
+        go.set()
+        thread.join()
+    engine.close()
 
 
 @pytest.mark.parametrize("mistake", [TypeError, ValueError, AttributeError, SystemError])

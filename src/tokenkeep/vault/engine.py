@@ -12,6 +12,7 @@ from _thread import allocate_lock
 from _weakref import ref
 
 from tokenkeep.errors import StoreError, StoreTimeout, StoreUnavailable
+from tokenkeep.item import Call
 from tokenkeep.vault import files, sqlite
 
 TYPE_CHECKING = False
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any, TypeVar
-
-    from tokenkeep.item import Call
 
     T = TypeVar("T")
 
@@ -39,6 +38,8 @@ _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.01
 #: How long a fork waits for the operations under way in other threads.
 _FORK_PATIENCE = 10.0
+#: How long closing waits for the calls under way in other threads.
+_CLOSE_PATIENCE = 10.0
 
 
 class Engine:
@@ -73,8 +74,9 @@ class Engine:
         # their count at random, so that together they checkpoint as often as one that goes on.
         self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
         self._identity: tuple[int, int] | None = None
-        self._pid = os.getpid()
-        self._is_orphaned = False
+        # Nor may another connection be opened beside those that a fork made useless.
+        self._is_orphaned = self._database in _leaked
+        self._pid = _NOBODY if self._is_orphaned else os.getpid()
         _engines[id(self)] = ref(self)
 
     def row(self, call: Call, statement: str, values: tuple[object, ...] = ()) -> Any:
@@ -162,16 +164,33 @@ class Engine:
         return self.locked(call, alone)
 
     def close(self) -> None:
-        """Closes the connections; the next call opens them again. May be called twice."""
-        with self._writing, self._reading:
-            self._close()
+        """Closes the connections; the next call opens them again. May be called twice.
+
+        In a child that was forked behind Python's back they are the parent's, and are left alone.
+
+        Raises:
+            StoreTimeout: another thread's call did not end.
+        """
+        if self._pid != os.getpid():
+            self._leak()
+            return
+        patience = Call(_CLOSE_PATIENCE)
+        take(self._writing, patience)
+        try:
+            take(self._reading, patience)
+            try:
+                self._close()
+            finally:
+                self._reading.release()
+        finally:
+            self._writing.release()
 
     def __del__(self) -> None:
         _engines.pop(id(self), None)
         if self._pid == os.getpid():
             self._close()
         else:
-            _leaked.append((self._reader, self._writer))
+            self._leak()
 
     def _read(self, call: Call, statement: str, values: tuple[object, ...], whole: bool) -> Any:
         pause = _FIRST_PAUSE
@@ -254,6 +273,13 @@ class Engine:
                 connection.close()
         self._writer = self._reader = None
 
+    def _leak(self) -> None:
+        """Keeps the parent's connections for ever: SQLite must not even close them here."""
+        if self._reader is not None or self._writer is not None:
+            _leaked.setdefault(self._database, []).append((self._reader, self._writer))
+            self._reader = self._writer = None
+            self._is_orphaned = True
+
     def _require_same_process(self) -> None:
         if self._pid == os.getpid():
             return
@@ -292,7 +318,8 @@ def _wait(call: Call, pause: float, problem: StoreError) -> float:
 # open files, which is what makes connections and forks incompatible.
 _engines: dict[int, ref[Engine]] = {}
 _held: list[tuple[Engine, LockType]] = []
-_leaked: list[object] = []
+_leaked: dict[str, list[object]] = {}
+_NOBODY = -1
 
 
 def _living() -> list[Engine]:
@@ -307,7 +334,9 @@ def _before_fork() -> None:
                 _held.append((engine, lock))
             else:
                 engine._is_orphaned = True  # undone in the parent
-        if not engine._is_orphaned:
+        if engine._pid != os.getpid():
+            engine._leak()
+        elif not engine._is_orphaned:
             engine._close()
 
 
@@ -316,7 +345,8 @@ def _after_fork_in_parent() -> None:
         _engine, lock = _held.pop()
         lock.release()
     for engine in _living():
-        engine._is_orphaned = False
+        if engine._pid == os.getpid():
+            engine._is_orphaned = False
 
 
 def _after_fork_in_child() -> None:
