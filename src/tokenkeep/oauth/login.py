@@ -68,7 +68,6 @@ class LoginResult:
     claims: Claims | None
     metadata: Metadata
     granted_scope: str | None
-    server_time: float | None = None
 
 
 def browser_login(
@@ -306,7 +305,7 @@ def _confirmed(
             raise LoginFailed(f"the ID token could not be checked: {problem}")
     elif "openid" in (granted or "").split():
         raise ProtocolViolation("the provider granted openid and sent no ID token")
-    return LoginResult(response, claims, metadata, granted, answered.server_time)
+    return LoginResult(response, claims, metadata, granted)
 
 
 def _device_authorization(

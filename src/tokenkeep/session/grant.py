@@ -1,6 +1,8 @@
 """What is true of a grant and what follows from it: decisions on values.
 
-Nothing here does input or output, keeps state or asks for the time.
+Nothing here does input or output, keeps state or asks for the time. No decision needs the server's
+clock: lifetimes are counted from ours, at the time of the request, and the check of an ID token
+takes the Date of the answer that brought it.
 """
 
 from __future__ import annotations
@@ -72,7 +74,6 @@ def issued(
     policy: str,
     shares: bool,
     keeps_id_token: bool,
-    server_time: float | None = None,
 ) -> Record:
     """The record of a confirmed login."""
     return Record(
@@ -92,7 +93,6 @@ def issued(
         metadata=metadata,
         policy=policy,
         extra=_json(response.extra),
-        skew=_skew(server_time, now),
         shares=shares,
     )
 
@@ -103,7 +103,6 @@ def renewed(
     now: Moment,
     *,
     shares: bool,
-    server_time: float | None,
 ) -> Record:
     """The record after a redemption (RFC 6749, section 6).
 
@@ -127,7 +126,6 @@ def renewed(
         token_type=response.token_type,
         lifetime=response.expires_in,
         extra=_json(_merged(record.extra, response.extra)),
-        skew=record.skew if server_time is None else _skew(server_time, now),
         shares=shares,
         pause=None,
         intent=None,
@@ -147,13 +145,6 @@ def refusal_reason(record: Record, now: Moment, *, was_replay: bool) -> str:
     if isinstance(granted, int | float) and age is not None and age >= granted:
         return "expired"
     return "revoked"
-
-
-def _skew(server_time: float | None, now: Moment) -> float:
-    # A Date header has whole seconds and took a round trip: less than two seconds is no skew.
-    if server_time is None or abs(server_time - now.wall) < 2.0:
-        return 0.0
-    return server_time - now.wall
 
 
 def _json(extra: dict[str, object]) -> str:

@@ -35,16 +35,13 @@ class Confirmed:
     scope: str
     metadata: Metadata | None
     at: Moment
-    server_time: float | None = None
 
     @staticmethod
     def by_flow(provider: Provider, result: LoginResult, at: Moment) -> Confirmed:
         """The outcome of a browser or device login."""
         subject = "" if result.claims is None else result.claims.subject
         scope = result.granted_scope or ""
-        return Confirmed(
-            result.response, provider, subject, scope, result.metadata, at, result.server_time
-        )
+        return Confirmed(result.response, provider, subject, scope, result.metadata, at)
 
     @staticmethod
     def checked(
@@ -85,7 +82,6 @@ class Confirmed:
             policy=json.dumps(policy) if policy else "",
             shares=shares,
             keeps_id_token=keeps_id_token,
-            server_time=self.server_time,
         )
 
 

@@ -124,7 +124,6 @@ class Sender:
                     answer.response,
                     before,
                     shares=sending.shares,
-                    server_time=answer.server_time,
                 )
             except ProtocolViolation as exc:
                 problem = str(exc)

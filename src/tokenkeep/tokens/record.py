@@ -38,7 +38,6 @@ _KNOWN = frozenset(
         "obtained_wall",
         "obtained_monotonic",
         "obtained_boot",
-        "skew",
         "shares",
         "pause_seconds",
         "pause_wall",
@@ -120,7 +119,6 @@ class Record:
         obtained: when the token response came.
         access_token: the current one, if access tokens are shared or must survive; else None.
         shares: whether access tokens are kept here for every process.
-        skew: the server's clock minus ours, in seconds, when last seen.
         pause: what the provider asked for, until a redemption succeeds.
         metadata, policy, extra: JSON text, "" if there is none: the provider's metadata, what the
             application said of it, and the fields of the token response nobody here knows.
@@ -144,7 +142,6 @@ class Record:
         "scope",
         "session_id",
         "shares",
-        "skew",
         "subject",
         "token_type",
         "unknown",
@@ -168,7 +165,6 @@ class Record:
         metadata: str = "",
         policy: str = "",
         extra: str = "",
-        skew: float = 0.0,
         shares: bool = False,
         pause: Pause | None = None,
         intent: Intent | None = None,
@@ -189,7 +185,6 @@ class Record:
         self.metadata = metadata
         self.policy = policy
         self.extra = extra
-        self.skew = skew
         self.shares = shares
         self.pause = pause
         self.intent = intent
@@ -237,8 +232,6 @@ def encode(record: Record) -> Secret:
     _put_moment(fields, "obtained", record.obtained)
     if record.lifetime is not None:
         fields["lifetime"] = _number(record.lifetime)
-    if record.skew:
-        fields["skew"] = _number(record.skew)
     if record.pause is not None:
         fields["pause_seconds"] = _number(record.pause.seconds)
         _put_moment(fields, "pause", record.pause.at)
@@ -286,7 +279,6 @@ def _from_fields(fields: dict[str, bytes]) -> Record:
         setattr(record, name, value)
     if "lifetime" in fields:
         record.lifetime = _finite(fields["lifetime"])
-    record.skew = _finite(fields.get("skew", b"0"))
     if "pause_seconds" in fields:
         record.pause = Pause(_finite(fields["pause_seconds"]), _moment(fields, "pause"))
     record.shares = fields.get("shares") == b"1"

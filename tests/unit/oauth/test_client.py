@@ -177,7 +177,7 @@ def test_reuse_is_refused(client: Client, server: AuthorizationServer) -> None:
 
 
 def test_a_skewed_date_is_reported_as_it_is(client: Client, server: AuthorizationServer) -> None:
-    """The session computes the skew."""
+    """The check of an ID token takes it into account."""
     server.faults.add(Endpoint.TOKEN, broken.SkewedDate(-7200))
     outcome = client.refresh(client.metadata(), refresh_token(server))
     assert isinstance(outcome, Answered)

@@ -20,7 +20,7 @@ def record(**more: object) -> Record:
 
 def renewed(old: Record, **more: object) -> Record:
     response = TokenResponse(Secret("access"), **more)  # type: ignore[arg-type]
-    return grant.renewed(old, response, NOW, shares=False, server_time=None)
+    return grant.renewed(old, response, NOW, shares=False)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ records = st.builds(
     metadata=texts,
     policy=texts,
     extra=texts,
-    skew=seconds,
     shares=st.booleans(),
     pause=st.none() | st.builds(Pause, seconds, moments),
     intent=st.none()
