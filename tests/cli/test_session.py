@@ -113,6 +113,17 @@ def test_a_token_is_refreshed_for_who_needs_it_longer(signed_in: tuple[Shell, Se
     assert 3 == server.admin.token_requests
 
 
+def test_patience_with_the_store_does_not_cut_a_refresh_short(
+    signed_in: tuple[Shell, Server],
+) -> None:
+    """`--timeout` is for one call into the store, with every verb; a refresh has its own."""
+    shell, server = signed_in
+    server.admin.add_fault(Endpoint.TOKEN, Delay(When.BEFORE, 4.0))
+    time.sleep(1.1)
+    answer = shell.tokenkeep("--timeout", "3", "token", "--min-ttl", "299.5")
+    assert (0, "") == (answer.code, answer.err)
+
+
 def test_twelve_processes_meet_one_expired_token(
     shell_with_vault: Shell, start_server: StartServer
 ) -> None:

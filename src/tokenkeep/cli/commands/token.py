@@ -62,8 +62,8 @@ def redeem(
         TokenkeepError: see `Session.access_token` and `session_of`.
     """
     secret = client_secret(settings.option("client_secret_file"))
-    timeout = settings.seconds("timeout", FLIGHT_SECONDS)
-    with session_of(tokens, client_secret=secret, timeout=timeout) as session:
+    # Not --timeout: a patience meant for the store must not cut a redemption short.
+    with session_of(tokens, client_secret=secret, timeout=FLIGHT_SECONDS) as session:
         warn_of_changes(session)
         is_uncertain = session.restore() is State.UNCERTAIN
         if is_uncertain and retry_uncertain:
