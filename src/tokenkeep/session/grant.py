@@ -66,6 +66,7 @@ def issued(
     response: TokenResponse,
     now: Moment,
     *,
+    account: str,
     issuer: str,
     client_id: str,
     subject: str,
@@ -79,6 +80,7 @@ def issued(
     return Record(
         session_id,
         now,
+        account=account,
         generation=1,
         refresh_token=response.refresh_token,
         # Without a refresh token the access token is all there is to restore.

@@ -66,7 +66,7 @@ class Confirmed:
             subject = claims.subject
         return Confirmed(response, client.provider, subject, " ".join(scope), metadata, at)
 
-    def record(self, *, shares: bool, keeps_id_token: bool) -> Record:
+    def record(self, account: str, *, shares: bool, keeps_id_token: bool) -> Record:
         """The record that begins the session."""
         provider = self.provider
         policy = {"replay_window": provider.replay_window} if provider.replay_window else {}
@@ -74,6 +74,7 @@ class Confirmed:
             new_session_id(),
             self.response,
             self.at,
+            account=account,
             issuer=provider.issuer,
             client_id=provider.client_id,
             subject=self.subject,

@@ -21,7 +21,6 @@ from tokenkeep.errors import (
     StoreError,
     UnsupportedOption,
 )
-from tokenkeep.item import SESSION
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.messages import read_token_response
 from tokenkeep.oauth.metadata import Metadata
@@ -36,6 +35,7 @@ from tokenkeep.session.redemption import Wanted
 from tokenkeep.session.refresh import Redeemer
 from tokenkeep.session.state import AccessToken, Change, State
 from tokenkeep.session.unsaved import Unsaved
+from tokenkeep.tokens.accounts import stored_accounts
 from tokenkeep.tokens.storage import TokenStorage
 
 if TYPE_CHECKING:
@@ -119,9 +119,7 @@ class Session:
         Raises:
             StoreError: the store cannot tell.
         """
-        storage = self.tokens.storage
-        names = storage.store.names(storage.service, storage.call())
-        return sorted(name.name for name in names if name.kind == SESSION)
+        return sorted({tokens.account for tokens in stored_accounts(self.tokens.storage)})
 
     def on_change(self, listener: Callable[[Change], object]) -> Callable[[], None]:
         """Calls `listener` at every change of state, from whichever thread made it.
@@ -369,7 +367,9 @@ class Session:
 
     def _begin(self, confirmed: Confirmed) -> State:
         known = self._known
-        record = confirmed.record(shares=self._shares, keeps_id_token=self._keeps_id_token)
+        record = confirmed.record(
+            self.account, shares=self._shares, keeps_id_token=self._keeps_id_token
+        )
         unsaved = known.unsaved
         hold = self._hold_for_login(unsaved)
         try:

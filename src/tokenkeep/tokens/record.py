@@ -18,6 +18,7 @@ _CLOCK_SLACK_SECONDS = 60.0
 
 _TEXTS = (
     "session_id",
+    "account",
     "issuer",
     "client_id",
     "subject",
@@ -114,6 +115,7 @@ class Record:
 
     Attributes:
         session_id: 32 hexadecimal digits, drawn at login.
+        account: whose session it is; "" if the record's name says so.
         generation: 1 at login, one more at each redemption.
         lifetime: seconds the access token was granted for; None if the provider did not say.
         obtained: when the token response came.
@@ -127,6 +129,7 @@ class Record:
 
     __slots__ = (
         "access_token",
+        "account",
         "client_id",
         "extra",
         "generation",
@@ -152,6 +155,7 @@ class Record:
         session_id: str,
         obtained: Moment,
         *,
+        account: str = "",
         generation: int = 1,
         refresh_token: Secret | None = None,
         access_token: Secret | None = None,
@@ -172,6 +176,7 @@ class Record:
     ) -> None:
         self.session_id = session_id
         self.obtained = obtained
+        self.account = account
         self.generation = generation
         self.refresh_token = refresh_token
         self.access_token = access_token

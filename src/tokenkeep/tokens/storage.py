@@ -101,6 +101,7 @@ class TokenStorage:
         record = Record(
             new_session_id(),
             self.now(),
+            account=self.account,
             refresh_token=token,
             issuer=issuer,
             client_id=client_id,

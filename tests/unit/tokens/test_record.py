@@ -21,6 +21,7 @@ records = st.builds(
     Record,
     st.text("0123456789abcdef", min_size=32, max_size=32),
     moments,
+    account=texts,
     generation=st.integers(1, 10**6),
     refresh_token=secrets,
     access_token=secrets,

@@ -7,11 +7,9 @@ import click
 from tokenkeep.cli.commands.status import describe
 from tokenkeep.cli.terminal import shown, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.item import SESSION
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
-from tokenkeep.storage import SecureStorage
-from tokenkeep.tokens.storage import TokenStorage
+from tokenkeep.tokens.accounts import stored_accounts
 
 
 @click.command()
@@ -28,11 +26,3 @@ def command(ctx: click.Context) -> int:
         else:
             write_lines(*(shown(tokens.account) for tokens, _each in live))
     return 0
-
-
-def stored_accounts(storage: SecureStorage) -> list[TokenStorage]:
-    """Every account that has a record, dead or alive."""
-    names = storage.store.names(storage.service, storage.call())
-    return [
-        TokenStorage(storage, account=name.name) for name in sorted(names) if name.kind == SESSION
-    ]

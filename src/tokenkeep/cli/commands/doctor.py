@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from tokenkeep.cli import exits
-from tokenkeep.cli.commands.accounts import stored_accounts
 from tokenkeep.cli.commands.status import EXITS, describe
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
@@ -19,6 +18,7 @@ from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Persistence, StoreFacts
+from tokenkeep.tokens.accounts import stored_accounts
 
 #: A service that nobody has: asking for it opens the store.
 _NOBODY = "tokenkeep.doctor"
