@@ -274,8 +274,13 @@ def test_forked_workers_share_one_login(place: Place, server: AuthorizationServe
 # Processes.
 
 
-def herd(place: Place, shares: bool, processes: int, threads: int) -> list[list[str]]:
-    """Every process restores and all its threads ask at once; the tokens by process."""
+def herd(
+    place: Place, shares: bool, processes: int, threads: int, loops: int = 0
+) -> list[list[str]]:
+    """Every process restores and all its threads ask at once; the tokens by process.
+
+    With `loops` there is one more process, with that many event loops of 50 tasks each.
+    """
     gate_reading, gate_writing = os.pipe()
 
     def process() -> list[str]:
@@ -300,7 +305,34 @@ def herd(place: Place, shares: bool, processes: int, threads: int) -> list[list[
         session.close()
         return got
 
+    def process_of_loops() -> list[str]:
+        os.close(gate_writing)
+        template = place.session()
+        face = AsyncSession(template.provider, template.tokens, share_access_tokens=shares)
+        face.sync.restore()
+        os.read(gate_reading, 1)
+        got: list[str] = []
+
+        async def ask() -> None:
+            try:
+                got.append((await face.access_token()).reveal())
+            except Exception as exc:
+                got.append(f"{type(exc).__name__}: {exc}")
+
+        async def ask_often() -> None:
+            await asyncio.gather(*(ask() for _ in range(50)))
+
+        asking = [threading.Thread(target=asyncio.run, args=(ask_often(),)) for _ in range(loops)]
+        for each in asking:
+            each.start()
+        for each in asking:
+            each.join()
+        face.sync.close()
+        return got
+
     children = [Child(process) for _ in range(processes)]
+    if loops:
+        children.append(Child(process_of_loops))
     os.close(gate_reading)
     time.sleep(0.05)
     os.close(gate_writing)
@@ -335,6 +367,31 @@ def test_processes_that_meet_an_expired_token(
             assert all(len(set(got)) == 1 for got in tokens)
         assert 0 == server.reuse_detected
         assert State.ACTIVE.value == in_child(lambda: place.session().restore().value)
+
+
+@pytest.mark.requires("fork")
+@pytest.mark.load
+@pytest.mark.parametrize("shares", [True, False], ids=["shared", "memory only"])
+@pytest.mark.timeout(300)
+def test_processes_of_threads_and_of_event_loops_that_meet_an_expired_token(
+    tmp_path: Path, shares: bool
+) -> None:
+    """12 processes of 8 threads, and one of 3 event loops with 50 tasks each: 246 callers."""
+    with AuthorizationServer(Policy(access_token_seconds=3600)) as server:
+        place = Place(tmp_path, server.issuer)
+        first = server.login("notes")
+        in_child(lambda: place.session(share_access_tokens=shares).begin(first).value)
+        for _ in range(3):
+            in_child(lambda: age_the_record(place))
+            requests = server.token_requests
+            tokens = herd(place, shares, 12, 8, loops=3)
+            told = [each for got in tokens for each in got]
+            assert [8] * 12 + [150] == [len(got) for got in tokens]
+            assert all(server.accepts(token) for token in set(told)), set(told)
+            assert (1 if shares else 13) == server.token_requests - requests
+            assert (1 if shares else 13) == len(set(told))
+            assert all(len(set(got)) == 1 for got in tokens)
+        assert 0 == server.reuse_detected
 
 
 def age_the_record(place: Place) -> None:
