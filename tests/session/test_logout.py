@@ -172,6 +172,22 @@ def test_a_log_that_cannot_be_written_has_its_record_erased(
             session.access_token()
 
 
+def test_a_log_that_cannot_be_read_does_not_keep_the_provider_from_being_told(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """The record is read before it is erased, so that its token can be revoked."""
+    session = place.signed_in(server)
+    held = session.access_token().reveal()
+    log = Path(session.tokens.log.path)
+    log.unlink()
+    log.mkdir()  # what no permission of root's can open as a file
+    report = place.session().logout()
+    assert "failed" == report.step("end").outcome
+    assert "done" == report.step("erase").outcome
+    assert "done" == report.step("revoke").outcome
+    assert not server.accepts(held)
+
+
 @pytest.mark.requires("fork")
 def test_a_frozen_holder_of_the_fence_does_not_keep_anybody_signed_in(
     tmp_path: Path, server: AuthorizationServer

@@ -105,9 +105,13 @@ def _end(tokens: TokenStorage) -> Step:
 def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record | None, str]:
     """The newest record there is, for the tokens in it; and why the store had none to give."""
     try:
-        stored, live = tokens.stored(), tokens.log.read().session_id
+        stored = tokens.stored()
     except StoreError as exc:
         return remembered, f"{exc.code}: {exc}"
+    try:
+        live = tokens.log.read().session_id
+    except StoreError:
+        live = None  # nobody can have signed in anew in a log that cannot be read
     if stored is not None and stored.session_id == live:
         return remembered, "somebody signed in anew meanwhile"
     if stored is None:

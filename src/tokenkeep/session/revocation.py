@@ -40,11 +40,19 @@ def revoke_late(tokens: TokenStorage, client: Client, record: Record) -> str:
 
 
 def _has_newer_session(tokens: TokenStorage, record: Record) -> bool:
+    """Whether another session of the same grant lives; where it cannot be known, it may."""
     try:
-        found = tokens.load()
+        found = tokens.stored()
     except StoreError:
         # Somebody signed in anew and we cannot see as whom: revoking could end that session.
+        return _lives_another(tokens, record)
+    if found is None or found.session_id == record.session_id:
+        return False
+    return found.is_same_grant(record) and _lives_another(tokens, record)
+
+
+def _lives_another(tokens: TokenStorage, record: Record) -> bool:
+    try:
         return tokens.log.read().session_id not in (None, record.session_id)
-    return (
-        found is not None and found.session_id != record.session_id and found.is_same_grant(record)
-    )
+    except StoreError:
+        return True
