@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
-from tokenkeep.errors import AccessDenied, StoreFull, StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import AccessDenied, StoreUnavailable, UnsupportedOption
 from tokenkeep.paths import config_directory, data_directory
-from tokenkeep.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +154,8 @@ def storage_options(config: Config) -> VaultOptions:
     path = place or default_vault_path()
     passphrase_file = config.passphrase_file
     if passphrase_file is not None:
+        from tokenkeep.passphrase_file import read_passphrase
+
         # Read when the vault is opened: `doctor` and `vault` verbs ask for facts without it.
         key = Passphrase(lambda: read_passphrase(passphrase_file))
         return VaultOptions(path=path, key=key, create=False)
@@ -169,78 +170,53 @@ def read_file(path: str) -> dict[str, object]:
         UnsupportedOption: it is damaged, too large or no file; the message has the line.
         AccessDenied: it cannot be read.
     """
-    text = _read_text(path)
+    return parsed(read_text(path), path)
+
+
+def parsed(text: str, path: str) -> dict[str, object]:
+    """The entries in a configuration file's text; `path` is for the messages.
+
+    Raises:
+        UnsupportedOption: it is damaged; the message has the line.
+    """
     plain = _read_plain(text)
     return plain if plain is not None else _read_toml(text, path)
 
 
-def save(path: str | None = None, **values: str | None) -> None:
-    """Sets entries of the file (None removes one), in one step that a crash cannot halve.
-
-    Comments, order, unknown entries and tables stay.
+def read_text(path: str) -> str:
+    """A configuration file's text; empty if it does not exist.
 
     Raises:
-        UnsupportedOption: the file is damaged, or written in a way that cannot be edited safely;
-            it was left as it is.
-        AccessDenied, StoreFull, StoreUnavailable: it cannot be written; it was left as it is.
+        UnsupportedOption: it is too large, no file, or not UTF-8.
+        AccessDenied: it cannot be read.
     """
-    path = os.path.realpath(path if path is not None else default_path())
-    before = _read_text(path)
-    expected = read_file(path)
-    for key, value in values.items():
-        if value is None:
-            expected.pop(key, None)
-        else:
-            expected[key] = value
-    after = before
-    for key, value in values.items():
-        after = _edited(after, key, value)
-    plain = _read_plain(after)
-    if (plain if plain is not None else _read_toml(after, path)) != expected:
-        raise UnsupportedOption(
-            f"{path}: cannot be edited without losing something",
-            hint="set the entries by hand: " + ", ".join(sorted(values)),
-        )
-    _replace(path, after)
-
-
-def read_passphrase(path: str, option: str = "--passphrase-file") -> Secret:
-    """What a passphrase file holds, or another secret's, without one trailing newline.
-
-    Args:
-        option: which option names such a file; for the messages.
-
-    Raises:
-        StoreUnavailable: it does not exist.
-        AccessDenied: it cannot be read, or others can.
-        UnsupportedOption: it is empty, no file, or too large to be a passphrase.
-    """
-    problem: OSError | None = None
-    what = option.removeprefix("--").replace("-", " ")
-    text = bytearray()
-    is_open_to_others = False
+    data = b""
     try:
-        with open(path, "rb") as file:
-            is_open_to_others = os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & 0o77)
-            if not is_open_to_others:
-                text += file.read(MAX_FILE_BYTES + 1)
+        # Never blocking: nobody may ever write into a pipe that stands in the file's place.
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        try:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISREG(mode):
+                data = os.read(fd, MAX_FILE_BYTES + 1)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as exc:
-        problem = exc
-    if isinstance(problem, FileNotFoundError):
-        raise StoreUnavailable(f"{path}: no such {what}", hint=f"{option} FILE")
-    if isinstance(problem, PermissionError):
-        raise AccessDenied(f"{path}: {problem.strerror}", hint=f"chmod u+r {path}")
-    if problem is not None:
-        raise UnsupportedOption(f"{path}: {problem.strerror}")
-    if is_open_to_others:
-        raise AccessDenied(f"{path}: other users can read it", hint=f"chmod 600 {path}")
-    if text.endswith(b"\n"):
-        del text[-2 if text.endswith(b"\r\n") else -1 :]
-    size = len(text)
-    if size in range(1, MAX_FILE_BYTES + 1):
-        return Secret(text)
-    del text  # it must not stay in a captured frame
-    raise UnsupportedOption(f"{path}: the {what} is {'too large' if size else 'empty'}")
+        raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
+    if not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
+        raise UnsupportedOption(f"{path} {what}", hint=f"remove {path}")
+    if len(data) > MAX_FILE_BYTES:
+        raise UnsupportedOption(f"{path} is too large", hint=f"mend or remove {path}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise UnsupportedOption(
+            f"{path}, line {line}: the configuration is not UTF-8",
+            hint=f"mend or remove {path}",
+        ) from None
 
 
 def _read_plain(text: str) -> dict[str, object] | None:
@@ -285,41 +261,11 @@ def _read_toml(text: str, path: str) -> dict[str, object]:
     )
 
 
-def _read_text(path: str) -> str:
-    data = b""
-    try:
-        # Never blocking: nobody may ever write into a pipe that stands in the file's place.
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
-        try:
-            mode = os.fstat(fd).st_mode
-            if stat.S_ISREG(mode):
-                data = os.read(fd, MAX_FILE_BYTES + 1)
-        finally:
-            os.close(fd)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except OSError as exc:
-        raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
-    if not stat.S_ISREG(mode):
-        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
-        raise UnsupportedOption(f"{path} {what}", hint=f"remove {path}")
-    if len(data) > MAX_FILE_BYTES:
-        raise UnsupportedOption(f"{path} is too large", hint=f"mend or remove {path}")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise UnsupportedOption(
-            f"{path}, line {line}: the configuration is not UTF-8",
-            hint=f"mend or remove {path}",
-        ) from None
-
-
 def _text_entry(entries: dict[str, object], key: str, path: str) -> str | None:
     value = entries.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    lines = _read_text(path).split("\n")
+    lines = read_text(path).split("\n")
     at = [number for number, line in enumerate(lines, 1) if line.lstrip(" \t\"'").startswith(key)]
     raise UnsupportedOption(
         f"{path}{f', line {at[0]}' if at else ''}: {key} must be text, not {type(value).__name__}",
@@ -331,75 +277,3 @@ def _beside(path: str, relative: str | None) -> str | None:
     if not relative:
         return relative
     return os.path.join(os.path.dirname(path), os.path.expanduser(relative))
-
-
-def _edited(text: str, key: str, value: str | None) -> str:
-    """The text with one top-level entry set; `save` checks that nothing else changed."""
-    lines = [line + "\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    if not lines[-1]:
-        lines.pop()
-    end = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    mine = [
-        at
-        for at, line in enumerate(lines[:end])
-        if line.partition("=")[0].strip().strip("\"'") == key and "=" in line
-    ]
-    entry = [] if value is None else [f"{key} = {_quoted(value)}\n"]
-    if mine:
-        lines[mine[0] : mine[0] + 1] = entry
-        return "".join(lines)
-    if entry and end and not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
-    lines[end:end] = entry
-    return "".join(lines)
-
-
-def _quoted(value: str) -> str:
-    if value.isprintable():
-        for quote, forbidden in (('"', '"\\'), ("'", "'")):
-            if not any(character in value for character in forbidden):
-                return quote + value + quote
-    escaped = (
-        character
-        if character.isprintable() and character not in '"\\'
-        else f"\\U{ord(character):08x}"
-        for character in value
-    )
-    return f'"{"".join(escaped)}"'
-
-
-def _replace(path: str, text: str) -> None:
-    import errno
-
-    directory = os.path.dirname(path)
-    aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        except BaseException:
-            os.unlink(aside)
-            raise
-        _sync_directory(directory)
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"{path}: {exc.strerror}", hint="make room on the disk") from exc
-        if exc.errno in (errno.EACCES, errno.EPERM):
-            raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+rwx {directory}") from exc
-        raise StoreUnavailable(f"{path}: {exc.strerror}") from exc
-
-
-def _sync_directory(directory: str) -> None:
-    if os.name != "posix":  # Windows cannot open a directory
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

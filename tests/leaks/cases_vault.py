@@ -10,8 +10,9 @@ from pathlib import Path
 from contract.places import CHEAP, options_with_key_file, spoil
 from leaks.cases import SECRET, Case
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.config import load, read_passphrase, storage_options
+from tokenkeep.config import load, storage_options
 from tokenkeep.item import Call, ItemName
+from tokenkeep.passphrase_file import read_passphrase
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.vault.slots import KeyFile, Passphrase

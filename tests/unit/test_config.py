@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkeep import config
+from tokenkeep import config, config_edit
 from tokenkeep.errors import (
     AccessDenied,
     StoreUnavailable,
     TokenkeepError,
     UnsupportedOption,
 )
+from tokenkeep.passphrase_file import MAX_BYTES, read_passphrase
 from tokenkeep.vault.slots import KeyFile, Passphrase
 
 KEYS = ("app", "store", "key_file", "passphrase_file")
@@ -178,7 +179,7 @@ def test_pipe_in_its_place_is_refused_at_once(file: Path) -> None:
         config.load(environ={}, path=str(file))
     assert f"remove {file}" == caught.value.hint
     with pytest.raises(UnsupportedOption):
-        config.save(str(file), app="org.example.notes")
+        config_edit.save(str(file), app="org.example.notes")
 
 
 PLAIN = st.text(st.sampled_from("ab=\"'#\\ -_.é\t\r\x7f[]\u2028\u00a03"), max_size=12)
@@ -212,7 +213,7 @@ def test_saved_entries_are_read_back_and_the_rest_stays(
     file = tmp_path_factory.mktemp("config") / "config.toml"
     file.write_bytes(before.encode())
     try:
-        config.save(str(file), **values)
+        config_edit.save(str(file), **values)
     except UnsupportedOption:
         assert before.encode() == file.read_bytes()
         return
@@ -223,7 +224,7 @@ def test_save_makes_directory_and_file_private(file: Path) -> None:
     """0700 and 0600, under any umask."""
     old = os.umask(0)
     try:
-        config.save(str(file), app="org.example")
+        config_edit.save(str(file), app="org.example")
     finally:
         os.umask(old)
     assert {"app": "org.example"} == config.read_file(str(file))
@@ -236,7 +237,7 @@ def test_save_makes_directory_and_file_private(file: Path) -> None:
 def test_save_keeps_comments_order_and_tables(file: Path) -> None:
     """Only the entry's own line changes; a new one goes before the first table."""
     write(file, '# mine\nstore = "old" # why\n\nfuture = [1,\n2]\n[table]\nstore = "other"\n')
-    config.save(str(file), store="vault:/v", app="org.example")
+    config_edit.save(str(file), store="vault:/v", app="org.example")
     assert (
         '# mine\nstore = "vault:/v"\n\nfuture = [1,\n2]\napp = "org.example"\n'
         '[table]\nstore = "other"\n' == file.read_text()
@@ -246,7 +247,7 @@ def test_save_keeps_comments_order_and_tables(file: Path) -> None:
 def test_save_of_none_removes_the_entry(file: Path) -> None:
     """And of what is not there, nothing."""
     write(file, 'app = "a"\nstore = "vault"')
-    config.save(str(file), app=None, key_file=None)
+    config_edit.save(str(file), app=None, key_file=None)
     assert 'store = "vault"' == file.read_text()
 
 
@@ -254,7 +255,7 @@ def test_save_over_a_damaged_file_leaves_it(file: Path) -> None:
     """Nothing is lost."""
     write(file, "app = \n# precious\n")
     with pytest.raises(UnsupportedOption):
-        config.save(str(file), app="x")
+        config_edit.save(str(file), app="x")
     assert "app = \n# precious\n" == file.read_text()
 
 
@@ -264,7 +265,7 @@ def test_save_through_a_symlink_keeps_the_symlink(file: Path, tmp_path: Path) ->
     real.write_text('app = "a"\n')
     file.parent.mkdir()
     file.symlink_to(real)
-    config.save(str(file), app="b")
+    config_edit.save(str(file), app="b")
     assert file.is_symlink()
     assert 'app = "b"\n' == real.read_text()
 
@@ -278,7 +279,7 @@ def test_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TokenkeepError) as caught:
-        config.save(str(file), app="b")
+        config_edit.save(str(file), app="b")
     assert "store-full" == caught.value.code
     assert 'app = "a"\n' == file.read_text()
     assert [file] == list(file.parent.iterdir())
@@ -345,7 +346,7 @@ def test_passphrase_file_loses_one_newline(tmp_path: Path, content: bytes, expec
     place = tmp_path / "p"
     place.write_bytes(content)
     place.chmod(0o600)
-    assert expected == config.read_passphrase(str(place)).reveal_bytes()
+    assert expected == read_passphrase(str(place)).reveal_bytes()
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_passphrase_file_loses_one_newline(tmp_path: Path, content: bytes, expec
         (None, 0, StoreUnavailable),
         (b"", 0o600, UnsupportedOption),
         (b"\n", 0o600, UnsupportedOption),
-        (b"x" * (config.MAX_FILE_BYTES + 1), 0o600, UnsupportedOption),
+        (b"x" * (MAX_BYTES + 1), 0o600, UnsupportedOption),
         (b"x", 0o640, AccessDenied),
         (b"x", 0o604, AccessDenied),
     ],
@@ -368,7 +369,7 @@ def test_unusable_passphrase_file_is_an_error(
         place.write_bytes(content)
         place.chmod(mode)
     with pytest.raises(error) as caught:
-        config.read_passphrase(str(place))
+        read_passphrase(str(place))
     assert str(place) in str(caught.value)
 
 

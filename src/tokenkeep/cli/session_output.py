@@ -20,7 +20,7 @@ def client_secret(path: str | None) -> Secret | None:
     """
     if not path:
         return None
-    from tokenkeep.config import read_passphrase
+    from tokenkeep.passphrase_file import read_passphrase
 
     return read_passphrase(path, "--client-secret-file")
 

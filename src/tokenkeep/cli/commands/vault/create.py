@@ -6,7 +6,7 @@ import os
 
 import click
 
-from tokenkeep import config
+from tokenkeep import config, config_edit
 from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
 from tokenkeep.cli.terminal import shown, tell, write_lines
 from tokenkeep.cli.tree import options, settings_of
@@ -74,7 +74,7 @@ def _record(chosen: config.Config, where: str, key: KeyFile | Passphrase) -> Non
     if key_file == os.path.abspath(config.default_key_path()):
         key_file = None
     passphrase_file = chosen.passphrase_file
-    config.save(
+    config_edit.save(
         chosen.path,
         store=store,
         key_file=key_file,

@@ -8,7 +8,7 @@ from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import ask_hidden, tell
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.config import read_passphrase
+from tokenkeep.passphrase_file import read_passphrase
 from tokenkeep.vault.slots import Passphrase
 from tokenkeep.vault.transfer import FAIL, REPLACE, SKIP, import_items
 

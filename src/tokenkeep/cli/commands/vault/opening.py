@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tokenkeep import config
 from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.item import Call, Interaction
+from tokenkeep.passphrase_file import read_passphrase
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
@@ -31,7 +31,7 @@ def chosen_vault(
     header = Vault(options.path, (), False).header()
     kinds = set() if header is None else {slot.kind for slot in header.slots}
     further: list[KeyFile | Passphrase] = [KeyFile(path) for path in key_files]
-    further += [Passphrase(config.read_passphrase(path)) for path in passphrase_files]
+    further += [Passphrase(read_passphrase(path)) for path in passphrase_files]
     # A question that no slot can be opened with is not asked.
     own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
     return Vault(options.path, (*own, *further), False)
@@ -50,5 +50,5 @@ def given_passphrase(path: str | None, question: str) -> Passphrase:
         InteractionDenied: there is no terminal to ask on, or the two entries differ.
     """
     if path is not None:
-        return Passphrase(config.read_passphrase(path))
+        return Passphrase(read_passphrase(path))
     return Passphrase(ask_hidden_twice(question))
