@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from tokenkeep.crypto import checksum
 from tokenkeep.errors import (
@@ -85,7 +86,7 @@ class SessionLog:
             SecretDamaged: its last line is damaged; `end` and `begin` mend it.
         """
         try:
-            fd = os.open(self.path, os.O_RDONLY | _CLOEXEC)
+            fd = _open(self.path, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
             return LogState(False, None, None)
         except OSError as exc:
@@ -134,7 +135,7 @@ class SessionLog:
     def _append(self, data: bytes) -> None:
         try:
             made = _make_directories(self.directory)
-            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
+            fd = _open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
                 size = os.fstat(fd).st_size
                 if size and _byte_at(fd, size - 1) != b"\n":
@@ -236,6 +237,7 @@ def end_all(state_directory: str, service: str, *, reason: str, now: float) -> i
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 #: What lines are made of.
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-_ "
@@ -337,6 +339,15 @@ def _byte_at(fd: int, offset: int) -> bytes:
     return os.read(fd, 1)
 
 
+def _open(path: str, how: int) -> int:
+    # Neither a link to elsewhere nor a pipe, on which opening or reading would wait without end.
+    fd = os.open(path, how | _CLOEXEC | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0), 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EACCES, "it is not a regular file")
+    return fd
+
+
 def _sync_directory(path: str) -> None:
     if os.name == "nt":  # Windows has no handle to a directory that could be flushed
         return
@@ -391,9 +402,9 @@ def _change_counter(directory: str) -> None:
 def _translated(exc: OSError, doing: str) -> StoreError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreFull("no room left for the session log", hint="make room on the disk")
-    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP):
         return AccessDenied(
-            f"cannot {doing} the session log: {os.strerror(exc.errno)}",
+            f"cannot {doing} the session log: {exc.strerror}",
             hint="make the state directory yours and writable",
         )
     return StoreUnavailable(f"cannot {doing} the session log: {exc.strerror or type(exc).__name__}")

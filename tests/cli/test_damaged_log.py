@@ -69,3 +69,16 @@ def test_a_login_mends_a_damaged_log(signed_in: tuple[Shell, Server]) -> None:
     log_of(shell).write_bytes(bytes(90))
     sign_in(shell, server)
     assert 0 == shell.tokenkeep("status").code
+
+
+def test_one_damaged_log_does_not_hide_the_other_accounts(
+    signed_in: tuple[Shell, Server],
+) -> None:
+    """`accounts` lists the others, names the damaged one and exits as its error does."""
+    shell, server = signed_in
+    log = log_of(shell)
+    sign_in(shell, server, "--account", "other")
+    log.write_bytes(b"garbage\n")
+    answer = shell.tokenkeep("accounts")
+    assert (7, b"other\n") == (answer.code, answer.out)
+    assert "error: account default: the session log is damaged" in answer.err

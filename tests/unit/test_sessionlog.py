@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.children import Child
 from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.clock import SystemClock
-from tokenkeep.errors import AccessDenied, InvalidName, SecretDamaged, StoreFull
+from tokenkeep.errors import AccessDenied, InvalidName, SecretDamaged, StoreFull, StoreUnavailable
 from tokenkeep.sessionlog import SessionLog, end_all
 from tokenkeep.testing.clock import FakeClock
 
@@ -34,6 +34,25 @@ def said(log: SessionLog) -> tuple[bool, str | None, str | None]:
 def test_reading_a_missing_log_creates_nothing(log: SessionLog, tmp_path: Path) -> None:
     assert (False, None, None) == said(log)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.requires("fork")
+@pytest.mark.parametrize("thing", ["a pipe", "a link", "a directory"])
+def test_what_is_no_file_is_refused_at_once(log: SessionLog, tmp_path: Path, thing: str) -> None:
+    """Neither waits for somebody at the other end of a pipe, nor writes through a link."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"")
+    os.makedirs(log.directory)
+    if thing == "a pipe":
+        os.mkfifo(log.path)
+    elif thing == "a link":
+        os.symlink(elsewhere, log.path)
+    else:
+        os.mkdir(log.path)
+    for use in (log.read, lambda: log.end("logout", 1.0), lambda: log.begin(ONE, 1.0)):
+        with pytest.raises((AccessDenied, StoreUnavailable)):
+            use()
+    assert b"" == elsewhere.read_bytes()
 
 
 def test_the_last_line_decides(log: SessionLog) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from tokenkeep.cli import exits
 from tokenkeep.cli.commands.status import describe
-from tokenkeep.cli.terminal import shown, write_json, write_lines
+from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.errors import TokenkeepError
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.tokens.accounts import stored_accounts
@@ -18,11 +20,19 @@ from tokenkeep.tokens.accounts import stored_accounts
 def command(ctx: click.Context) -> int:
     """List the accounts that have a session, one a line."""
     settings = settings_of(ctx)
+    code, live = exits.OK, []
     with settings.storage() as storage:
-        found = [(tokens, look(tokens)) for tokens in stored_accounts(storage)]
-        live = [each for each in found if each[1].state is not State.SIGNED_OUT]
+        for tokens in stored_accounts(storage):
+            try:
+                found = look(tokens)
+            except TokenkeepError as exc:  # one account's trouble must not hide the others
+                code = code or exits.exit_code(exc)
+                tell(f"error: account {shown(tokens.account)}: {exc}")
+                continue
+            if found.state is not State.SIGNED_OUT:
+                live.append((tokens, found))
         if settings.wants_json:
             write_json([describe(tokens, each) for tokens, each in live])
         else:
             write_lines(*(shown(tokens.account) for tokens, _each in live))
-    return 0
+    return code
