@@ -39,7 +39,7 @@ if not _has_anyio:
 
 if TYPE_CHECKING:
     from tokenkeep.oauth.transport import Transport
-    from tokenkeep.tokens.storage import FreshInstall
+    from tokenkeep.tokens.kept import FreshInstall
 
 S = TypeVar("S")
 R = TypeVar("R")

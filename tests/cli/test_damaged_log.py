@@ -24,7 +24,7 @@ def is_stored(shell: Shell) -> bool:
     vault = shell.home / ".local" / "share" / "tokenkeep" / "vault"
     key = shell.home / ".config" / "tokenkeep" / "vault.key"
     with SecureStorage("org.example.notes", VaultOptions(vault, KeyFile(key))) as storage:
-        return TokenStorage(storage, account="default").stored() is not None
+        return TokenStorage(storage, account="default").kept.stored() is not None
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "zeros", "garbage"])

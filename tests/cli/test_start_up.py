@@ -50,6 +50,7 @@ TOKEN = {
     "tokenkeep.session.shared",
     "tokenkeep.sessionlog",
     "tokenkeep.tokens",
+    "tokenkeep.tokens.kept",
     "tokenkeep.tokens.record",
     "tokenkeep.tokens.storage",
 }

@@ -104,10 +104,10 @@ LOG = {"read": "log.read", "begin": "log.begin", "end": "log.end"}
 def watched(place: Place, before: Callable[[str], None]) -> tuple[TokenStorage, Transport]:
     """The account's storage with every seam reporting."""
     tokens = place.tokens()
-    parts: Any = tokens
+    parts: Any = tokens.kept
     parts.storage._store = Recording(tokens.storage.store, STORE, before)
-    parts.log = Recording(tokens.log, LOG, before)
-    parts.fence = RecordingFence(tokens.fence, {}, before)
+    parts.log = Recording(tokens.kept.log, LOG, before)
+    parts.fence = RecordingFence(tokens.kept.fence, {}, before)
     return tokens, Transport(before)
 
 
@@ -249,7 +249,7 @@ def test_a_kill_before_any_step_leaves_what_the_model_says(
         session = place.session()
         started = VERDICTS[session.restore()]
         assert model.verdict(world) == started, (number, steps)
-        assert place.tokens().fence.holder() is None, "the fence vanishes with its holder"
+        assert place.tokens().kept.fence.holder() is None, "the fence vanishes with its holder"
         check_the_way_on(session, place, server, started, before)
         killed_at = number
     else:
@@ -293,8 +293,8 @@ def test_a_rename_killed_before_any_step_is_resumed(
             steps = Steps(trace, number)
             tokens, _ = watched(place, steps)
             again = place.tokens(name="new", previous_name="old")
-            tokens._name, tokens._previous = again._name, again._previous
-            tokens.settle()
+            tokens.kept._name, tokens.kept._previous = again.kept._name, again.kept._previous
+            tokens.kept.settle()
 
         with Child(work) as child:
             code = child.wait()

@@ -102,7 +102,7 @@ def test_a_refresh_that_fails_shows_no_token(
                 failures += 1
                 assert_nothing_leaks(exc, *secrets_of(server))
     assert failures
-    shown = "\n".join([*heard, caplog.text, repr(session), repr(session.tokens.load())])
+    shown = "\n".join([*heard, caplog.text, repr(session), repr(session.tokens.kept.load())])
     assert not [secret for secret in secrets_of(server) if secret in shown]
 
 

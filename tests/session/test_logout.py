@@ -69,7 +69,7 @@ def test_the_report_says_every_step_in_order(place: Place, server: Authorization
     assert report.is_complete
     assert ["work", "cache"] == done
     assert State.SIGNED_OUT is session.state
-    assert place.tokens().stored() is None
+    assert place.tokens().kept.stored() is None
     assert all(family.revoked for family in server.grants())
     with pytest.raises(LoginRequired) as caught:
         session.access_token()
@@ -100,7 +100,7 @@ def test_offline_it_erases_all_the_same(place: Place, server: AuthorizationServe
     report = session.logout()
     assert time.monotonic() - started < 5
     assert {"end": "done", "erase": "done", "revoke": "failed"}.items() <= outcomes(report).items()
-    assert place.tokens().stored() is None
+    assert place.tokens().kept.stored() is None
     assert State.SIGNED_OUT is session.state is place.session().restore()
     server.start()
 
@@ -178,7 +178,7 @@ def test_a_log_that_cannot_be_read_does_not_keep_the_provider_from_being_told(
     """The record is read before it is erased, so that its token can be revoked."""
     session = place.signed_in(server)
     held = session.access_token().reveal()
-    log = Path(session.tokens.log.path)
+    log = Path(session.tokens.kept.log.path)
     log.unlink()
     log.mkdir()  # what no permission of root's can open as a file
     report = place.session().logout()
@@ -196,11 +196,11 @@ def test_a_frozen_holder_of_the_fence_does_not_keep_anybody_signed_in(
     session = place.signed_in(server)
 
     def freeze() -> None:
-        with place.tokens().hold("refresh"):
+        with place.tokens().kept.hold("refresh"):
             time.sleep(60)
 
     with Child(freeze) as child:
-        eventually(lambda: f"pid {child.pid} " in (session.tokens.fence.holder() or ""))
+        eventually(lambda: f"pid {child.pid} " in (session.tokens.kept.fence.holder() or ""))
         child.signal(signal.SIGSTOP)
         started = time.monotonic()
         report = session.logout()
@@ -255,7 +255,7 @@ def test_a_refresh_in_flight_here_is_dropped_and_its_token_revoked(
     with pytest.raises(SessionError):
         future.result(10)
     assert State.SIGNED_OUT is session.state
-    assert place.tokens().stored() is None
+    assert place.tokens().kept.stored() is None
     assert all(family.revoked for family in server.grants())
 
 
@@ -274,7 +274,7 @@ def test_a_refresh_in_flight_elsewhere_is_dropped_and_its_token_revoked_and_told
     server.faults.release()
     with pytest.raises(LoginRequired):
         future.result(10)
-    eventually(lambda: place.tokens().stored() is None)
+    eventually(lambda: place.tokens().kept.stored() is None)
     assert all(family.revoked for family in server.grants())
     assert State.SIGNED_OUT is session.state is other.restore()
     if when is When.AFTER:
@@ -288,13 +288,13 @@ def test_revocation_spares_a_newer_session_of_the_same_grant(
     reach = RevocationReach.CLIENT_AND_USER
     server.policy = Policy(access_token_seconds=300, revocation_reach=reach)
     session = place.signed_in(server)
-    old = session.tokens.load()
+    old = session.tokens.kept.load()
     assert old is not None
     session.begin(server.login("notes"))
-    assert "newer session" in revoke_late(session.tokens, session._client, old)
+    assert "newer session" in revoke_late(session.tokens.kept, session._client, old)
     assert server.is_alive(refresh_token(place))
     session.logout()
-    assert "was revoked" in revoke_late(session.tokens, session._client, old)
+    assert "was revoked" in revoke_late(session.tokens.kept, session._client, old)
 
 
 def test_the_state_stays_signed_out_whatever_other_threads_were_doing(
@@ -385,7 +385,7 @@ def race(place: Place, server: AuthorizationServer, dice: random.Random) -> None
 
     def look() -> tuple[str, str, str | None]:
         tokens = place.tokens()
-        record, live = tokens.stored(), tokens.log.read().session_id
+        record, live = tokens.kept.stored(), tokens.kept.log.read().session_id
         session = place.session()
         state = session.restore().value
         token = None
@@ -420,7 +420,7 @@ def race(place: Place, server: AuthorizationServer, dice: random.Random) -> None
 
 def was_replaced_by_login(place: Place) -> bool:
     """Whether the second login, not the sign-out, ended the first session."""
-    lines = Path(place.tokens().log.path).read_text().splitlines()
+    lines = Path(place.tokens().kept.log.path).read_text().splitlines()
     words = [" ".join(line.split()[:2]) for line in lines]
     if words.count("end login") < 2:
         return False

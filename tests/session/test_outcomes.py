@@ -236,7 +236,7 @@ def test_a_confirmed_attempt_that_is_taken_for_theft_ends_the_session(
     with pytest.raises(LoginRequired) as caught:
         other.access_token()
     assert "reused" == caught.value.reason
-    assert place.tokens().stored() is None
+    assert place.tokens().kept.stored() is None
 
 
 def test_a_replay_whose_client_is_refused_stays_uncertain(
@@ -362,9 +362,9 @@ def test_a_stale_intent_says_nothing(
     with pytest.raises(SessionUncertain):
         session.access_token()
     tokens = place.tokens()
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
-    tokens.write(record.changed(generation=2))
+    tokens.kept.write(record.changed(generation=2))
     assert State.ACTIVE is place.session().restore()
     assert 3 == place.session().access_token().generation
 
@@ -386,7 +386,7 @@ def test_a_confirmed_refusal_ends_the_session_everywhere(
         other.access_token()
     assert "revoked" == caught.value.reason
     assert State.LOGIN_REQUIRED is session.state is other.state
-    assert place.tokens().stored() is None
+    assert place.tokens().kept.stored() is None
     assert 1 == server.token_requests
 
 
@@ -406,7 +406,7 @@ def test_a_refusal_in_the_presence_of_a_newer_generation_takes_the_newer(
 
     place.store = store = PeerIsQuicker()
     session = place.signed_in(server)
-    record = place.tokens().load()
+    record = place.tokens().kept.load()
     assert record is not None
     expire(clock)
     store.newer = encode(
@@ -414,7 +414,7 @@ def test_a_refusal_in_the_presence_of_a_newer_generation_takes_the_newer(
             generation=2,
             refresh_token=Secret("theirs"),
             access_token=Secret("their access token"),
-            obtained=place.tokens().now(),
+            obtained=place.tokens().kept.now(),
         )
     )
     server.faults.add(TOKEN, OAuthError("invalid_grant"))
@@ -462,7 +462,7 @@ def test_unknown_fields_of_the_token_response_are_kept(
     session = place.signed_in(server)
     server.policy = Policy(access_token_seconds=300, extra_fields={"plan": "gold"})
     session.access_token(min_ttl=10**6)
-    record = place.tokens().load()
+    record = place.tokens().kept.load()
     assert record is not None
     assert '{"plan":"gold","tenant":"t-1"}' == record.extra
 

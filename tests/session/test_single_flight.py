@@ -287,7 +287,7 @@ def herd(
         os.close(gate_writing)
         session = place.session(share_access_tokens=shares)
         session.restore()
-        session.tokens.load()
+        session.tokens.kept.load()
         os.read(gate_reading, 1)  # until the parent opens the gate
         got: list[str] = []
 
@@ -397,8 +397,8 @@ def test_processes_of_threads_and_of_event_loops_that_meet_an_expired_token(
 def age_the_record(place: Place) -> None:
     """As if the access token had expired an hour ago."""
     tokens = place.tokens()
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
     moment = record.obtained
     old = type(moment)(moment.wall - 7200, moment.monotonic - 7200, moment.boot)
-    tokens.write(record.changed(obtained=old))
+    tokens.kept.write(record.changed(obtained=old))

@@ -63,8 +63,8 @@ def place(tmp_path: Path, server: AuthorizationServer, clock: FakeClock) -> Plac
 
 def with_failing_log(place: Place, account: str = "alice") -> tuple[TokenStorage, FailingLog]:
     tokens = place.tokens(account)
-    log = FailingLog(tokens.log)
-    tokens.log = log  # type: ignore[assignment]
+    log = FailingLog(tokens.kept.log)
+    tokens.kept.log = log  # type: ignore[assignment]
     return tokens, log
 
 
@@ -162,7 +162,7 @@ def test_a_sign_out_is_final_and_reports_what_it_could_not_do(
         assert family is not None
         assert "done" == report.step("end").outcome, look
         assert family.revoked or "failed" == report.step("revoke").outcome, look
-        is_erased = place.tokens().stored() is None
+        is_erased = place.tokens().kept.stored() is None
         assert is_erased or "failed" == report.step("erase").outcome, look
         assert State.SIGNED_OUT is place.session().restore(), look
         with pytest.raises(LoginRequired):

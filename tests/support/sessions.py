@@ -56,7 +56,7 @@ def changes_of(session: Session) -> list[Change]:
 
 
 def refresh_token(place: Place) -> str:
-    record = place.tokens().stored()
+    record = place.tokens().kept.stored()
     assert record is not None
     assert record.refresh_token is not None
     return record.refresh_token.reveal()

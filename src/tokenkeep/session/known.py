@@ -19,8 +19,8 @@ from tokenkeep.session.state import AccessToken, Change, State
 from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.session.work import Work
 from tokenkeep.sessionlog import LogState
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
-from tokenkeep.tokens.storage import TokenStorage
 
 #: The log's last words that say the provider or the key ended a session, not a person.
 FINAL_REASONS = ("expired", "revoked", "reused", "invalidated")
@@ -29,7 +29,7 @@ FINAL_REASONS = ("expired", "revoked", "reused", "invalidated")
 class Known:
     """One process's knowledge of one account's session."""
 
-    def __init__(self, tokens: TokenStorage, provider: Provider) -> None:
+    def __init__(self, tokens: KeptRecord, provider: Provider) -> None:
         self.lock = threading.RLock()
         self.watch = tokens.log.watch(tokens.storage.clock)
         self.work = Work()

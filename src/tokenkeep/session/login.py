@@ -21,8 +21,8 @@ from tokenkeep.secret import Secret
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Got
 from tokenkeep.session.revocation import revoke_late
+from tokenkeep.tokens.kept import KeptRecord, new_session_id
 from tokenkeep.tokens.record import Moment, Record
-from tokenkeep.tokens.storage import TokenStorage, new_session_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Confirmed:
 
 
 def save(
-    tokens: TokenStorage, client: Client, confirmed: Confirmed, record: Record, hold: Hold
+    tokens: KeptRecord, client: Client, confirmed: Confirmed, record: Record, hold: Hold
 ) -> Got:
     """Begins the session in the log and saves its record, under the fence.
 
@@ -116,7 +116,7 @@ def save(
     return got
 
 
-def _erase_dead(tokens: TokenStorage) -> None:
+def _erase_dead(tokens: KeptRecord) -> None:
     try:
         tokens.erase_dead()
     except StoreError:

@@ -10,8 +10,8 @@ from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.session.revocation import revoke
 from tokenkeep.session.work import Work
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
-from tokenkeep.tokens.storage import TokenStorage
 
 #: How long a sign-out waits for whoever is inside the fence before it leaves the erasing to them.
 FENCE_PATIENCE = 3.0
@@ -62,7 +62,7 @@ class LogoutReport:
 
 
 def sign_out(
-    tokens: TokenStorage,
+    tokens: KeptRecord,
     client: Client,
     work: Work,
     remembered: Record | None,
@@ -89,12 +89,12 @@ def sign_out(
     return LogoutReport(tuple(steps))
 
 
-def end_quietly(tokens: TokenStorage) -> None:
+def end_quietly(tokens: KeptRecord) -> None:
     """The log's last word, ahead of `sign_out`, which says it again and reports."""
     _end(tokens)
 
 
-def _end(tokens: TokenStorage) -> Step:
+def _end(tokens: KeptRecord) -> Step:
     try:
         tokens.log.end("logout", tokens.now().wall)
     except StoreError as exc:
@@ -102,7 +102,7 @@ def _end(tokens: TokenStorage) -> Step:
     return Step("end", "done")
 
 
-def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record | None, str]:
+def _captured(tokens: KeptRecord, remembered: Record | None) -> tuple[Record | None, str]:
     """The newest record there is, for the tokens in it; and why the store had none to give."""
     try:
         stored = tokens.stored()
@@ -124,9 +124,7 @@ def _captured(tokens: TokenStorage, remembered: Record | None) -> tuple[Record |
     return (remembered if is_newer else stored), ""
 
 
-def _erase(
-    tokens: TokenStorage, hold: Hold | None, *, has_ended: bool
-) -> tuple[Step, Record | None]:
+def _erase(tokens: KeptRecord, hold: Hold | None, *, has_ended: bool) -> tuple[Step, Record | None]:
     """The step, and what was erased, as far as it could be read."""
     try:
         if hold is None:
@@ -156,7 +154,7 @@ def _erase(
     return Step("erase", "done"), dead
 
 
-def _dead(tokens: TokenStorage) -> Record | None:
+def _dead(tokens: KeptRecord) -> Record | None:
     try:
         found, live = tokens.stored(), tokens.log.read().session_id
     except StoreError:
@@ -172,7 +170,7 @@ def _is_as_new(record: Record | None, other: Record) -> bool:
     )
 
 
-def _revoke(tokens: TokenStorage, client: Client, record: Record | None, problem: str) -> Step:
+def _revoke(tokens: KeptRecord, client: Client, record: Record | None, problem: str) -> Step:
     if record is None:
         if problem:
             return Step("revoke", "failed", f"the token could not be read: {problem}")

@@ -23,8 +23,8 @@ from tokenkeep.session.refresh import UNSAVED, Redeemer, is_uncertain
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.state import AccessToken, State
 from tokenkeep.session.unsaved import Unsaved
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
-from tokenkeep.tokens.storage import TokenStorage
 
 #: Pauses between attempts while the provider cannot be reached, so that a busy program does not
 #: hammer a dead network, and a person who plugs the cable in does not wait.
@@ -42,7 +42,7 @@ class Obtainer:
 
     def __init__(
         self,
-        tokens: TokenStorage,
+        tokens: KeptRecord,
         known: Known,
         redeemer: Redeemer,
         *,

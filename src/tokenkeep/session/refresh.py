@@ -16,8 +16,8 @@ from tokenkeep.session.redemption import Ended, Got, Sending, Wanted, uncertain
 from tokenkeep.session.sending import Sender
 from tokenkeep.session.shared import has_fresh_token
 from tokenkeep.session.unsaved import Unsaved
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Moment, Record
-from tokenkeep.tokens.storage import TokenStorage
 
 #: What is left of a flight's time for the request and the write once the fence is had.
 _REQUEST_SHARE = 0.5
@@ -30,7 +30,7 @@ UNSAVED = "unsaved session"
 class Redeemer:
     """Redeems one session's refresh token, for the flight of one process at a time."""
 
-    def __init__(self, tokens: TokenStorage, client: Client) -> None:
+    def __init__(self, tokens: KeptRecord, client: Client) -> None:
         self.client = client
         self._tokens = tokens
         self._sender = Sender(tokens, client)
@@ -206,7 +206,7 @@ class Redeemer:
         return self._tokens.now()
 
 
-def is_uncertain(tokens: TokenStorage, record: Record, replay_window: float) -> bool:
+def is_uncertain(tokens: KeptRecord, record: Record, replay_window: float) -> bool:
     """Whether a stored record's refresh token may have been spent by a redemption that is over.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.metadata import Metadata
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
-from tokenkeep.tokens.storage import TokenStorage
 
 
 def revoke(
-    tokens: TokenStorage, client: Client, metadata: Metadata, record: Record
+    tokens: KeptRecord, client: Client, metadata: Metadata, record: Record
 ) -> tuple[bool, str]:
     """Revokes the record's tokens (RFC 7009): whether it was done, and a clause for people.
 
@@ -28,7 +28,7 @@ def revoke(
     return (True, "revoked at the provider") if failure is None else (False, failure)
 
 
-def revoke_late(tokens: TokenStorage, client: Client, record: Record) -> str:
+def revoke_late(tokens: KeptRecord, client: Client, record: Record) -> str:
     """Revokes a token that came after its session ended: a clause for people."""
     try:
         cached = Metadata.from_json(record.metadata) if record.metadata else None
@@ -39,7 +39,7 @@ def revoke_late(tokens: TokenStorage, client: Client, record: Record) -> str:
     return f"a late token {'was revoked' if done else 'was dropped'}: {detail}"
 
 
-def _has_newer_session(tokens: TokenStorage, record: Record) -> bool:
+def _has_newer_session(tokens: KeptRecord, record: Record) -> bool:
     """Whether another session of the same grant lives; where it cannot be known, it may."""
     try:
         found = tokens.stored()
@@ -51,7 +51,7 @@ def _has_newer_session(tokens: TokenStorage, record: Record) -> bool:
     return found.is_same_grant(record) and _lives_another(tokens, record)
 
 
-def _lives_another(tokens: TokenStorage, record: Record) -> bool:
+def _lives_another(tokens: KeptRecord, record: Record) -> bool:
     try:
         return tokens.log.read().session_id not in (None, record.session_id)
     except StoreError:

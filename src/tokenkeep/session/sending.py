@@ -28,8 +28,8 @@ from tokenkeep.oauth.outcome import (
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Ended, Got, Sending, uncertain
 from tokenkeep.session.revocation import revoke_late
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Intent, Moment, Pause, Record
-from tokenkeep.tokens.storage import TokenStorage
 
 #: Inside a replay window the same token may be sent again at once, this often in one flight.
 _REPLAYS = 2
@@ -40,7 +40,7 @@ _COOL_DOWN_SECONDS = 5.0
 class Sender:
     """Sends refresh tokens of one session and keeps what comes back."""
 
-    def __init__(self, tokens: TokenStorage, client: Client) -> None:
+    def __init__(self, tokens: KeptRecord, client: Client) -> None:
         self._tokens = tokens
         self._client = client
         # Notes that are known to be void though they could not be taken back. A later note of the

@@ -76,6 +76,7 @@ class Session:
     ) -> None:
         self.provider = provider
         self.tokens = tokens
+        self._kept = tokens.kept
         self._transport = transport
         self._client = Client(provider, transport, tokens.storage.clock)
         self._shares = share_access_tokens
@@ -181,7 +182,7 @@ class Session:
                 on_url=on_url,
                 timeout=timeout,
             )
-        return self._begin(Confirmed.by_flow(self.provider, result, self.tokens.now()))
+        return self._begin(Confirmed.by_flow(self.provider, result, self._kept.now()))
 
     def begin(
         self,
@@ -202,7 +203,7 @@ class Session:
             ProtocolViolation: the answer is none, or the ID token is not for us; nothing was saved.
             RefreshUnavailable: the keys cannot be fetched, or another process is inside the fence.
         """
-        now = self.tokens.now()
+        now = self._kept.now()
         response = read_token_response(token_response)
         given = None if nonce is None else as_secret(nonce)
         del token_response, nonce  # no frame of an error below may keep them
@@ -303,10 +304,10 @@ class Session:
         hold = None
         if unsaved is not None:
             # The last word comes first even here: a redemption on the wire must find it.
-            end_quietly(self.tokens)
+            end_quietly(self._kept)
             hold = unsaved.let_go(timeout=self.provider.timeout)
             remembered = unsaved.record
-        report = sign_out(self.tokens, self._client, self._known.work, remembered, hold)
+        report = sign_out(self._kept, self._client, self._known.work, remembered, hold)
         # Unless somebody has signed in anew by now.
         self._known.drop(State.SIGNED_OUT, "signed out", epoch=epoch)
         return report
@@ -318,7 +319,7 @@ class Session:
             LoginRequired: there is no session.
             ProviderRefused: the provider has no such page.
         """
-        record = self._known.record or self.tokens.load()
+        record = self._known.record or self._kept.load()
         if record is None:
             raise LoginRequired(reason="absent")
         cached = Metadata.from_json(record.metadata) if record.metadata else None
@@ -347,7 +348,7 @@ class Session:
             return False
         if not self._known.watch.changed(self._monotonic()):
             return True
-        return self.tokens.log.read().session_id == token.session_id
+        return self._kept.log.read().session_id == token.session_id
 
     def close(self) -> None:
         """Tries once more to save an unsaved session and lets go of the network."""
@@ -373,7 +374,7 @@ class Session:
         unsaved = known.unsaved
         hold = self._hold_for_login(unsaved)
         try:
-            got = save(self.tokens, self._client, confirmed, record, hold)
+            got = save(self._kept, self._client, confirmed, record, hold)
         except BaseException:
             self._go_on(unsaved, hold)
             raise
@@ -386,7 +387,7 @@ class Session:
         mark = known.watch.mark()
         self._obtainer.take(got, epoch, "signed in")
         try:
-            lives = self.tokens.log.read().session_id == record.session_id
+            lives = self._kept.log.read().session_id == record.session_id
         except StoreError:
             return self.state  # the mark is not accepted: the next call looks
         if lives:
@@ -397,15 +398,15 @@ class Session:
 
     def _hold_for_login(self, unsaved: Unsaved | None) -> Hold:
         if unsaved is None:
-            return self.tokens.hold("login")
+            return self._kept.hold("login")
         hold = unsaved.let_go(self._timeout)
         if hold is None and not unsaved.is_over:
             raise RefreshUnavailable("the session is being refreshed; try again")
-        return self.tokens.hold("login") if hold is None else hold
+        return self._kept.hold("login") if hold is None else hold
 
     def _go_on(self, unsaved: Unsaved | None, hold: Hold) -> None:
         """A login could not begin: an unsaved session that lived before it lives on."""
-        lives = unsaved is not None and not self.tokens.has_ended(unsaved.record.session_id)
+        lives = unsaved is not None and not self._kept.has_ended(unsaved.record.session_id)
         if unsaved is not None and lives and self._known.over(unsaved):
             again = self._obtainer.keep_unsaved(unsaved.record, hold)
             self._known.unsaved = again
@@ -421,7 +422,7 @@ class Session:
         """Whether a peer's rotation, not its age, has ended this token; starts sharing then."""
         if self._monotonic() >= rejected.expires:
             return False
-        record = self.tokens.load()
+        record = self._kept.load()
         if record is None or record.generation <= rejected.generation:
             return False
         if not self._obtainer.shares:
@@ -432,12 +433,12 @@ class Session:
         return True
 
     def _start_anew(self, before: Known | None) -> None:
-        self._known = Known(self.tokens, self.provider)
+        self._known = Known(self._kept, self.provider)
         if before is not None:
             self._known.inherit(before)
-        redeemer = Redeemer(self.tokens, self._client)
+        redeemer = Redeemer(self._kept, self._client)
         self._obtainer = Obtainer(
-            self.tokens, self._known, redeemer, shares=self._shares, timeout=self._timeout
+            self._kept, self._known, redeemer, shares=self._shares, timeout=self._timeout
         )
         self._renewed_by_401 = (0, 0.0)
 

@@ -23,8 +23,8 @@ def fresh_shared_token(tokens: TokenStorage, min_ttl: float = 0.0) -> Secret | N
     Raises:
         StoreError: the store cannot tell.
     """
-    record = tokens.load()
-    if record is None or not has_fresh_token(record, tokens.now(), min_ttl):
+    record = tokens.kept.load()
+    if record is None or not has_fresh_token(record, tokens.kept.now(), min_ttl):
         return None
     return record.access_token
 

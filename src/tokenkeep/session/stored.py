@@ -45,15 +45,15 @@ def look(tokens: TokenStorage) -> StoredSession:
     """
     try:
         # The record first: a login between the two looks must not look like a stranger's record.
-        record, log = tokens.stored(), tokens.log.read()
+        record, log = tokens.kept.stored(), tokens.kept.log.read()
         if record is None and log.session_id is not None:
-            record = tokens.stored()  # begun, and saved between the two looks
+            record = tokens.kept.stored()  # begun, and saved between the two looks
     except StoreLocked as exc:
         return StoredSession(State.LOCKED, str(exc))
     except SecretInvalidated as exc:
         return StoredSession(State.LOGIN_REQUIRED, str(exc))
     if record is not None and record.session_id == log.session_id:
-        if is_uncertain(tokens, record, _replay_window(record)):
+        if is_uncertain(tokens.kept, record, _replay_window(record)):
             return StoredSession(State.UNCERTAIN, "a redemption was interrupted", record)
         return StoredSession(State.ACTIVE, "signed in", record)
     if log.end_reason in FINAL_REASONS:
@@ -96,9 +96,9 @@ def session_of(
         LoginRequired: there is none.
         StoreError: the store cannot tell.
     """
-    record = tokens.stored()
+    record = tokens.kept.stored()
     if record is None:
-        ended = tokens.log.read().end_reason
+        ended = tokens.kept.log.read().end_reason
         reason = ended if ended in FINAL_REASONS else "absent"
         raise LoginRequired(reason=reason or "absent", hint="tokenkeep login")
     provider = provider_of(record, client_secret)

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from tokenkeep.errors import StoreError, WriteConflict
 from tokenkeep.fence import Hold
+from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
-from tokenkeep.tokens.storage import TokenStorage
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Unsaved:
 
     def __init__(
         self,
-        tokens: TokenStorage,
+        tokens: KeptRecord,
         record: Record,
         hold: Hold,
         saved: Callable[[Unsaved], None],

@@ -1,43 +1,19 @@
 """TokenStorage: the small vocabulary for an application's authentication layer.
 
-One account's record lies in the application's storage; whether it lives is for the session log to
-say. Every write and every erasure of a record happens under the account's fence, and a writer
-looks at the log before and after.
+Three verbs and nothing general: what a session is kept by lies behind `kept`.
 """
 
 from __future__ import annotations
 
-import os
-
-from tokenkeep.errors import (
-    LoginFailed,
-    RefreshUnavailable,
-    SecretDamaged,
-    StoreError,
-    WriteConflict,
-)
-from tokenkeep.fence import Fence
-from tokenkeep.item import SESSION, ItemName, checked_name
+from tokenkeep.errors import LoginFailed, StoreError
 from tokenkeep.secret import Secret, as_secret
-from tokenkeep.sessionlog import SessionLog
-from tokenkeep.tokens.record import Moment, Record, decode, encode
+from tokenkeep.tokens.kept import FENCE_SECONDS, KeptRecord, new_session_id
+from tokenkeep.tokens.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Literal
-
-    from tokenkeep.fence import Hold
-    from tokenkeep.sessionlog import LogState
     from tokenkeep.storage import SecureStorage
-
-    FreshInstall = Literal["clear", "keep"] | Callable[[str], bool]
-
-#: How long a sign-out may take from its last word in the log to having read the tokens that it
-#: revokes: nobody else erases them before, or they would live on at the provider.
-_CAPTURE_SECONDS = 10.0
-#: How long a login or a sign-out waits for whoever is inside the fence: one bounded token request.
-FENCE_SECONDS = 15.0
+    from tokenkeep.tokens.kept import FreshInstall
 
 
 class TokenStorage:
@@ -48,7 +24,7 @@ class TokenStorage:
         account: whose session it is; also the name of its log and its fence.
         name: the record's name in the storage; the account unless given.
         previous_name: the name that an earlier version of the application gave the record: it is
-            read where nothing lies under `name`, and moved by `settle`.
+            read where nothing lies under `name`, and moved at the next restore.
         fresh_install: what to do with a record whose log is missing, left by an installation that
             is gone: "clear" erases it, "keep" goes on with it, a function is asked with the
             account and keeps it by answering True.
@@ -66,17 +42,17 @@ class TokenStorage:
         previous_name: str | None = None,
         fresh_install: FreshInstall = "clear",
     ) -> None:
-        self.storage = storage
-        self.account = checked_name(account, "account")
-        self.log = SessionLog(storage.state_directory, storage.service, account)
-        self.fence = Fence(self.log.fence_path, storage.clock)
-        self._name = ItemName(storage.service, name if name is not None else account, SESSION)
-        self._previous = (
-            ItemName(storage.service, previous_name, SESSION)
-            if previous_name is not None and previous_name != self._name.name
-            else None
-        )
-        self._fresh_install = fresh_install
+        self.kept = KeptRecord(storage, account, name, previous_name, fresh_install)
+
+    @property
+    def storage(self) -> SecureStorage:
+        """Where the record lies."""
+        return self.kept.storage
+
+    @property
+    def account(self) -> str:
+        """Whose session it is."""
+        return self.kept.account
 
     def save_refresh_token(
         self,
@@ -100,7 +76,7 @@ class TokenStorage:
             raise
         record = Record(
             new_session_id(),
-            self.now(),
+            self.kept.now(),
             account=self.account,
             refresh_token=token,
             issuer=issuer,
@@ -109,11 +85,11 @@ class TokenStorage:
             scope=scope,
             lifetime=0.0,
         )
-        with self.hold("login"):
-            self.log.begin(record.session_id, record.obtained.wall)
-            self.write(record)
-            if self.has_ended(record.session_id):
-                self.erase_dead()
+        with self.kept.hold("login"):
+            self.kept.log.begin(record.session_id, record.obtained.wall)
+            self.kept.write(record)
+            if self.kept.has_ended(record.session_id):
+                self.kept.erase_dead()
                 raise LoginFailed("the session was ended while it was being saved")
 
     def read_refresh_token(self) -> Secret | None:
@@ -122,7 +98,7 @@ class TokenStorage:
         Raises:
             StoreError: the store cannot tell; see `SecureStorage.read`.
         """
-        record = self.load()
+        record = self.kept.load()
         return None if record is None else record.refresh_token
 
     def clear_session(self) -> bool:
@@ -135,240 +111,13 @@ class TokenStorage:
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the session log could not be written.
         """
-        self.log.end("logout", self.now().wall)
-        hold = self.fence.acquire("logout", FENCE_SECONDS)
+        self.kept.log.end("logout", self.kept.now().wall)
+        hold = self.kept.fence.acquire("logout", FENCE_SECONDS)
         if hold is None:
             return False
         with hold:
             try:
-                self.erase_dead()
+                self.kept.erase_dead()
             except StoreError:
                 return False
-        return self.shred()
-
-    def now(self) -> Moment:
-        """The present, on both clocks."""
-        clock = self.storage.clock
-        return Moment(clock.wall(), clock.monotonic(), clock.boot_id())
-
-    def hold(self, purpose: str, timeout: float = FENCE_SECONDS) -> Hold:
-        """The account's fence.
-
-        Raises:
-            RefreshUnavailable: not to be had in time; names the holder.
-        """
-        hold = self.fence.acquire(purpose, timeout)
-        if hold is None:
-            holder = self.fence.holder()
-            raise RefreshUnavailable(
-                f"another process is busy with this session: {holder or 'unknown'}", holder=holder
-            )
-        return hold
-
-    def has_ended(self, session_id: str) -> bool:
-        """Whether the log has ended the session, for who has a token that must not be lost.
-
-        A log that cannot be read now has not said so: the next look will tell.
-        """
-        try:
-            return self.log.read().session_id != session_id
-        except StoreError:
-            return False
-
-    def load(self, state: LogState | None = None) -> Record | None:
-        """The live record; None if there is none, or the log does not know it. Changes nothing.
-
-        Raises:
-            StoreError: the store cannot tell.
-        """
-        record = self.stored()
-        if record is None:
-            return None
-        if state is None:
-            state = self.log.read()
-        return record if state.session_id == record.session_id else None
-
-    def stored(self) -> Record | None:
-        """The record as it lies in the store, dead or alive."""
-        found = self._found()
-        return None if found is None else found[2]
-
-    def settle(self, timeout: float = FENCE_SECONDS) -> Record | None:
-        """Brings the stored record in order, under the fence: rename, fresh install, leftovers.
-
-        Returns the live record. A record that the log has ended is erased, unless whoever signed
-        out a moment ago is about to do it; one without a log is
-        treated as `fresh_install` says; one under its previous name is moved, in an order that a
-        crash at any step leaves resumable.
-
-        Raises:
-            RefreshUnavailable: the fence could not be had.
-            StoreError: the store cannot tell; nothing was erased.
-        """
-        with self.hold("restore", timeout):
-            record = self.stored()
-            state = self.log.read()
-            if record is None:
-                return None
-            if not state.exists and self._keeps_after_fresh_install():
-                self.log.adopt(record.session_id, self.now().wall)
-                state = self.log.read()
-            if state.session_id != record.session_id:
-                if not self._is_being_signed_out(state):
-                    self.erase_dead()
-                return None
-            self._rename(record)
-            return record
-
-    def needs_settling(self, record: Record | None, state: LogState) -> bool:
-        """Whether `settle` has anything to do: most starts have not, and need no fence."""
-        if record is not None and state.session_id != record.session_id:
-            return not self._is_being_signed_out(state)
-        if self._previous is None:
-            return False
-        names = self.storage.store.names(self.storage.service, self.storage.call())
-        return self._previous in names
-
-    def write(self, record: Record) -> None:
-        """Keeps a record that begins a session, whatever lies there. Under the fence."""
-        self.storage.store.write(self._name, encode(record), self.storage.call())
-
-    def replace(self, expected: Record, record: Record) -> None:
-        """Keeps a record in place of the same session's and generation's. Under the fence.
-
-        Raises:
-            WriteConflict: something else lies there now; nothing changed.
-        """
-        store, call = self.storage.store, self.storage.call()
-        found = self._found()
-        if found is None or not _is_same(found[2], expected):
-            raise WriteConflict("the session's record was changed by somebody else")
-        name, value, _ = found
-        replace = getattr(store, "replace", None)
-        if replace is not None:
-            replace(name, value, encode(record), call)
-        else:  # the fence is what excludes other writers of a store without transactions
-            store.write(name, encode(record), call)
-
-    def put(self, record: Record) -> None:
-        """Keeps a record of the session that lives, unless a newer one of it lies there.
-
-        Under the fence.
-
-        Raises:
-            WriteConflict: a newer one lies there; nothing changed.
-        """
-        try:
-            found = self.stored()
-        except SecretDamaged:
-            found = None
-        if found is None or found.session_id != record.session_id:
-            self.write(record)
-        elif found.generation > record.generation:
-            raise WriteConflict("a newer record of the session lies there")
-        else:
-            self.replace(found, record)
-
-    def erase_dead(self) -> bool:
-        """Erases whatever lies under the account's names unless it lives. Under the fence.
-
-        Returns whether nothing is left: False only if a live record was found.
-
-        Raises:
-            StoreError: it could not be erased; it stays dead by the log's word.
-        """
-        live = self.log.read().session_id
-        store, call = self.storage.store, self.storage.call()
-        is_empty = True
-        for name in self._names():
-            value = None if live is None else store.read(name, call)
-            if value is not None and decode(value).session_id == live:
-                is_empty = False
-            else:
-                store.delete(name, call)
-        return is_empty
-
-    def erase(self) -> None:
-        """Erases the account's record, dead or alive: for a log that cannot be written.
-
-        Raises:
-            StoreError: it could not be erased.
-        """
-        store, call = self.storage.store, self.storage.call()
-        for name in self._names():
-            store.delete(name, call)
-
-    def shred(self) -> bool:
-        """Makes the bytes of an erased record be gone from the store's files, where it can.
-
-        Returns whether they are; otherwise the store's next writer finishes.
-        """
-        shred = getattr(self.storage.store, "shred", None)  # `Erasing`, without the contract
-        try:
-            return shred is None or not shred(self.storage.call())
-        except StoreError:
-            return False
-
-    def _names(self) -> tuple[ItemName, ...]:
-        return (self._name,) if self._previous is None else (self._name, self._previous)
-
-    def _found(self) -> tuple[ItemName, Secret, Record] | None:
-        """The record that counts, where it lies and as it lies there.
-
-        Of two, the live one counts, and of two live ones the newer: an older version of the
-        application may go on under the name it knows.
-        """
-        store, call = self.storage.store, self.storage.call()
-        value = store.read(self._name, call)
-        current = None if value is None else (self._name, value, decode(value))
-        if self._previous is None:
-            return current
-        value = store.read(self._previous, call)
-        if value is None:
-            return current
-        if current is None:
-            return self._previous, value, decode(value)
-        try:
-            before = (self._previous, value, decode(value))
-        except SecretDamaged:
-            return current
-        live = self.log.read().session_id
-        return max(
-            (current, before), key=lambda each: (each[2].session_id == live, each[2].generation)
-        )
-
-    def _is_being_signed_out(self, state: LogState) -> bool:
-        age = self.storage.clock.wall() - state.at
-        return state.end_reason == "logout" and 0 <= age < _CAPTURE_SECONDS
-
-    def _keeps_after_fresh_install(self) -> bool:
-        policy = self._fresh_install
-        if callable(policy):
-            return policy(self.account)
-        return policy == "keep"
-
-    def _rename(self, record: Record) -> None:
-        if self._previous is None:
-            return
-        store, call = self.storage.store, self.storage.call()
-        if store.read(self._previous, call) is None:
-            return
-        if not self._has_current(record):
-            self.write(record)
-            if not self._has_current(record):
-                store.delete(self._name, call)  # or it would count instead of the good one
-                raise WriteConflict("the renamed session record did not read back")
-        store.delete(self._previous, call)
-
-    def _has_current(self, record: Record) -> bool:
-        kept = self.storage.store.read(self._name, self.storage.call())
-        return kept is not None and kept == encode(record)
-
-
-def new_session_id() -> str:
-    """128 random bits, in hexadecimal."""
-    return os.urandom(16).hex()
-
-
-def _is_same(one: Record, other: Record) -> bool:
-    return (one.session_id, one.generation) == (other.session_id, other.generation)
+        return self.kept.shred()

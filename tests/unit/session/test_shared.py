@@ -80,21 +80,21 @@ def _nobody(tokens: TokenStorage) -> None:
 
 def _ended(tokens: TokenStorage) -> None:
     _begun(tokens)
-    tokens.log.end("logout", 1.0)
+    tokens.kept.log.end("logout", 1.0)
 
 
 def _without_log(tokens: TokenStorage) -> None:
-    tokens.write(_kept(tokens))
+    tokens.kept.write(_kept(tokens))
 
 
 def _begun(tokens: TokenStorage) -> None:
     kept = _kept(tokens)
-    tokens.log.begin(kept.session_id, 1.0)
-    tokens.write(kept)
+    tokens.kept.log.begin(kept.session_id, 1.0)
+    tokens.kept.write(kept)
 
 
 def _kept(tokens: TokenStorage) -> Record:
-    return Record("b" * 32, tokens.now(), access_token=Secret("token"), lifetime=300.0)
+    return Record("b" * 32, tokens.kept.now(), access_token=Secret("token"), lifetime=300.0)
 
 
 @pytest.mark.parametrize(

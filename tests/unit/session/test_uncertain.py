@@ -29,22 +29,22 @@ def tokens(tmp_path: Path, clock: FakeClock) -> TokenStorage:
 
 def noted(tokens: TokenStorage) -> Record:
     """The record with the note of a redemption, as it comes back from the store."""
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
-    tokens.write(record.changed(intent=grant.intent_for(record, tokens.now())))
-    again = tokens.load()
+    tokens.kept.write(record.changed(intent=grant.intent_for(record, tokens.kept.now())))
+    again = tokens.kept.load()
     assert again is not None
     return again
 
 
 def test_a_note_that_nobody_takes_back_is_uncertain(tokens: TokenStorage) -> None:
-    assert is_uncertain(tokens, noted(tokens), 0.0)
+    assert is_uncertain(tokens.kept, noted(tokens), 0.0)
 
 
 def test_a_note_of_somebody_inside_is_theirs(tokens: TokenStorage) -> None:
     record = noted(tokens)
-    with tokens.hold("refresh"):
-        assert not is_uncertain(tokens, record, 0.0)
+    with tokens.kept.hold("refresh"):
+        assert not is_uncertain(tokens.kept, record, 0.0)
 
 
 def test_a_note_that_was_answered_says_nothing_of_the_next_redemption(
@@ -52,9 +52,9 @@ def test_a_note_that_was_answered_says_nothing_of_the_next_redemption(
 ) -> None:
     """Between two looks one redemption ended and another began: neither is interrupted."""
     record = noted(tokens)
-    tokens.write(record.changed(generation=2, refresh_token=Secret("second"), intent=None))
+    tokens.kept.write(record.changed(generation=2, refresh_token=Secret("second"), intent=None))
     noted(tokens)
-    assert not is_uncertain(tokens, record, 0.0)
+    assert not is_uncertain(tokens.kept, record, 0.0)
 
 
 def test_a_note_that_was_taken_back_says_nothing_of_the_next_one(
@@ -63,8 +63,8 @@ def test_a_note_that_was_taken_back_says_nothing_of_the_next_one(
     record = noted(tokens)
     clock.advance(1)
     noted(tokens)
-    assert not is_uncertain(tokens, record, 0.0)
+    assert not is_uncertain(tokens.kept, record, 0.0)
 
 
 def test_inside_the_replay_window_a_note_can_be_followed_up(tokens: TokenStorage) -> None:
-    assert not is_uncertain(tokens, noted(tokens), 30.0)
+    assert not is_uncertain(tokens.kept, noted(tokens), 30.0)

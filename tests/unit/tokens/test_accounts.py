@@ -33,9 +33,9 @@ def test_an_account_with_a_record_of_another_name_is_told_by_its_own(place: Plac
 def test_a_record_that_does_not_say_is_told_by_its_name(place: Place) -> None:
     tokens = place.tokens("alice", name="legacy")
     tokens.save_refresh_token("a")
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
-    tokens.write(record.changed(account=""))
+    tokens.kept.write(record.changed(account=""))
     place.store.write(ItemName(SERVICE, "broken", SESSION), Secret("rubbish"), Call())
     assert ["broken", "legacy"] == place.session().accounts()
 

@@ -52,7 +52,7 @@ def keys(store: MemoryStore) -> list[str]:
 
 def test_a_saved_token_is_read_by_the_next_start(store: MemoryStore) -> None:
     tokens_in(store).save_refresh_token("first", issuer="https://issuer.example", client_id="notes")
-    record = tokens_in(store).load()
+    record = tokens_in(store).kept.load()
     assert record is not None
     assert "first" == revealed(record.refresh_token)
     assert ("https://issuer.example", "notes", 1) == (
@@ -69,10 +69,10 @@ def test_nobody_signed_in_reads_as_none(store: MemoryStore) -> None:
 def test_saving_again_is_another_login(store: MemoryStore) -> None:
     tokens = tokens_in(store)
     tokens.save_refresh_token("first")
-    before = tokens.log.read().session_id
+    before = tokens.kept.log.read().session_id
     tokens.save_refresh_token(Secret("second"))
     assert "second" == revealed(tokens.read_refresh_token())
-    assert before != tokens.log.read().session_id
+    assert before != tokens.kept.log.read().session_id
 
 
 def test_clearing_ends_and_erases(store: MemoryStore) -> None:
@@ -81,7 +81,7 @@ def test_clearing_ends_and_erases(store: MemoryStore) -> None:
     assert tokens.clear_session()
     assert tokens.read_refresh_token() is None
     assert [] == keys(store)
-    assert "logout" == tokens.log.read().end_reason
+    assert "logout" == tokens.kept.log.read().end_reason
     assert tokens.clear_session()
 
 
@@ -90,11 +90,11 @@ def test_clearing_while_somebody_is_inside_ends_the_session_all_the_same(
 ) -> None:
     tokens = tokens_in(store)
     tokens.save_refresh_token("first")
-    with tokens.hold("refresh"):
+    with tokens.kept.hold("refresh"):
         assert not tokens.clear_session()
         assert tokens.read_refresh_token() is None
     assert ["alice"] == keys(store)
-    assert tokens.settle() is None
+    assert tokens.kept.settle() is None
     assert [] == keys(store)
 
 
@@ -104,18 +104,18 @@ def test_what_was_ended_a_moment_ago_is_left_to_who_ended_it(store: MemoryStore)
     tokens.save_refresh_token("first")
     clock = tokens.storage.clock
     assert isinstance(clock, FakeClock)
-    tokens.log.end("logout", clock.wall())
+    tokens.kept.log.end("logout", clock.wall())
     clock.advance(5)
-    assert tokens.settle() is None
+    assert tokens.kept.settle() is None
     assert ["alice"] == keys(store)
     clock.advance(6)
-    assert tokens.settle() is None
+    assert tokens.kept.settle() is None
     assert [] == keys(store)
 
 
 def test_saving_while_somebody_is_inside_says_who(store: MemoryStore) -> None:
     tokens = tokens_in(store)
-    with tokens.hold("refresh"), pytest.raises(RefreshUnavailable) as caught:
+    with tokens.kept.hold("refresh"), pytest.raises(RefreshUnavailable) as caught:
         tokens.save_refresh_token("first")
     assert f"pid {os.getpid()} " in str(caught.value.holder)
     assert [] == keys(store)
@@ -125,7 +125,7 @@ def test_a_sign_out_while_saving_wins(store: MemoryStore) -> None:
     class SignsOut(MemoryStore):
         def write(self, name: ItemName, value: Secret, call: Call) -> None:
             super().write(name, value, call)
-            tokens.log.end("logout", 5.0)
+            tokens.kept.log.end("logout", 5.0)
 
     tokens = tokens_in(racing := SignsOut())
     with pytest.raises(LoginFailed):
@@ -162,14 +162,14 @@ def test_an_impossible_account_is_refused_at_once(store: MemoryStore, bad: str) 
 def test_replacing_is_conditional_on_session_and_generation(store: MemoryStore) -> None:
     tokens = tokens_in(store)
     tokens.save_refresh_token("first")
-    one = tokens.load()
+    one = tokens.kept.load()
     assert one is not None
-    tokens.replace(one, one.changed(generation=2))
+    tokens.kept.replace(one, one.changed(generation=2))
     with pytest.raises(WriteConflict):
-        tokens.replace(one, one.changed(generation=3))
+        tokens.kept.replace(one, one.changed(generation=3))
     tokens.clear_session()
     with pytest.raises(WriteConflict):
-        tokens.replace(one.changed(generation=2), one.changed(generation=3))
+        tokens.kept.replace(one.changed(generation=2), one.changed(generation=3))
     assert [] == keys(store)
 
 
@@ -181,7 +181,7 @@ def test_a_record_under_the_previous_name_is_found_and_moved(store: MemoryStore)
     tokens = tokens_in(store, name="new", previous_name="old")
     assert "first" == revealed(tokens.read_refresh_token())
     assert ["old"] == keys(store)
-    assert tokens.settle() is not None
+    assert tokens.kept.settle() is not None
     assert ["new"] == keys(store)
     assert "first" == revealed(tokens.read_refresh_token())
 
@@ -197,7 +197,7 @@ def test_a_rename_interrupted_at_any_step_is_resumed() -> None:
     faults = [Fails(StoreUnavailable), Fails(StoreUnavailable, after=True)]
     played = 0
     for run in every_step(
-        make, lambda store: tokens_in(store, name="new", previous_name="old").settle(), faults
+        make, lambda store: tokens_in(store, name="new", previous_name="old").kept.settle(), faults
     ):
         played += 1
         # Every play signs in anew, so the log speaks of the last store that was made.
@@ -205,7 +205,7 @@ def test_a_rename_interrupted_at_any_step_is_resumed() -> None:
         assert isinstance(inner, MemoryStore)
         tokens = tokens_in(inner, name="new", previous_name="old")
         assert "first" == revealed(tokens.read_refresh_token()), run.step
-        assert tokens.settle() is not None, run.step
+        assert tokens.kept.settle() is not None, run.step
         assert ["new"] == keys(inner), run.step
     assert played >= 8
 
@@ -227,11 +227,11 @@ def test_a_rename_compares_all_that_was_written_before_it_erases() -> None:
     tokens = tokens_in(store, name="new", previous_name="old")
     for _ in range(2):
         with pytest.raises(WriteConflict):
-            tokens.settle()
+            tokens.kept.settle()
         assert ["old"] == keys(store)
         assert "first" == revealed(tokens.read_refresh_token())
     store.is_mended = True
-    assert tokens.settle() is not None
+    assert tokens.kept.settle() is not None
     assert ["new"] == keys(store)
     assert "first" == revealed(tokens.read_refresh_token())
 
@@ -240,14 +240,14 @@ def test_a_refresh_between_the_steps_of_a_rename_is_kept(store: MemoryStore) -> 
     """Copied but not yet deleted: the newer generation counts, under whichever name it lies."""
     tokens_in(store, name="old").save_refresh_token("first")
     tokens = tokens_in(store, name="new", previous_name="old")
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
-    tokens.write(record)
+    tokens.kept.write(record)
     renewed = record.changed(generation=2, refresh_token=Secret("second"))
-    tokens_in(store, name="old").replace(record, renewed)
+    tokens_in(store, name="old").kept.replace(record, renewed)
     assert "second" == revealed(tokens.read_refresh_token())
-    tokens.replace(renewed, renewed.changed(generation=3, refresh_token=Secret("third")))
-    tokens.settle()
+    tokens.kept.replace(renewed, renewed.changed(generation=3, refresh_token=Secret("third")))
+    tokens.kept.settle()
     assert ["new"] == keys(store)
     assert "third" == revealed(tokens.read_refresh_token())
 
@@ -258,7 +258,7 @@ def test_a_login_of_an_older_version_is_not_taken_for_a_leftover(store: MemorySt
     new.save_refresh_token("first")
     tokens_in(store, name="old").save_refresh_token("second")
     assert "second" == revealed(new.read_refresh_token())
-    assert new.settle() is not None
+    assert new.kept.settle() is not None
     assert ["new"] == keys(store)
     assert "second" == revealed(new.read_refresh_token())
 
@@ -273,9 +273,9 @@ def test_a_damaged_leftover_under_the_previous_name_hides_nothing(store: MemoryS
 def test_clearing_erases_both_names(store: MemoryStore) -> None:
     tokens_in(store, name="old").save_refresh_token("first")
     tokens = tokens_in(store, name="new", previous_name="old")
-    record = tokens.load()
+    record = tokens.kept.load()
     assert record is not None
-    tokens.write(record)
+    tokens.kept.write(record)
     tokens.clear_session()
     assert [] == keys(store)
 
@@ -292,13 +292,13 @@ def test_a_record_without_a_log_is_cleared_by_default(store: MemoryStore) -> Non
     left_over(store)
     assert tokens_in(store).read_refresh_token() is None
     assert ["alice"] == keys(store)
-    assert tokens_in(store).settle() is None
+    assert tokens_in(store).kept.settle() is None
     assert [] == keys(store)
 
 
 def test_a_record_without_a_log_is_kept_if_that_is_wanted(store: MemoryStore) -> None:
     left_over(store)
-    assert tokens_in(store, fresh_install="keep").settle() is not None
+    assert tokens_in(store, fresh_install="keep").kept.settle() is not None
     assert "left over" == revealed(tokens_in(store).read_refresh_token())
 
 
@@ -307,7 +307,7 @@ def test_the_application_can_be_asked(store: MemoryStore, answer: bool) -> None:
     asked = []
     left_over(store)
     tokens = tokens_in(store, fresh_install=lambda account: asked.append(account) or answer)
-    assert answer == (tokens.settle() is not None)
+    assert answer == (tokens.kept.settle() is not None)
     assert ["alice"] == asked
 
 
@@ -315,19 +315,19 @@ def test_a_kept_session_that_was_ended_stays_ended(store: MemoryStore) -> None:
     """The policy speaks of missing logs only."""
     left_over(store)
     tokens = tokens_in(store, fresh_install="keep")
-    tokens.settle()
-    tokens.log.end("logout", 2.0)
+    tokens.kept.settle()
+    tokens.kept.log.end("logout", 2.0)
     left_over(store)
-    assert tokens.settle() is None
+    assert tokens.kept.settle() is None
     assert [] == keys(store)
 
 
 def test_an_empty_log_left_by_a_crash_is_no_log(store: MemoryStore) -> None:
     left_over(store)
     tokens = tokens_in(store, fresh_install="keep")
-    Path(tokens.log.directory).mkdir(parents=True)
-    Path(tokens.log.path).touch()
-    assert tokens.settle() is not None
+    Path(tokens.kept.log.directory).mkdir(parents=True)
+    Path(tokens.kept.log.path).touch()
+    assert tokens.kept.settle() is not None
 
 
 # What cannot be read is not destroyed.
@@ -337,7 +337,7 @@ def test_a_damaged_record_is_reported_kept_and_can_be_cleared(store: MemoryStore
     tokens = tokens_in(store)
     tokens.save_refresh_token("first")
     store.write(ItemName(SERVICE, "alice", SESSION), Secret("rubbish"), Call())
-    for call in (tokens.read_refresh_token, tokens.settle):
+    for call in (tokens.read_refresh_token, tokens.kept.settle):
         with pytest.raises(SecretDamaged):
             call()
     assert ["alice"] == keys(store)
@@ -353,9 +353,9 @@ def test_a_store_that_fails_at_any_step_never_loses_the_session_by_looking() -> 
 
     def look(store: Store) -> None:
         tokens = tokens_in(store)
-        tokens.load()
-        tokens.needs_settling(tokens.stored(), tokens.log.read())
-        tokens.settle()
+        tokens.kept.load()
+        tokens.kept.needs_settling(tokens.kept.stored(), tokens.kept.log.read())
+        tokens.kept.settle()
 
     for run in every_step(make, look, [Fails(StoreUnavailable), Fails(AccessDenied, after=True)]):
         assert "first" == revealed(tokens_in(run.inner).read_refresh_token()), run.step

@@ -69,7 +69,7 @@ def describe(tokens: TokenStorage, found: StoredSession) -> dict[str, object]:
         "refreshes": record.refresh_token is not None,
     }
     if record.access_token is not None:
-        left = record.remaining(tokens.now())
+        left = record.remaining(tokens.kept.now())
         facts["access_token_seconds"] = None if left == float("inf") else round(max(0.0, left))
     return {name: value for name, value in facts.items() if value != ""}
 
