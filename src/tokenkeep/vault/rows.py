@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 # One query, so one moment: the vault's generation, where the second place leads to, and the row at
 # the first place.
 FIND = (
-    "SELECT s.generation, (SELECT place_a FROM item WHERE place_b = ?2), i.place_b, i.envelope"
-    " FROM state s LEFT JOIN item i ON i.place_a = ?1 WHERE s.one = 1"
+    "SELECT s.generation, o.place_a, i.place_b, i.envelope FROM state s"
+    " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
 LIST = (
     "SELECT s.generation, p.place_a, i.place_b, i.name FROM state s LEFT JOIN"
-    " (SELECT place_a FROM item WHERE place_a BETWEEN ?1 AND ?2"
-    " UNION SELECT place_a FROM item WHERE place_b BETWEEN ?3 AND ?4) p"
+    " (SELECT place_a FROM item WHERE place_a BETWEEN ? AND ?"
+    " UNION SELECT place_a FROM item WHERE place_b BETWEEN ? AND ?) p"
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
 #: Behind every place that begins with a tag.
