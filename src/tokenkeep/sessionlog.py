@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from tokenkeep.crypto import checksum
 from tokenkeep.errors import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 #: The last whole line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
 _TORN = b" torn"
+#: Looks at an unfinished line, and the pause between them: another writer is done long before.
+_LOOKS, _LOOK_PAUSE = 5, 0.001
 _COUNTER = "counter"
 _COUNTER_BYTES = 16
 #: How long a sign-out may go unnoticed if its writer was killed between the line and the counter.
@@ -138,7 +141,7 @@ class SessionLog:
             fd = _open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
                 size = os.fstat(fd).st_size
-                if size and _byte_at(fd, size - 1) != b"\n":
+                if size and _ends_torn(fd, size):
                     # Closes a line that a crash tore so that it can never be taken for a whole one.
                     data = _TORN + b"\n" + data
                 if os.write(fd, data) != len(data):
@@ -332,6 +335,19 @@ def _make_directories(path: str) -> list[str]:
         changed.append(missing)
     os.makedirs(path, mode=0o700, exist_ok=True)
     return changed
+
+
+def _ends_torn(fd: int, size: int) -> bool:
+    """Whether the last line lacks its end for good.
+
+    A write across two pages can be seen half done; what a crash tore stays as it is.
+    """
+    for _ in range(_LOOKS):
+        if _byte_at(fd, size - 1) == b"\n":
+            return False
+        time.sleep(_LOOK_PAUSE)
+        size = os.fstat(fd).st_size
+    return True
 
 
 def _byte_at(fd: int, offset: int) -> bytes:
