@@ -15,6 +15,7 @@ import pytest
 from tokenkeep.errors import StoreTimeout, StoreUnavailable, WriteConflict
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
+from tokenkeep.vault.creation import create
 from tokenkeep.vault.rekey import rekey
 from vault.places import SERVICE, all_bytes, call, item, key_file, open_store, open_vault, value
 
@@ -70,6 +71,19 @@ def test_of_many_creators_one_wins_and_all_writes_are_kept(tmp_path: Path, attem
     ]
     assert ["key", "vault"] == sorted(os.listdir(tmp_path))
     assert key_file(tmp_path).read()[1]
+
+
+def test_creator_that_is_overtaken_while_it_builds_opens_the_others_vault(tmp_path: Path) -> None:
+    """The key file names the quicker one's vault before the slower one has made its slot."""
+    path, keys = str(tmp_path / "vault"), (key_file(tmp_path),)
+
+    def overtaken(step: str) -> None:
+        if step == "aside":
+            open_store(tmp_path).write(item("quick"), Secret("1"), call())
+
+    assert create(path, keys, call(), overtaken) is False
+    assert ["key", "vault"] == sorted(os.listdir(tmp_path))
+    assert open_store(tmp_path, create=False).read(item("quick"), call()) is not None
 
 
 def test_creator_that_reads_the_key_after_another_published_opens_that_vault(

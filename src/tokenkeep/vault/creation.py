@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from tokenkeep.crypto import KEY_BYTES, random_bytes
-from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, keys, slots, sqlite
 from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header
@@ -73,6 +73,10 @@ def create(
         is_ours = files.publish_directory(aside, path)
         step("published")
         files.sync_directory(parent)
+    except WrongKey:
+        # Another creator published its vault, and let the key file name it, since we looked.
+        if not files.exists(path):
+            raise
     except OSError as exc:
         problem = files.translated(exc, "the vault")
     except sqlite.Error as exc:
