@@ -1,7 +1,7 @@
 """Warm reads and durable writes while the number of stored items grows.
 
 Each peer takes turns with a bare SQLite database of the same size, batch by batch. Flat means that
-the time, or its ratio to SQLite in the same moments, hardly grows with the number of items.
+the time hardly grows with the number of items.
 """
 
 from __future__ import annotations
@@ -165,8 +165,6 @@ def _row(peer: Peer, heading: str, what: str, grown: Grown, sizes: tuple[int, ..
 
 def _verdict(what: str, micros: list[float], ratios: list[float]) -> str:
     flat = max(micros) <= max(FLAT_RATIO * micros[0], micros[0] + FLAT_MICROSECONDS)
-    # A disk that others use is now fast, now slow; its yardstick in the same moments shows that.
-    flat = flat or max(ratios) <= FLAT_RATIO * ratios[0]
     if what == "write":
         return judged(f"<= {WRITE_RATIO} x, flat", max(ratios) <= WRITE_RATIO and flat)
     holds = max(micros) <= READ_MICROSECONDS and flat
