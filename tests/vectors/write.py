@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenkeep import crypto
 from tokenkeep.crypto import Argon2Profile
-from tokenkeep.item import ItemName
+from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import envelope, keys, slots
 from tokenkeep.vault.envelope import subject
@@ -52,7 +52,7 @@ def passphrase_slot(profile: Argon2Profile = PROFILE) -> Slot:
         slot_id=b"\2\2\2\2", kind="passphrase", label="paper", salt=b"\5" * 16, wrapped=b"",
         profile=profile,
     )  # fmt: skip
-    kek = Passphrase(PASSPHRASE)._kek(Secret(PASSPHRASE), slot) if profile is PROFILE else None
+    kek = Passphrase(PASSPHRASE).opener(b"", Call(None))(slot) if profile is PROFILE else None
     return slots.rewrapped(slot, kek or Secret(bytes(32)), Secret(ROOT), VAULT_ID)
 
 

@@ -8,15 +8,17 @@ from tokenkeep.errors import UnsupportedOption, ValueTooLarge
 from tokenkeep.item import Call, ItemName, checked_name
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.slots import KeyFile, is_key, protection_of
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from tokenkeep.clock import Clock
     from tokenkeep.store import StoreFacts
+    from tokenkeep.vault.slots import Key
 
 #: SQLite keeps a value of this size in memory several times while it is written.
 MAX_VALUE_BYTES = 16 * 1024 * 1024
@@ -27,10 +29,10 @@ class VaultOptions:
 
     Args:
         path: its directory; `vault` in the user's data directory if None.
-        key: a `KeyFile`, a `Passphrase` or several of them: any one opens the vault, and a new one
-            gets a slot for each. None is a key file: beside the vault, with `.key` behind its name,
-            or, for the default path, `vault.key` in the user's configuration directory, which is
-            what the command-line tool uses.
+        key: a `KeyFile`, a `Passphrase`, a platform's key, or several: any one opens the vault, and
+            a new one gets a slot for each. None is a key file: beside the vault, with `.key` behind
+            its name, or, for the default path, `vault.key` in the user's configuration directory,
+            which is what the command-line tool uses.
         create: the first write makes the vault, and its key file, if nothing is there.
 
     Raises:
@@ -40,13 +42,13 @@ class VaultOptions:
     __slots__ = ("create", "keys", "path")
 
     path: str
-    keys: tuple[KeyFile | Passphrase, ...]
+    keys: tuple[Key, ...]
     create: bool
 
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
-        key: KeyFile | Passphrase | Iterable[KeyFile | Passphrase] | None = None,
+        key: Key | Iterable[Key] | None = None,
         create: bool = True,
     ) -> None:
         if path is None:
@@ -61,8 +63,8 @@ class VaultOptions:
         put(self, "keys", ())
         put(self, "create", create)
         if key is None:
-            keys: tuple[KeyFile | Passphrase, ...] = (KeyFile(where + ".key"),)
-        elif isinstance(key, KeyFile | Passphrase):
+            keys: tuple[Key, ...] = (KeyFile(where + ".key"),)
+        elif is_key(key):
             keys = (key,)
         elif isinstance(key, str | bytes | os.PathLike | Secret):
             kind = type(key).__name__
@@ -72,8 +74,9 @@ class VaultOptions:
                 hint="key=KeyFile(path) or key=Passphrase(text)",
             )
         else:
-            keys = tuple(key)
-        if not keys or not all(isinstance(each, KeyFile | Passphrase) for each in keys):
+            several: Any = key
+            keys = tuple(several)
+        if not keys or not all(is_key(each) for each in keys):
             del key, keys  # one of them may be a passphrase as plain text
             raise UnsupportedOption(
                 "a vault needs at least one KeyFile or Passphrase",
@@ -122,16 +125,15 @@ class VaultStore:
         header = self._vault.header()
         notes = []
         if header is None:
+            names = [key.protection for key in keys]
             kinds = {key.kind for key in keys}
             notes.append("there is no vault yet; the first write makes it")
         else:
+            names = [protection_of(slot) for slot in header.slots]
             kinds = {slot.kind for slot in header.slots}
-        by_kind = {
-            KeyFile.kind: Protection.FILE_PERMISSIONS,
-            Passphrase.kind: Protection.PASSPHRASE,
-        }
-        # A slot of an unknown kind may be as weak as can be.
-        protection = min(by_kind.get(kind, Protection.FILE_PERMISSIONS) for kind in kinds)
+        # A word that this version does not know may mean anything.
+        by_name = Protection.__members__
+        protection = min(by_name.get(name, Protection.FILE_PERMISSIONS) for name in names)
         if KeyFile.kind in kinds:
             notes.append("whoever can read the key file and the vault can read every item")
         if any(isinstance(key, KeyFile) and key.readable_by_group for key in keys):

@@ -1,6 +1,7 @@
-"""The ways to a vault's root key that a person can give: a key file, a passphrase.
+"""The ways to a vault's root key: what every kind of key offers, the key file and the passphrase.
 
-What is given here are values; they read nothing until a vault is opened or made.
+Keys are values; they read nothing until a vault is opened or made. A platform's own kind of key
+lives beside its backend and keeps to the protocol `Key`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from tokenkeep.crypto import (
 from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
+    SecretInvalidated,
+    StoreLocked,
+    StoreTimeout,
     TokenkeepError,
     UnsupportedOption,
     VaultDamaged,
@@ -42,11 +46,58 @@ from tokenkeep.vault.format import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol, TypeGuard
+
+    class Key(Protocol):
+        """One way to open a vault's slots of one kind.
+
+        Attributes:
+            kind: the word in the slots that it opens; `ANY_SLOT` if it may open any.
+            protection: the name of a `Protection`: what stands before the root key in such a slot.
+            may_prompt: it may ask a person, which it must not do where the call forbids it.
+        """
+
+        # Properties, so that a constant of the class and an attribute of the object both will do.
+        @property
+        def kind(self) -> str:  # noqa: D102
+            ...
+
+        @property
+        def protection(self) -> str:  # noqa: D102
+            ...
+
+        @property
+        def may_prompt(self) -> bool:  # noqa: D102
+            ...
+
+        def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+            """What a new slot must keep for this key, such as a wrapping key the platform sealed.
+
+            The fields survive in the header (`Slot.extra`) and are not secret.
+            """
+            ...
+
+        def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+            """What gives a slot's wrapping key (32 bytes); None if the slot is not this key's.
+
+            Whatever costs time or asks a person happens at most once for one opener.
+
+            Raises (both here and in what is returned):
+                VaultKeyMissing: the key is not there.
+                SecretInvalidated: what sealed the slot is gone for good.
+                WrongKey, StoreLocked, StoreTimeout, StoreUnavailable, AccessDenied,
+                InteractionDenied: it cannot be used.
+            """
+            ...
+
 
 #: RFC 9106 section 3.1: 16 bytes are enough for any application.
 SALT_BYTES = 16
 _MAX_KEY_FILE_BYTES = 4096
 _LABEL = b"tokenkeep slot"
+#: The kind of a key that may open slots of every kind.
+ANY_SLOT = "*"
+_PROTECTION = "protection"
 
 
 class KeyFile:
@@ -62,6 +113,7 @@ class KeyFile:
     __slots__ = ("path", "readable_by_group")
 
     kind = KEY_FILE_SLOT
+    protection = "FILE_PERMISSIONS"
     may_prompt = False
     path: str
     readable_by_group: bool
@@ -165,17 +217,23 @@ class KeyFile:
         ):
             raise problem
 
-    def _material(self, vault_id: bytes, call: Call) -> Secret:
+    def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+        """Nothing: see `Key.remember`."""
+        return {}
+
+    def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+        """What gives a slot's wrapping key; raises as `read`, and WrongKey for another vault's."""
         key, named, _extra = self.read()
         if named and named != vault_id:
             raise WrongKey(
                 f"the key file belongs to another vault: {self.path}",
                 hint="give this vault's own key file",
             )
-        return key
 
-    def _kek(self, material: Secret, slot: Slot) -> Secret:
-        return derive(material, b"tk key file", slot.salt)
+        def kek(slot: Slot) -> Secret:
+            return derive(key, b"tk key file", slot.salt)
+
+        return kek
 
 
 class Passphrase:
@@ -190,6 +248,7 @@ class Passphrase:
     __slots__ = ("_source", "may_prompt", "profile")
 
     kind = PASSPHRASE_SLOT
+    protection = "PASSPHRASE"
     _source: Secret | Callable[[], Secret | str]
     profile: Argon2Profile
     may_prompt: bool
@@ -217,7 +276,28 @@ class Passphrase:
     def __repr__(self) -> str:
         return f"Passphrase(profile={self.profile})"
 
-    def _material(self, vault_id: bytes, call: Call) -> Secret:
+    def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+        """Nothing: see `Key.remember`."""
+        return {}
+
+    def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+        """What gives a slot's wrapping key; raises as `reveal`, and VaultDamaged."""
+        passphrase = self.reveal(call)
+
+        def kek(slot: Slot) -> Secret:
+            if slot.profile is None or not slot.profile.is_acceptable():
+                raise VaultDamaged("a passphrase slot asks for impossible costs")
+            return argon2id(passphrase, slot.salt, slot.profile)
+
+        return kek
+
+    def reveal(self, call: Call) -> Secret:
+        """The passphrase, asked for now if it has to be asked for.
+
+        Raises:
+            InteractionDenied: the call allows no prompt.
+            UnsupportedOption: it is empty.
+        """
         source = self._source
         if isinstance(source, Secret):
             return _not_empty(source)
@@ -227,11 +307,6 @@ class Passphrase:
                 hint="allow interaction, or give the passphrase in a file",
             )
         return _not_empty(as_secret(source()))
-
-    def _kek(self, material: Secret, slot: Slot) -> Secret:
-        if slot.profile is None or not slot.profile.is_acceptable():
-            raise VaultDamaged("a passphrase slot asks for impossible costs")
-        return argon2id(material, slot.salt, slot.profile)
 
 
 def _not_empty(passphrase: Secret) -> Secret:
@@ -245,24 +320,44 @@ def _not_empty(passphrase: Secret) -> Secret:
     return passphrase
 
 
-if TYPE_CHECKING:
-    Key = KeyFile | Passphrase
+def is_key(value: object) -> TypeGuard[Key]:
+    """Whether something can be a vault's key: it keeps to `Key`."""
+    return callable(getattr(value, "opener", None)) and hasattr(value, "kind")
 
 
 def new_slot(
     key: Key, label: str, root: Secret, vault_id: bytes, call: Call
 ) -> tuple[Slot, Secret]:
     """A slot that opens with this key, and its wrapping key; a key file is read, none is made."""
+    if key.kind == ANY_SLOT:
+        raise UnsupportedOption("a vault that was unlocked for a while is no key of its own")
+    slot_id = random_bytes(SLOT_ID_BYTES)
+    extra = key.remember(slot_id, vault_id, call)
+    if key.kind not in (KEY_FILE_SLOT, PASSPHRASE_SLOT):
+        extra[_PROTECTION] = key.protection.encode("ascii")
     slot = Slot(
-        slot_id=random_bytes(SLOT_ID_BYTES),
+        slot_id=slot_id,
         kind=key.kind,
         label=label,
         salt=random_bytes(SALT_BYTES),
         wrapped=b"",
         profile=key.profile if isinstance(key, Passphrase) else None,
+        extra=extra,
     )
-    kek = key._kek(key._material(vault_id, call), slot)
+    kek = key.opener(vault_id, call)(slot)  # opened right away, so that it is known to open
+    if kek is None:
+        raise WrongKey("the key does not open the slot that was just made with it")
     return rewrapped(slot, kek, root, vault_id), kek
+
+
+def protection_of(slot: Slot) -> str:
+    """The name of the `Protection` that stands before the root key in a slot.
+
+    A slot that does not say may be as weak as can be.
+    """
+    known = {KEY_FILE_SLOT: KeyFile.protection, PASSPHRASE_SLOT: Passphrase.protection}
+    said = slot.extra.get(_PROTECTION, b"").decode("ascii", "replace")
+    return known.get(slot.kind, said or KeyFile.protection)
 
 
 def rewrapped(slot: Slot, kek: Secret, root: Secret, vault_id: bytes) -> Slot:
@@ -303,7 +398,9 @@ def unlock(
             its time once; added to here.
 
     Raises:
-        VaultKeyMissing: none of the key files is there.
+        VaultKeyMissing: none of the keys is there.
+        SecretInvalidated: what sealed the only key at hand is gone for good.
+        StoreLocked, StoreTimeout: a key's own store cannot tell now.
         WrongKey: a key is there and opens nothing.
         VaultDamaged: a slot that might have opened is damaged.
         InteractionDenied, AccessDenied, UnsupportedOption: as the keys say.
@@ -335,15 +432,19 @@ def open_each(
     """
     found: dict[bytes, Secret] = {}
     for key in keys:
+        closed = [slot for slot in wanted if _fits(key, slot) and slot.id not in found]
+        if not closed:
+            continue
         try:
-            material = key._material(header.vault_id, call)
+            opener = key.opener(header.vault_id, call)
         except TokenkeepError:
             continue
-        for slot in wanted:
-            if slot.kind != key.kind or slot.id in found:
+        for slot in closed:
+            try:
+                kek = opener(slot)
+            except TokenkeepError:
                 continue
-            kek = key._kek(material, slot)
-            if Cipher(kek).open(slot.wrapped, _associated(slot, header.vault_id)) is not None:
+            if kek is not None and _root(kek, slot, header.vault_id) is not None:
                 found[slot.id] = kek
     return found
 
@@ -351,25 +452,47 @@ def open_each(
 def _open_one(
     header: Header, key: Key, call: Call, known: dict[tuple[bytes, bytes], Secret]
 ) -> Opened | None:
-    material = None
+    opener, problem = None, None
     for slot in header.slots:
-        if slot.kind != key.kind:
+        if not _fits(key, slot):
             continue
         kek = known.get((slot.id, slot.salt))
         if kek is None:
-            if material is None:
-                material = key._material(header.vault_id, call)
-            kek = key._kek(material, slot)
-        root = Cipher(kek).open(slot.wrapped, _associated(slot, header.vault_id))
-        if root is not None:
+            if opener is None:
+                opener = key.opener(header.vault_id, call)
+            try:
+                kek = opener(slot)
+            except TokenkeepError as exc:
+                # Another slot of the kind may open; else this is why none does.
+                problem = problem or exc.with_traceback(None)
+        root = None if kek is None else _root(kek, slot, header.vault_id)
+        if kek is not None and root is not None:
             known[slot.id, slot.salt] = kek
             return Opened(key, slot, root, kek)
+    if problem is not None:
+        raise problem
     return None
+
+
+def _fits(key: Key, slot: Slot) -> bool:
+    return key.kind in (slot.kind, ANY_SLOT)
+
+
+def _root(kek: Secret, slot: Slot, vault_id: bytes) -> Secret | None:
+    return Cipher(kek).open(slot.wrapped, _associated(slot, vault_id))
 
 
 def _why(header: Header, keys: Sequence[Key], problems: list[TokenkeepError]) -> TokenkeepError:
     """The error that helps most: what stood in the way of a key, before "none of them opens"."""
-    for kind in (AccessDenied, VaultDamaged, InteractionDenied, WrongKey):
+    for kind in (
+        StoreLocked,
+        StoreTimeout,
+        AccessDenied,
+        VaultDamaged,
+        InteractionDenied,
+        SecretInvalidated,
+        WrongKey,
+    ):
         for problem in problems:
             if isinstance(problem, kind):
                 return problem

@@ -96,7 +96,7 @@ def export(
     engine, keys = vault.opened(call())
     report, export_id, salt = TransferReport(), random_bytes(_ID_BYTES), random_bytes(SALT_BYTES)
     profile = passphrase.profile
-    cipher = Cipher(argon2id(passphrase._material(b"", call()), salt, profile))
+    cipher = Cipher(argon2id(passphrase.reveal(call()), salt, profile))
     header = seal_file(
         EXPORT_MAGIC,
         {
@@ -242,7 +242,7 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
     if not profile.is_acceptable():
         raise VaultDamaged("the export asks for impossible costs")
     export_id, salt = known.get("id", b""), known.get("salt", b"")
-    cipher = Cipher(argon2id(passphrase._material(b"", call), salt, profile))
+    cipher = Cipher(argon2id(passphrase.reveal(call), salt, profile))
     items: list[tuple[ItemName, Secret]] = []
     while True:
         end = at + 4 + int.from_bytes(data[at : at + 4], "big")
