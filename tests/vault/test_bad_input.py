@@ -28,9 +28,10 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
-from tokenkeep.vault import files, sqlite
+from tokenkeep.vault import sqlite
 from tokenkeep.vault.check import check
 from tokenkeep.vault.format import FORMAT, Header
+from tokenkeep.vault.lockfile import LockFile
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.upgrade import encode_fields, upgrade
 from vault.places import SERVICE, call, item, key_file, open_store, open_vault, value
@@ -523,14 +524,15 @@ def test_deleting_on_a_full_disk_uses_the_logs_room(small_disk: Path) -> None:
 def test_locked_out_writer_times_out_and_readers_go_on(tmp_path: Path) -> None:
     """Somebody holds the vault's lock: `StoreTimeout` at the deadline; reading needs no lock."""
     fill(tmp_path)
-    fd = files.try_lock_file(str(tmp_path / "vault"))
-    assert fd is not None
+    lock = LockFile(str(tmp_path / "vault"))
+    assert lock.try_lock()
     store = open_store(tmp_path)
     assert value(store, "a") == "value a"
     with pytest.raises(StoreTimeout):
         store.write(item("a"), Secret("x"), Call(0.2))
     assert value(store, "a") == "value a"
-    files.unlock_file(fd)
+    lock.unlock()
+    lock.close()
     store.write(item("a"), Secret("x"), call())
 
 

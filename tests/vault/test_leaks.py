@@ -11,7 +11,8 @@ import pytest
 from tokenkeep.errors import TokenkeepError
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
-from tokenkeep.vault import access, files, transfer
+from tokenkeep.vault import access, transfer
+from tokenkeep.vault.lockfile import LockFile
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.slots import Passphrase
 from vault.places import CHEAP, call, item, key_file, open_store, open_vault, passphrase
@@ -37,7 +38,7 @@ def spoil_key(place: Path) -> None:
 
 
 def hold_lock(place: Path) -> None:
-    assert files.try_lock_file(str(place / "vault")) is not None
+    assert LockFile(str(place / "vault")).try_lock()
 
 
 def nothing(_place: Path) -> None:

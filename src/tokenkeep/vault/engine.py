@@ -1,8 +1,8 @@
 """The database of a vault: its two connections, its lock, its checkpoints, and forks.
 
 Invariants: commits and checkpoints happen under the vault's lock file; a connection is used by
-one thread at a time and never lives through a fork; the writer is closed before the reader, so
-that closing never moves the log into the database behind the lock.
+one thread at a time; neither connections nor the lock's descriptor live through a fork; the writer
+is closed before the reader, so that closing never moves the log into the database behind the lock.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any, TypeVar
+
+    from tokenkeep.vault.lockfile import LockFile
 
     T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class Engine:
         "_database",
         "_identity",
         "_is_orphaned",
+        "_lock",
         "_pid",
         "_reader",
         "_readers_opened",
@@ -67,6 +70,7 @@ class Engine:
         self._database = os.path.join(directory, files.DATABASE)
         self._reader: Connection | None = None
         self._writer: Connection | None = None
+        self._lock: LockFile | None = None
         self._reading: LockType = allocate_lock()
         self._writing: LockType = allocate_lock()
         self._readers_opened = 0
@@ -105,11 +109,11 @@ class Engine:
         problem: StoreError
         while True:
             take(self._writing, call)
-            fd = None
+            lock = None
             try:
                 self._require_same_process()
-                fd = files.try_lock_file(self.directory)
-                if fd is not None:
+                lock = self._try_lock()
+                if lock is not None:
                     return body(self._writing_connection())
                 problem = StoreTimeout("another process was writing to the vault all the time")
             except sqlite.ERRORS_OF_ROWS as exc:
@@ -121,8 +125,8 @@ class Engine:
                 self._forget_writer_after_failure()
                 raise
             finally:
-                if fd is not None:
-                    files.unlock_file(fd)
+                if lock is not None:
+                    lock.unlock()
                 self._writing.release()
             pause = _wait(call, pause, problem)
 
@@ -212,6 +216,15 @@ class Engine:
                 self._reading.release()
             pause = _wait(call, pause, problem)
 
+    def _try_lock(self) -> LockFile | None:
+        """The vault's lock if nobody else has it."""
+        lock = self._lock
+        if lock is None:
+            from tokenkeep.vault.lockfile import LockFile  # reading needs no lock
+
+            lock = self._lock = LockFile(self.directory)
+        return lock if lock.try_lock() else None
+
     def _writing_connection(self) -> Connection:
         """The writer, on the very file that has the name: a write to a removed vault is lost."""
         try:
@@ -272,9 +285,15 @@ class Engine:
             if connection is not None:
                 connection.close()
         self._writer = self._reader = None
+        self._close_lock()
+
+    def _close_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def _leak(self) -> None:
         """Keeps the parent's connections for ever: SQLite must not even close them here."""
+        self._close_lock()
         if self._reader is not None or self._writer is not None:
             _leaked.setdefault(self._database, []).append((self._reader, self._writer))
             self._reader = self._writer = None
@@ -289,6 +308,7 @@ class Engine:
                 "the process was forked while the vault was in use, without Python's fork hooks",
                 hint="close() the store before forking",
             )
+        self._close_lock()  # a descriptor that the parent opened would share the parent's lock
         self._pid = os.getpid()
 
 
@@ -355,6 +375,8 @@ def _after_fork_in_child() -> None:
         lock.release()
     for engine in _living():
         if engine._is_orphaned:
+            # A lock that outlived its parent in a child would keep everybody out.
+            engine._close_lock()
             # Held by a thread that does not exist here.
             engine._writing, engine._reading = allocate_lock(), allocate_lock()
 

@@ -1,4 +1,4 @@
-"""The files of a vault on disk: what they must be, how they are replaced, the lock.
+"""The files of a vault on disk: what they must be, how they are replaced.
 
 The database's own file is never opened here: opening and closing it beside SQLite would drop
 SQLite's locks (POSIX record locks belong to the process), and another process could then remove a
@@ -21,7 +21,6 @@ from tokenkeep.errors import (
     UnsupportedOption,
     VaultDamaged,
 )
-from tokenkeep.fence import try_lock, unlock
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import RESTORE_HINT
 
@@ -352,36 +351,13 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def try_lock_file(directory: str) -> int | None:
-    """The descriptor of the vault's lock if nobody has it; None if somebody has.
+def open_lock(path: str) -> int:
+    """The descriptor of a vault's lock file, which is made if it is not there.
 
     Raises:
-        AccessDenied, StoreFull, StoreUnavailable: the lock file cannot be had.
+        OSError: it cannot be had.
     """
-    path = os.path.join(directory, LOCK)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
-    except OSError as exc:
-        raise translated(exc, "the vault's lock") from None
-    try:
-        if try_lock(fd):
-            return fd
-    except OSError as exc:
-        os.close(fd)
-        raise translated(exc, "the vault's lock") from None
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
-
-
-def unlock_file(fd: int) -> None:
-    """Lets the next one in, also if a forked child still has the descriptor."""
-    try:
-        unlock(fd)
-    finally:
-        os.close(fd)
+    return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
 
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
