@@ -24,6 +24,8 @@ FIND = (
     "SELECT s.generation, o.place_a, i.place_b, i.envelope FROM state s"
     " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
+# The same for a writer, who learns too whether an erasure waits to be finished.
+_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, s.erase_pending")
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
@@ -54,7 +56,7 @@ def envelope_of(row: Any, place: tuple[bytes, bytes]) -> bytes | None:
     Raises:
         SecretDamaged: the two ways disagree.
     """
-    _generation, place_a, place_b, sealed = row
+    place_a, place_b, sealed = row[1:4]
     if place_a is None and place_b is None:
         return None
     # An index that lost the item is no harm: the row itself says whose it is.
@@ -104,12 +106,27 @@ def listed(
     raise SecretDamaged("an item's entry is damaged", hint="tokenkeep vault check")
 
 
-def put(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> None:
+class Target:
+    """Where an item is to be put, and what lies there now.
+
+    Attributes:
+        row: begins with the generation and ends with whether an erasure is pending.
+    """
+
+    __slots__ = ("name", "place", "row", "subject")
+
+    def __init__(self, connection: Connection, keys: Keys, name: ItemName) -> None:
+        self.name = name
+        self.subject = subject(name)
+        self.place = keys.finder.place(name.service, self.subject)
+        self.row = connection.execute(_FIND_TO_WRITE, self.place).fetchone()
+
+
+def put(connection: Connection, keys: Keys, target: Target, value: Secret) -> None:
     """Puts the item at its place; what was there and did not open goes into quarantine."""
-    what = subject(name)
-    place = keys.finder.place(name.service, what)
+    what, place = target.subject, target.place
     sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
-    if _clear_way(connection, keys, name, what):
+    if _clear_way(connection, keys, target):
         connection.execute(
             "UPDATE item SET name = ?, envelope = ? WHERE place_a = ?",
             (sealed_name, sealed, place[0]),
@@ -145,24 +162,36 @@ def drop_service(connection: Connection, keys: Keys, service: str) -> None:
         )
 
 
-def _clear_way(connection: Connection, keys: Keys, name: ItemName, what: bytes) -> bool:
+def _clear_way(connection: Connection, keys: Keys, target: Target) -> bool:
     """Whether the item's row can simply be updated; else nothing of it is in the way any more."""
-    for finder in keys.finders():
-        place = finder.place(name.service, what)
-        row = connection.execute(FIND, place).fetchone()
-        try:
-            sealed = envelope_of(row, place)
-            if sealed is None:
-                continue
-            keys.open_value(what, sealed)
-            opens = True
-        except SecretDamaged:
-            opens = False
-        if not opens:
-            _quarantine(connection, keys, name, place, row[1])
-        elif finder is keys.finder and row[1] is not None:
-            return True
+    if keys.previous is None:
+        return _clear_place(connection, keys, target, target.place, target.row)
+    place = keys.previous.place(target.name.service, target.subject)
+    row = connection.execute(FIND, place).fetchone()
+    if _clear_place(connection, keys, target, place, row):
         _delete_rows(connection, place, row[1])
+    # Anew: what was cleared away may have been in this way too.
+    row = connection.execute(FIND, target.place).fetchone()
+    return _clear_place(connection, keys, target, target.place, row)
+
+
+def _clear_place(
+    connection: Connection, keys: Keys, target: Target, place: tuple[bytes, bytes], row: Any
+) -> bool:
+    """Whether the item lies whole at this place; else nothing of it is in the way any more."""
+    try:
+        sealed = envelope_of(row, place)
+        if sealed is None:
+            return False
+        keys.open_value(target.subject, sealed)
+        opens = True
+    except SecretDamaged:
+        opens = False
+    if not opens:
+        _quarantine(connection, keys, target.name, place, row[1])
+    elif row[1] is not None:
+        return True
+    _delete_rows(connection, place, row[1])
     return False
 
 

@@ -165,7 +165,7 @@ def import_items(
                     )
                 report.skipped.append(name)
                 continue
-            rows.put(connection, keys, name, value)
+            rows.put(connection, keys, rows.Target(connection, keys, name), value)
             report.items.append(name)
 
     size = sum(value.size for _name, value in items)

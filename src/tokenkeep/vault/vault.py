@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
     from sqlite3 import Connection
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from tokenkeep.item import Call
     from tokenkeep.vault.slots import Key
@@ -101,10 +101,13 @@ class Vault:
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value; raises as `Store.write`."""
 
-        def put(connection: Connection, keys: Keys) -> None:
-            rows.put(connection, keys, name, value)
+        def put(connection: Connection, keys: Keys) -> tuple[bool, None]:
+            target = rows.Target(connection, keys, name)
+            owed = _agree(connection, keys.header, target.row)
+            rows.put(connection, keys, target, value)
+            return owed, None
 
-        self.transaction(call, put, create=True, size=value.size)
+        self._transaction(call, put, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed."""
@@ -126,7 +129,7 @@ class Vault:
             if found != expected:
                 raise WriteConflict("somebody else wrote the item meanwhile")
             if value is not None:
-                rows.put(connection, keys, name, value)
+                rows.put(connection, keys, rows.Target(connection, keys, name), value)
             else:
                 rows.drop(connection, keys, name)
 
@@ -186,6 +189,20 @@ class Vault:
             create: make the vault if there is none, and that was allowed; else None is returned.
             size: about how many bytes are written.
         """
+
+        def agreed(connection: Connection, keys: Keys) -> tuple[bool, T]:
+            return _agree(connection, keys.header, _state(connection)), body(connection, keys)
+
+        return self._transaction(call, agreed, create, size)
+
+    def _transaction(
+        self,
+        call: Call,
+        body: Callable[[Connection, Keys], tuple[bool, T]],
+        create: bool,
+        size: int,
+    ) -> T | None:
+        """As `transaction`, with a body that calls `_agree` first and returns its answer too."""
         state = self._open_state or self._open(call)
         if state is None:
             if not create:
@@ -194,15 +211,12 @@ class Vault:
         while True:
             engine, keys = state
             keys.header.require_writable()
-            owed = False
 
-            def checked(connection: Connection, keys: Keys = keys) -> T:
-                nonlocal owed
-                owed = _agree(connection, keys.header)
+            def under(connection: Connection, keys: Keys = keys) -> tuple[bool, T]:
                 return body(connection, keys)
 
             try:
-                result = engine.transaction(call, checked, size)
+                owed, result = engine.transaction(call, under, size)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
@@ -236,7 +250,7 @@ class Vault:
             keys.header.require_writable()
 
             def alone(connection: Connection, keys: Keys = keys) -> Keys:
-                _agree(connection, keys.header)
+                _agree(connection, keys.header, _state(connection))
                 changed = change(connection, keys)
                 if changed is None:
                     return keys
@@ -409,20 +423,29 @@ class _NewerHeader(TokenkeepError):
         self.generation = generation
 
 
-def _agree(connection: Connection, header: Header) -> bool:
+def _state(connection: Connection) -> Any:
+    """What `_agree` asks for, by itself."""
+    return connection.execute(
+        "SELECT generation, erase_pending FROM state WHERE one = 1"
+    ).fetchone()
+
+
+def _agree(connection: Connection, header: Header, row: Any) -> bool:
     """Brings database and header to one generation; True if an erasure waits to be finished.
+
+    Args:
+        row: begins with the database's generation and ends with its `erase_pending`.
 
     Raises:
         _NewerHeader: ours is not the newest.
     """
-    row = connection.execute("SELECT generation, erase_pending FROM state WHERE one = 1").fetchone()
     generation = rows.generation_of(row)
     if generation > header.generation:
         raise _NewerHeader(generation)
     if generation < header.generation:
         # Somebody died between replacing the header and saying so here.
         connection.execute("UPDATE state SET generation = ?", (header.generation,))
-    return bool(row[1])
+    return bool(row[-1])
 
 
 def _lookup(
