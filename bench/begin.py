@@ -15,7 +15,7 @@ from tokenkeep.config import load, storage_options
 def main() -> None:
     """Begin it."""
     given = json.load(sys.stdin)
-    storage = SecureStorage(given["service"], storage_options(load()))
+    storage = SecureStorage(given["service"], *storage_options(load()))
     provider = Provider(given["issuer"], client_id="bench")
     session = Session(provider, TokenStorage(storage), share_access_tokens=True)
     session.begin(given["tokens"])

@@ -25,8 +25,6 @@ MAX_FILE_BYTES = 1_048_576
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KEYS = ("app", "store", "key_file", "passphrase_file")
-_NO_STORE = "no store is chosen on this machine"
-_CREATE = "tokenkeep vault create"
 
 
 class Config:
@@ -57,6 +55,10 @@ class Config:
         self.passphrase_file = passphrase_file
         self.path = path
         self.others = others if others is not None else {}
+
+    def names_vault(self) -> bool:
+        """Whether the chosen store is a vault."""
+        return self.store.partition(":")[0] == "vault"
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={getattr(self, key)!r}" for key in (*_KEYS, "path"))
@@ -134,24 +136,46 @@ def default_key_path() -> str:
     return os.path.join(config_directory(), "vault.key")
 
 
-def storage_options(config: Config) -> VaultOptions:
-    """The options of the configured store. Never makes a vault: that is `tokenkeep vault create`.
+def storage_options(config: Config) -> tuple[object, ...]:
+    """The options of the configured store; none where the platform's own is to be used.
+
+    Never makes a vault: that is `tokenkeep vault create`.
+
+    Raises:
+        UnsupportedOption: this release does not know the store, or a key was given for a store
+            that takes none.
+    """
+    if config.names_vault():
+        return (vault_options(config),)
+    if config.store == "auto":
+        if config.key_file is not None or config.passphrase_file is not None:
+            raise UnsupportedOption(
+                "a key file or passphrase file opens a vault, and no vault is chosen",
+                hint="--store vault",
+            )
+        return ()
+    from tokenkeep.select import options_for
+
+    return (options_for(config.store),)
+
+
+def vault_options(config: Config) -> VaultOptions:
+    """The options of the configured vault, which it never makes.
 
     Raises:
         StoreUnavailable: nothing is chosen.
-        UnsupportedOption: this release does not know the store.
+        UnsupportedOption: another store is chosen.
     """
-    name, _colon, place = config.store.partition(":")
-    if name == "auto" and not place:
-        raise StoreUnavailable(_NO_STORE, hint=_CREATE)
-    if name != "vault":
+    if config.store == "auto":
+        raise StoreUnavailable("no vault is chosen on this machine", hint="tokenkeep vault create")
+    if not config.names_vault():
         raise UnsupportedOption(
-            f"unknown store {name!r}", hint="--store takes auto, vault or vault:PATH"
+            f"the chosen store is {config.store}, not a vault", hint="--store vault"
         )
     from tokenkeep.backends.vault import VaultOptions
     from tokenkeep.vault.slots import KeyFile, Passphrase
 
-    path = place or default_vault_path()
+    path = config.store.partition(":")[2] or default_vault_path()
     passphrase_file = config.passphrase_file
     if passphrase_file is not None:
         from tokenkeep.passphrase_file import read_passphrase
@@ -222,8 +246,7 @@ def read_text(path: str) -> str:
 def _read_plain(text: str) -> dict[str, object] | None:
     """The entries, if every line is plain; None if `tomllib` has to say."""
     entries: dict[str, object] = {}
-    for raw in text.split("\n"):
-        line = raw[:-1] if raw.endswith("\r") else raw
+    for line in text.replace("\r\n", "\n").split("\n"):
         if not line.isprintable():  # control characters, and spaces that TOML does not know
             return None
         line = line.strip(" ")

@@ -1,22 +1,28 @@
 """Which store on this machine, and why not the others.
 
-The order below is the order of preference. A store that keeps items weaker than the platform's
-own takes part only when its options are given: nothing falls back by itself.
+The order below is the order of preference. Where nothing is asked for, the platform's own store is
+used, or nothing: no store is fallen back to. Of several that are asked for, the first whose
+platform this is takes part; that it cannot be reached now is its error, never a reason for another.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
-from tokenkeep.errors import StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import StoreUnavailable, TokenkeepError, UnsupportedOption
+from tokenkeep.item import Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from tokenkeep.clock import Clock
     from tokenkeep.store import Require, Store
+
+#: Seconds for a look whether a store can be used here.
+_LOOK_SECONDS = 2.0
 
 
 class Candidate:
@@ -35,42 +41,69 @@ class Candidate:
 
 
 class _Kind:
-    """One kind of store: where its options live, how it is made, what to say if nobody asked."""
+    """One kind of store: where it lives, what makes it, and what to say if nobody asked.
 
-    __slots__ = ("make", "module", "name", "options", "remedy", "unasked")
+    Args:
+        name: what `--store` calls it.
+        module: where its options and its store live; `probe(options, call)` there raises why it
+            cannot be used now, without a prompt and without a change, where that can be known.
+        platforms: the platforms that have it; empty for all.
+        is_default: used on its platforms when nothing is asked for.
+        unasked: why it takes no part unless it is asked for.
+        remedy: how to ask for it.
+    """
+
+    __slots__ = ("is_default", "module", "name", "options", "platforms", "remedy", "store",
+                 "unasked")  # fmt: skip
 
     def __init__(
         self,
         name: str,
         module: str,
         options: str,
-        make: Callable[[Any, Clock | None], Store],
-        unasked: str,
-        remedy: str,
+        store: str,
+        platforms: tuple[str, ...] = (),
+        is_default: bool = False,
+        unasked: str = "takes part only when it is asked for",
+        remedy: str = "",
     ) -> None:
         self.name = name
         self.module = module
         self.options = options
-        self.make = make
+        self.store = store
+        self.platforms = platforms
+        self.is_default = is_default
         self.unasked = unasked
-        self.remedy = remedy
+        self.remedy = remedy or f"--store {name}"
 
     def wants(self, option: object) -> bool:
         # Whoever made the options has imported their module: nothing is imported to find out.
         module = sys.modules.get(self.module)
         return module is not None and isinstance(option, getattr(module, self.options))
 
+    def is_here(self) -> bool:
+        return not self.platforms or platform() in self.platforms
 
-def _make_vault(options: Any, clock: Clock | None) -> Store:
-    from tokenkeep.backends.vault import VaultStore
+    def default_options(self) -> Any:
+        return getattr(self._module(), self.options)()
 
-    return VaultStore(options, clock)
+    def make(self, options: Any, clock: Clock | None) -> Store:
+        store: Store = getattr(self._module(), self.store)(options, clock)
+        return store
 
+    def problem(self, options: Any) -> TokenkeepError | None:
+        """Why it cannot be used now; None if it can, or nobody can know without trying."""
+        try:
+            probe = getattr(self._module(), "probe", None)
+            if probe is not None:
+                probe(self.default_options() if options is None else options, Call(_LOOK_SECONDS))
+        except TokenkeepError as exc:
+            return exc.with_traceback(None)
+        return None
 
-def _make_memory(options: Any, clock: Clock | None) -> Store:
-    from tokenkeep.backends.memory import MemoryStore
-
-    return MemoryStore(options)
+    def _module(self) -> Any:
+        __import__(self.module)  # importlib is not on the way of a cold read
+        return sys.modules[self.module]
 
 
 _KINDS = (
@@ -78,19 +111,48 @@ _KINDS = (
         "vault",
         "tokenkeep.backends.vault",
         "VaultOptions",
-        _make_vault,
-        "takes part only when VaultOptions ask for it",
-        "tokenkeep vault create",
+        "VaultStore",
+        unasked="takes part only when VaultOptions ask for it",
+        remedy="tokenkeep vault create",
     ),
     _Kind(
         "memory",
         "tokenkeep.backends.memory",
         "MemoryOptions",
-        _make_memory,
-        "keeps nothing after the process; takes part only when MemoryOptions ask for it",
-        "pass MemoryOptions()",
+        "MemoryStore",
+        unasked="keeps nothing after the process; takes part only when MemoryOptions ask for it",
+        remedy="pass MemoryOptions()",
     ),
 )
+
+
+def platform() -> str:
+    """The platform as the stores know it: linux, android, darwin, ios, win32, or another's name."""
+    if sys.platform == "linux" and (
+        hasattr(sys, "getandroidapilevel") or "ANDROID_ARGUMENT" in os.environ
+    ):
+        return "android"
+    return sys.platform
+
+
+def store_names() -> tuple[str, ...]:
+    """What `--store` takes, besides `auto`: the stores that keep something after the process."""
+    return tuple(kind.name for kind in _KINDS if kind.name != "memory")
+
+
+def options_for(name: str) -> object:
+    """The options of a store by its name, all at their defaults.
+
+    Raises:
+        UnsupportedOption: no store has the name.
+    """
+    for kind in _KINDS:
+        if kind.name == name and name != "memory":
+            return kind.default_options()
+    raise UnsupportedOption(
+        f"unknown store {name!r}",
+        hint=f"--store takes auto, vault:PATH, {', '.join(store_names())}",
+    )
 
 
 def is_store(option: object) -> bool:
@@ -103,46 +165,72 @@ def candidates(
 ) -> list[Candidate]:
     """Every store this release knows and every ready one, in order of preference.
 
+    Looks at this platform's stores, without a prompt and without a change.
+
     Raises:
         UnsupportedOption: something is no store's options, or one store's options came twice.
         StoreError: a store that was asked for does not open, where `require` asks for its facts.
     """
-    return [candidate for candidate, _store in _weigh(options, require, clock)]
+    return [candidate for candidate, _store in _weigh(options, require, clock, looks=True)]
 
 
 def open_store(
     options: Sequence[object], require: Require | None = None, clock: Clock | None = None
 ) -> Store:
-    """The most preferred store that was asked for and satisfies `require`.
+    """The most preferred store that was asked for and satisfies `require`; see the module.
 
-    Without `require` this does no input or output.
+    With options and without `require` this does no input or output.
 
     Raises:
         StoreUnavailable: there is none; the message lists every candidate with its reason and
             remedy.
         UnsupportedOption, StoreError: as in `candidates`.
     """
-    weighed = []
-    for candidate, store in _weigh(options, require, clock):
+    for candidate, store in _weigh(options, require, clock, looks=not options):
         if store is not None and candidate.usable:
             return store
-        weighed.append(candidate)
+    weighed = candidates(options, require, clock)
     lines = [f"\n  {each.name}: {each.reason} ({each.remedy})" for each in weighed]
     raise StoreUnavailable(
         "no store qualifies" + "".join(lines),
-        hint=weighed[0].remedy,
+        hint=next(each.remedy for each in weighed if each.name == "vault"),
     )
 
 
 def _weigh(
-    options: Sequence[object], require: Require | None, clock: Clock | None
+    options: Sequence[object], require: Require | None, clock: Clock | None, looks: bool
 ) -> Iterator[tuple[Candidate, Store | None]]:
     """Most preferred first; a store is made and asked for its facts only when its turn comes."""
     ready: list[Any] = [option for option in options if is_store(option)]
+    asked = _by_kind([option for option in options if not is_store(option)])
+    for store in ready:
+        yield _judged(type(store).__name__, store, require), store
+    for kind in _KINDS:
+        remedy = kind.remedy
+        if not kind.is_here():
+            where = ", ".join(kind.platforms)
+            yield Candidate(kind.name, False, f"only on {where}", "choose another store"), None
+            continue
+        is_chosen = kind.name in asked or (kind.is_default and not options)
+        problem = kind.problem(asked.get(kind.name)) if looks else None
+        if problem is not None:
+            yield Candidate(kind.name, False, str(problem), problem.hint or remedy), None
+        elif is_chosen:
+            chosen = asked.get(kind.name) or kind.default_options()
+            made = kind.make(chosen, clock)
+            yield _judged(kind.name, made, require, kind.name in asked), made
+        else:
+            yield Candidate(kind.name, False, kind.unasked, remedy), None
+
+
+def _by_kind(options: Sequence[object]) -> dict[str, object]:
+    """The options by the name of their kind.
+
+    Raises:
+        UnsupportedOption: as `candidates` says.
+    """
     asked: dict[str, object] = {}
     for option in options:
-        if is_store(option):
-            continue
         kind = next((kind for kind in _KINDS if kind.wants(option)), None)
         if kind is None:
             raise UnsupportedOption(
@@ -152,20 +240,16 @@ def _weigh(
         if kind.name in asked:
             raise UnsupportedOption(f"options for the {kind.name} were given more than once")
         asked[kind.name] = option
-    for store in ready:
-        yield _judged(type(store).__name__, store, require), store
-    for kind in _KINDS:
-        if kind.name not in asked:
-            yield Candidate(kind.name, False, kind.unasked, kind.remedy), None
-            continue
-        store = kind.make(asked[kind.name], clock)
-        yield _judged(kind.name, store, require), store
+    return asked
 
 
-def _judged(name: str, store: Store, require: Require | None) -> Candidate:
+def _judged(
+    name: str, store: Store, require: Require | None, is_asked_for: bool = True
+) -> Candidate:
+    reason = "asked for" if is_asked_for else "the platform's own"
     if require is None:
-        return Candidate(name, True, "asked for")
+        return Candidate(name, True, reason)
     unmet = require.unmet(store.facts)
     if unmet:
         return Candidate(name, False, "; ".join(unmet), "ask for less or choose another store")
-    return Candidate(name, True, "asked for, and satisfies what is required")
+    return Candidate(name, True, f"{reason}, and satisfies what is required")

@@ -55,8 +55,9 @@ class SecureStorage:
 
     Args:
         service: the application's reverse-domain id.
-        *options: the options of the stores that may be used, or a ready store. Of several, the
-            most preferred one that satisfies `require` is taken; nothing else is ever used.
+        *options: the options of the stores that may be used, or a ready store; the platform's own
+            store if there are none. Of several, the most preferred one that this platform has and
+            that satisfies `require` is taken; nothing else is ever used.
         require: the least the store must offer; enforced before the first read or write.
         timeout: seconds for one call into the store; None waits without end.
         interaction: whether the store may show a prompt to a person.
@@ -66,7 +67,7 @@ class SecureStorage:
 
     Raises:
         InvalidName: the service cannot be a name.
-        StoreUnavailable: no store was asked for, or (at the first call) none satisfies `require`.
+        StoreUnavailable: at the first call: there is none, or none satisfies `require`.
         UnsupportedOption: something is no store's options.
     """
 
@@ -94,7 +95,7 @@ class SecureStorage:
         self._require = require
         self._state_directory = state_directory
         self._is_closed = False
-        if require is None:
+        if options and require is None:
             self._choose()
 
     @property

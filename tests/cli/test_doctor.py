@@ -65,7 +65,7 @@ def test_nothing_chosen(shell: Shell) -> None:
         configuration: ~/.config/tokenkeep/config.toml
         store: none
         not used:
-          vault: takes part only when VaultOptions ask for it
+          vault: takes part only when VaultOptions ask for it, tokenkeep vault create
           memory: keeps nothing after the process; ...
         state: no store is chosen
         hint: tokenkeep vault create

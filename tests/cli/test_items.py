@@ -42,11 +42,15 @@ def test_nothing_falls_back_where_no_store_was_chosen(shell: Shell) -> None:
     """A machine without a chosen store is not given one; the hint is the one command to type."""
     shell.plays("""
         $ tokenkeep --app a get name
-        error: no store is chosen on this machine
+        error: no store qualifies
+          vault: takes part only when VaultOptions ask for it (tokenkeep vault create)
+          memory: keeps nothing after the process; ...
         hint: tokenkeep vault create
         [6]
         $ printf v | tokenkeep --app a set name
-        error: no store is chosen on this machine
+        error: no store qualifies
+          vault: takes part only when VaultOptions ask for it (tokenkeep vault create)
+          memory: keeps nothing after the process; ...
         hint: tokenkeep vault create
         [6]
         $ tokenkeep --app a --store vault get name
@@ -55,7 +59,7 @@ def test_nothing_falls_back_where_no_store_was_chosen(shell: Shell) -> None:
         [6]
         $ tokenkeep --app a --store memory list
         error: unknown store 'memory'
-        hint: --store takes auto, vault or vault:PATH
+        hint: --store takes auto, vault:PATH, vault...
         [2]
         $ find ~/.local ~/.config -type f
     """)

@@ -106,7 +106,7 @@ def passphrase_file_of_no_vault(directory: Path) -> object:
         environ={},
         path=str(directory / "config.toml"),
     )
-    return SecureStorage(SERVICE, storage_options(config)).write("one", SECRET)
+    return SecureStorage(SERVICE, *storage_options(config)).write("one", SECRET)
 
 
 METHODS: dict[str, Callable[[SecureStorage], object]] = {

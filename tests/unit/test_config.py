@@ -287,7 +287,7 @@ def test_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.Mon
 
 def test_options_of_the_default_vault(file: Path, home: Path) -> None:
     """`vault` lies in the data directory, its key file in the configuration directory."""
-    options = config.storage_options(config.load(store="vault", environ={}, path=str(file)))
+    options = config.vault_options(config.load(store="vault", environ={}, path=str(file)))
     assert config.default_vault_path() == options.path
     assert (KeyFile(config.default_key_path()),) == options.keys
     assert str(home) in options.path
@@ -296,14 +296,14 @@ def test_options_of_the_default_vault(file: Path, home: Path) -> None:
 
 def test_command_line_never_makes_a_vault(file: Path) -> None:
     """That is `tokenkeep vault create`."""
-    options = config.storage_options(config.load(store="vault", environ={}, path=str(file)))
+    options = config.vault_options(config.load(store="vault", environ={}, path=str(file)))
     assert options.create is False
 
 
 def test_options_of_a_vault_elsewhere(file: Path) -> None:
     """`vault:PATH`, also with colons in it, and the key file that was named."""
     found = config.load(store="vault:/a:b/v", key_file="/k", environ={}, path=str(file))
-    options = config.storage_options(found)
+    options = config.vault_options(found)
     assert "/a:b/v" == options.path
     assert (KeyFile("/k"),) == options.keys
 
@@ -313,18 +313,29 @@ def test_passphrase_file_is_read_when_the_vault_opens(file: Path, tmp_path: Path
     found = config.load(
         store="vault", passphrase_file=str(tmp_path / "p"), environ={}, path=str(file)
     )
-    (key,) = config.storage_options(found).keys
+    (key,) = config.vault_options(found).keys
     assert isinstance(key, Passphrase)
 
 
 def test_nothing_chosen_is_an_error_with_the_command(file: Path) -> None:
     """The tool does not fall back by itself."""
     with pytest.raises(StoreUnavailable) as caught:
-        config.storage_options(config.load(environ={}, path=str(file)))
+        config.vault_options(config.load(environ={}, path=str(file)))
     assert "tokenkeep vault create" == caught.value.hint
 
 
-@pytest.mark.parametrize("store", ["secret-service", "memory", "Vault", "auto:x", ":", "vaultx"])
+def test_key_without_a_vault_is_an_error(file: Path) -> None:
+    """No option is ignored: the platform's own store takes no key file."""
+    with pytest.raises(UnsupportedOption, match="no vault is chosen"):
+        config.storage_options(config.load(key_file="/k", environ={}, path=str(file)))
+
+
+def test_nothing_chosen_is_the_platforms_own_store(file: Path) -> None:
+    """No options: `SecureStorage` then uses the platform's own, or nothing."""
+    assert () == config.storage_options(config.load(environ={}, path=str(file)))
+
+
+@pytest.mark.parametrize("store", ["memory", "Vault", "auto:x", ":", "vaultx"])
 def test_unknown_store_is_an_error(file: Path, store: str) -> None:
     """Nothing else is taken for it."""
     with pytest.raises(UnsupportedOption, match="unknown store"):

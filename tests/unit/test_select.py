@@ -9,7 +9,7 @@ import pytest
 
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.config import Config, storage_options
+from tokenkeep.config import Config, vault_options
 from tokenkeep.errors import StoreLocked, StoreUnavailable, UnsupportedOption
 from tokenkeep.select import candidates, is_store, open_store
 from tokenkeep.store import Protection, Require
@@ -122,5 +122,5 @@ def test_selection_imports_no_store_that_nobody_asked_for() -> None:
 
 def test_the_default_vault_is_the_command_lines() -> None:
     """A program that names neither path nor key opens what `tokenkeep vault create` makes."""
-    chosen, default = storage_options(Config(store="vault")), VaultOptions()
+    chosen, default = vault_options(Config(store="vault")), VaultOptions()
     assert (chosen.path, chosen.keys) == (default.path, default.keys)

@@ -311,11 +311,12 @@ def test_demand_that_is_met_is_asked_for_once() -> None:
 
 
 def test_no_store_or_a_wrong_option_is_told_at_once() -> None:
-    """A mistake in the program shows where it is made."""
-    with pytest.raises(StoreUnavailable):
-        SecureStorage(SERVICE)
+    """A mistake in the program shows where it is made; the platform is looked at only later."""
     with pytest.raises(UnsupportedOption):
         SecureStorage(SERVICE, "vault")
+    storage = SecureStorage(SERVICE)
+    with pytest.raises(StoreUnavailable, match="no store qualifies"):
+        storage.names()
 
 
 def test_facts_are_the_stores(storage: SecureStorage, faulty: FaultyStore) -> None:

@@ -15,6 +15,7 @@ from tokenkeep.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
     from tokenkeep.store import StoreFacts
 
 
@@ -54,7 +55,7 @@ class MemoryStore:
     A forked child starts with a copy of its own.
     """
 
-    def __init__(self, options: MemoryOptions | None = None) -> None:
+    def __init__(self, options: MemoryOptions | None = None, clock: Clock | None = None) -> None:
         self._options = options if options is not None else MemoryOptions()
         self._items: dict[ItemName, Secret] = {}
         self._version = 0

@@ -74,8 +74,7 @@ class VaultOptions:
                 hint="key=KeyFile(path) or key=Passphrase(text)",
             )
         else:
-            several: Any = key
-            keys = tuple(several)
+            keys = tuple(_several(key))
         if not keys or not all(is_key(each) for each in keys):
             del key, keys  # one of them may be a passphrase as plain text
             raise UnsupportedOption(
@@ -223,6 +222,11 @@ class VaultStore:
 
     def __repr__(self) -> str:
         return f"VaultStore({self._options.path!r})"
+
+
+def _several(keys: Any) -> Iterable[Key]:
+    found: Iterable[Key] = keys
+    return found
 
 
 def _require_size(value: Secret) -> None:

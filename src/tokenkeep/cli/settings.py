@@ -114,6 +114,26 @@ class Settings:
 
         raise UsageError(f"--{name.replace('_', '-')} takes a number of seconds")
 
+    def options(self) -> tuple[object, ...]:
+        """The options of the chosen store; none where the platform's own is to be used.
+
+        Raises:
+            As `tokenkeep.config.storage_options`; UnsupportedOption: a key was given on the command
+            line for a store that takes none.
+        """
+        config = self.config
+        if config.names_vault():
+            return (self.vault(),)
+        if config.store != "auto" and self.flags.keys() & {"key_file", "passphrase_file"}:
+            from tokenkeep.errors import UnsupportedOption
+
+            raise UnsupportedOption(
+                f"the chosen store is {config.store}, which takes no key", hint="--store vault"
+            )
+        from tokenkeep.config import storage_options
+
+        return storage_options(config)
+
     def vault(self) -> VaultOptions:
         """The chosen vault, and what may open it: never one that is made on the way.
 
@@ -122,12 +142,12 @@ class Settings:
 
         Raises:
             StoreUnavailable: no store is chosen.
-            UnsupportedOption: the store's name is unknown.
+            UnsupportedOption: another store is chosen.
         """
-        from tokenkeep.config import storage_options
+        from tokenkeep.config import vault_options
 
         config = self.config
-        options = storage_options(config)
+        options = vault_options(config)
         if config.key_file is None and config.passphrase_file is None:
             from tokenkeep.backends.vault import VaultOptions
             from tokenkeep.vault.slots import Passphrase
@@ -140,13 +160,13 @@ class Settings:
         """The application's items in the chosen store; another service's if one is given.
 
         Raises:
-            As `app` and `vault`; InvalidName: the application cannot be a name.
+            As `app` and `options`; InvalidName: the application cannot be a name.
         """
         from tokenkeep.item import Interaction
 
         return SecureStorage(
             self.app if service is None else service,
-            self.vault(),
+            *self.options(),
             timeout=self.timeout,
             # The only question is ours, and it is not asked where there is no terminal.
             interaction=Interaction.ALLOWED,

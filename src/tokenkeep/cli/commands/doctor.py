@@ -11,7 +11,7 @@ from tokenkeep.cli.commands.status import EXITS, describe
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.health import HealthReport, state_of
 from tokenkeep.select import candidates
 from tokenkeep.session.state import State
@@ -76,20 +76,19 @@ def examine(settings: Settings, found: Findings) -> None:
     facts = found.facts
     config = settings.config
     facts["configuration"] = config.path
-    chosen: list[object] = []
-    try:
-        chosen = [settings.vault()]
-    except StoreUnavailable as exc:
-        found.problem(exits.exit_code(exc), exc.hint)
+    chosen = settings.options()
     stores = candidates(chosen)
     facts["store"] = next((each.name for each in stores if each.usable), None)
     facts["not_used"] = [
-        {"store": each.name, "reason": each.reason} for each in stores if not each.usable
+        {"store": each.name, "reason": each.reason, "remedy": each.remedy}
+        for each in stores
+        if not each.usable
     ]
-    if not chosen:
+    if not chosen and facts["store"] is None:
         facts["state"] = "no store is chosen"
+        found.problem(exits.UNAVAILABLE, "tokenkeep vault create")
         return
-    facts["path"] = getattr(chosen[0], "path", None)
+    facts["path"] = next((getattr(each, "path", None) for each in chosen), None)
     with settings.storage(config.app or _NOBODY) as storage:
         _examine_storage(storage, found, knows_app=config.app is not None)
     if config.passphrase_file is not None and "protection" in facts:
