@@ -34,6 +34,30 @@ apt_install() {
     }
 }
 
+# ensure_packages GROUP PACKAGE...: Debian packages behind the real services of one group of tests.
+# Returns 1, with a reason, where they are missing and may not be installed: the tests then say
+# what was not run.
+ensure_packages() {
+    group=$1
+    shift
+    command -v dpkg-query >/dev/null 2>&1 || {
+        say "$group: this system has no Debian packages; its tests may not run"
+        return 1
+    }
+    missing=
+    for package; do
+        # shellcheck disable=SC2016  # dpkg's own variable
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
+        [ "$status" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086  # a list of packages
+    apt_install "for the tests of $group" $missing || {
+        say "could not install$missing: the tests of $group will not run"
+        return 1
+    }
+}
+
 # find_python: prints a Python 3.11 or newer.
 find_python() {
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
