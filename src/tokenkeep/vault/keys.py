@@ -22,8 +22,9 @@ ITEM_HASH_BYTES = 16
 #: Services whose tags are remembered; an application has one.
 _MOST_SERVICES = 64
 
-#: Sealed names that are remembered, some hundred bytes each.
-_MOST_NAMES = 1000
+#: Items whose sealed names and values are remembered, at most some hundred bytes and these each.
+_MOST_ITEMS = 1000
+_LONGEST_VALUE = 1024
 
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
@@ -60,6 +61,7 @@ class Keys:
     """Everything that a header and its root key give."""
 
     __slots__ = (
+        "_last_sealed",
         "_sealed_names",
         "_sealers",
         "current_key",
@@ -83,6 +85,7 @@ class Keys:
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
         self._sealed_names: dict[bytes, bytes] = {}
+        self._last_sealed: dict[bytes, bytes] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -124,9 +127,19 @@ class Keys:
         sealed = self._sealed_names.get(place_a)
         if sealed is None:
             sealed = self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
-            if len(self._sealed_names) < _MOST_NAMES:
-                self._sealed_names[place_a] = sealed
+            _keep(self._sealed_names, place_a, sealed)
         return sealed
+
+    def remember(self, place_a: bytes, sealed: bytes) -> None:
+        """Keeps the envelope that was sealed last for an item: it needs no opening to be known."""
+        if len(sealed) <= _LONGEST_VALUE:
+            _keep(self._last_sealed, place_a, sealed)
+        else:
+            self._last_sealed.pop(place_a, None)
+
+    def last_sealed(self, place_a: bytes) -> bytes | None:
+        """The envelope that `remember` kept; whether it is still there only the database knows."""
+        return self._last_sealed.get(place_a)
 
     def open_quarantined(self, sealed: bytes) -> Secret:
         """What quarantine keeps of an item."""
@@ -135,6 +148,14 @@ class Keys:
     def seal_quarantined(self, kept: Secret) -> bytes:
         """The envelope of what quarantine keeps."""
         return self._sealers[self.current_key].seal(envelope.QUARANTINE, b"", kept)
+
+
+def _keep(kept: dict[bytes, bytes], place_a: bytes, sealed: bytes) -> None:
+    """Remembers it, if need be instead of what was remembered longest; for one writer at a time."""
+    kept.pop(place_a, None)
+    if len(kept) >= _MOST_ITEMS:
+        del kept[next(iter(kept))]
+    kept[place_a] = sealed
 
 
 def wrap_key(root: Secret, vault_id: bytes, key_id: bytes, key: Secret) -> bytes:

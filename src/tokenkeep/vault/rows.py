@@ -26,6 +26,13 @@ FIND = (
 )
 # The same for a writer, who learns too whether an erasure waits to be finished.
 _FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, s.erase_pending")
+# One statement for an item that this process wrote last: every byte of its row and both ways to it
+# are as they were left, and nobody replaced the header.
+_PUT_AGAIN = (
+    "UPDATE item SET envelope = ? WHERE place_a = ? AND place_b = ? AND name = ? AND envelope = ?"
+    " AND (SELECT generation FROM state WHERE one = 1) = ?"
+    " AND EXISTS (SELECT 1 FROM item INDEXED BY item_by_place_b WHERE place_b = ? AND place_a = ?)"
+)
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
@@ -107,26 +114,47 @@ def listed(
 
 
 class Target:
-    """Where an item is to be put, and what lies there now.
+    """Where an item is to be put."""
 
-    Attributes:
-        row: begins with the generation and ends with whether an erasure is pending.
-    """
+    __slots__ = ("name", "place", "subject")
 
-    __slots__ = ("name", "place", "row", "subject")
-
-    def __init__(self, connection: Connection, keys: Keys, name: ItemName) -> None:
+    def __init__(self, keys: Keys, name: ItemName) -> None:
         self.name = name
         self.subject = subject(name)
         self.place = keys.finder.place(name.service, self.subject)
-        self.row = connection.execute(_FIND_TO_WRITE, self.place).fetchone()
+
+    def found(self, connection: Connection) -> Any:
+        """What lies there: begins with the generation, ends with whether an erasure is pending."""
+        return connection.execute(_FIND_TO_WRITE, self.place).fetchone()
 
 
-def put(connection: Connection, keys: Keys, target: Target, value: Secret) -> None:
-    """Puts the item at its place; what was there and did not open goes into quarantine."""
+def put_again(connection: Connection, keys: Keys, target: Target, value: Secret) -> bool:
+    """Replaces what this process put there itself, if nothing is different since; else False.
+
+    What it sealed opens, so that nothing has to be opened to know that nothing is lost.
+    """
+    place_a, place_b = target.place
+    last = keys.last_sealed(place_a)
+    if last is None or keys.previous is not None:
+        return False
+    sealed = keys.seal_value(target.subject, value)
+    name, generation = keys.seal_name(place_a, target.subject), keys.header.generation
+    values = (sealed, place_a, place_b, name, last, generation, place_b, place_a)
+    if connection.execute(_PUT_AGAIN, values).rowcount != 1:
+        return False
+    keys.remember(place_a, sealed)
+    return True
+
+
+def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> None:
+    """Puts the item at its place; what was there and did not open goes into quarantine.
+
+    Args:
+        row: what `Target.found` told in this transaction.
+    """
     what, place = target.subject, target.place
     sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
-    if _clear_way(connection, keys, target):
+    if _clear_way(connection, keys, target, row):
         connection.execute(
             "UPDATE item SET name = ?, envelope = ? WHERE place_a = ?",
             (sealed_name, sealed, place[0]),
@@ -136,6 +164,7 @@ def put(connection: Connection, keys: Keys, target: Target, value: Secret) -> No
             "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)",
             (*place, sealed_name, sealed),
         )
+    keys.remember(place[0], sealed)
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:
@@ -162,10 +191,10 @@ def drop_service(connection: Connection, keys: Keys, service: str) -> None:
         )
 
 
-def _clear_way(connection: Connection, keys: Keys, target: Target) -> bool:
+def _clear_way(connection: Connection, keys: Keys, target: Target, row: Any) -> bool:
     """Whether the item's row can simply be updated; else nothing of it is in the way any more."""
     if keys.previous is None:
-        return _clear_place(connection, keys, target, target.place, target.row)
+        return _clear_place(connection, keys, target, target.place, row)
     place = keys.previous.place(target.name.service, target.subject)
     row = connection.execute(FIND, place).fetchone()
     if _clear_place(connection, keys, target, place, row):

@@ -165,7 +165,8 @@ def import_items(
                     )
                 report.skipped.append(name)
                 continue
-            rows.put(connection, keys, rows.Target(connection, keys, name), value)
+            target = rows.Target(keys, name)
+            rows.put(connection, keys, target, target.found(connection), value)
             report.items.append(name)
 
     size = sum(value.size for _name, value in items)

@@ -102,9 +102,12 @@ class Vault:
         """Keeps the value; raises as `Store.write`."""
 
         def put(connection: Connection, keys: Keys) -> tuple[bool, None]:
-            target = rows.Target(connection, keys, name)
-            owed = _agree(connection, keys.header, target.row)
-            rows.put(connection, keys, target, value)
+            target = rows.Target(keys, name)
+            if self._is_settled and rows.put_again(connection, keys, target, value):
+                return False, None
+            row = target.found(connection)
+            owed = _agree(connection, keys.header, row)
+            rows.put(connection, keys, target, row, value)
             return owed, None
 
         self._transaction(call, put, create=True, size=value.size)
@@ -129,7 +132,8 @@ class Vault:
             if found != expected:
                 raise WriteConflict("somebody else wrote the item meanwhile")
             if value is not None:
-                rows.put(connection, keys, rows.Target(connection, keys, name), value)
+                target = rows.Target(keys, name)
+                rows.put(connection, keys, target, target.found(connection), value)
             else:
                 rows.drop(connection, keys, name)
 

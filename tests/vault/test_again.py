@@ -1,0 +1,129 @@
+"""Writing an item again and again, while others reach into the vault's files in between."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import StoreTimeout
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
+from tokenkeep.vault.lockfile import LockFile
+from vault.places import SERVICE, call, item, open_store, open_vault, value
+
+
+def reach_in(directory: Path, *statements: str) -> int:
+    """Runs statements behind the vault's back; how many rows quarantine has then."""
+    database = sqlite3.connect(directory / "vault" / "vault.db", isolation_level=None)
+    for statement in statements:
+        database.execute(statement)
+    (count,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
+    database.close()
+    return int(count)
+
+
+@pytest.mark.parametrize("damage", ["envelope = x'00'", "envelope = zeroblob(100)"])
+def test_damage_between_two_writes_of_one_process_is_quarantined(
+    tmp_path: Path, damage: str
+) -> None:
+    """What the writer remembers of its own write never stands in for what lies there."""
+    store = open_store(tmp_path)
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), call())
+    reach_in(tmp_path, f"UPDATE item SET {damage}")
+    store.write(item("a"), Secret("3"), call())
+    assert 1 == reach_in(tmp_path)
+    assert "3" == value(store, "a")
+
+
+def test_damaged_name_is_mended_by_the_next_write(tmp_path: Path) -> None:
+    """A write leaves the whole row right, also if only the value was expected to change."""
+    store = open_store(tmp_path)
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), call())
+    reach_in(tmp_path, "UPDATE item SET name = x'00'")
+    store.write(item("a"), Secret("3"), call())
+    assert [item("a")] == store.names(SERVICE, call())
+
+
+def test_item_that_another_process_wrote_or_deleted_is_written_again(tmp_path: Path) -> None:
+    """Remembering is no lock: the other's write is replaced, and a deleted item comes back."""
+    ours, theirs = open_store(tmp_path), open_store(tmp_path)
+    for text in ("1", "2"):
+        ours.write(item("a"), Secret(text), call())
+    theirs.write(item("a"), Secret("theirs"), call())
+    ours.write(item("a"), Secret("3"), call())
+    assert "3" == value(theirs, "a")
+    assert theirs.delete(item("a"), call())
+    ours.write(item("a"), Secret("4"), call())
+    assert "4" == value(theirs, "a")
+    assert 0 == reach_in(tmp_path)
+
+
+def test_write_that_was_undone_is_not_remembered_as_there(tmp_path: Path) -> None:
+    """A transaction that fails after its write leaves the old value, which the next one finds."""
+    vault = open_vault(tmp_path)
+    store = open_store(tmp_path)
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), call())
+    vault.write(item("a"), Secret("3"), call())
+    with pytest.raises(ZeroDivisionError):
+        vault.transaction(call(), lambda connection, _keys: (
+            connection.execute("DELETE FROM item"), 1 / 0,
+        ))  # fmt: skip
+    vault.write(item("a"), Secret("4"), call())
+    assert "4" == value(store, "a")
+
+
+def test_lock_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
+    """Whoever comes later locks the file that has the name, so that an open vault must, too."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("1"), call())
+    (tmp_path / "vault" / "lock").unlink()
+    newcomer = LockFile(os.fspath(tmp_path / "vault"))
+    assert newcomer.try_lock()
+    with pytest.raises(StoreTimeout):
+        store.write(item("a"), Secret("2"), Call(0.2))
+    newcomer.unlock()
+    newcomer.close()
+    store.write(item("a"), Secret("3"), call())
+    assert "3" == value(store, "a")
+
+
+def test_lock_is_free_between_two_writes(tmp_path: Path) -> None:
+    """The lock file stays open after a write, but not locked."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("1"), call())
+    other = LockFile(os.fspath(tmp_path / "vault"))
+    assert other.try_lock()
+    other.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_child_has_no_share_in_the_parents_lock(tmp_path: Path) -> None:
+    """After a fork the child's lock keeps the parent out, as any other process's does."""
+    store = open_store(tmp_path)
+    store.write(item("a"), Secret("1"), call())
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            lock = LockFile(os.fspath(tmp_path / "vault"))
+            store.write(item("b"), Secret("child"), call())
+            status = 0 if lock.try_lock() else 1
+            os.write(go, b"x")
+            call().clock.sleep(1.0)
+        finally:
+            os._exit(status)
+    os.read(ready, 1)
+    with pytest.raises(StoreTimeout):
+        store.write(item("a"), Secret("2"), Call(0.1))
+    assert 0 == os.waitpid(pid, 0)[1]
+    os.close(ready)
+    os.close(go)
+    store.write(item("a"), Secret("3"), call())
+    assert ("3", "child") == (value(store, "a"), value(store, "b"))
