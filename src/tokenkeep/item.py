@@ -126,6 +126,8 @@ def checked_name(text: object, what: str) -> str:
     if "\0" in text:
         raise InvalidName(f"{article} {what} must not contain NUL")
     if len(text) <= MAX_NAME_BYTES:
+        if text.isascii():
+            return text
         try:
             size = len(text.encode("utf-8"))
         except UnicodeEncodeError:

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+# Not a union at the call: making one takes longer than asking.
+_BYTES = (bytes, bytearray, memoryview)
 REDACTED = "Secret('**********')"
 
 
@@ -37,7 +39,7 @@ class Secret:
                 encoded = bytearray(value, "utf-8")
             except UnicodeEncodeError:
                 pass  # raised below: the codec's own error would carry the text
-        elif isinstance(value, bytes | bytearray | memoryview):
+        elif isinstance(value, _BYTES):
             encoded = bytearray(value)
         is_text = isinstance(value, str)
         del value  # nothing below may leave it in a captured frame
