@@ -89,8 +89,8 @@ class Shell:
         for command in commands:
             happened.append(f"$ {command}")
             happened += self._lines(command)
-        pattern = "\n".join(re.escape(line).replace(r"\.\.\.", ".*") for line in expected)
-        assert re.fullmatch(pattern, "\n".join(happened)), (
+        pattern = "".join(_pattern(line) for line in expected)
+        assert re.fullmatch(pattern, "".join(f"{line}\n" for line in happened)), (
             "\n--- expected\n" + "\n".join(expected) + "\n--- happened\n" + "\n".join(happened)
         )
 
@@ -129,3 +129,10 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def _program(path: Path, line: str) -> None:
     path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
     path.chmod(0o755)
+
+
+def _pattern(line: str) -> str:
+    """Dots in a line stand for anything in it, a line of nothing else for any number of lines."""
+    if line.strip() == "...":
+        return r"(?:.*\n)*?"
+    return re.escape(line).replace(r"\.\.\.", ".*") + r"\n"

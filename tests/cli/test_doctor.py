@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requires("terminal")
 
 
 def test_a_well_machine(signed_in: tuple[Shell, Server]) -> None:
-    """Which store, why not the others, what protects it, each item and session, what is lost."""
+    """Which store, why not the others, what protects it, each item and session, what would be lost."""
     shell, server = signed_in
     shell.tokenkeep("set", "name", stdin=b"value")
     shell.plays(f"""
@@ -21,16 +21,19 @@ def test_a_well_machine(signed_in: tuple[Shell, Server]) -> None:
         configuration: ~/.config/tokenkeep/config.toml
         store: vault
         not used:
+          ...
           memory: keeps nothing after the process; ...
         path: ~/.local/share/tokenkeep/vault
         protection: file permissions
         notes:
           whoever can read the key file and the vault can read every item
           every program of this user can read the vault's files
-        would be lost:
-          reinstalling the application: nothing
+        what happens on:
+          locking: nothing: items stay readable
+          rebooting: nothing
+          reinstalling the application: items stay; ...
           restoring a backup: ...
-          resetting this machine: everything that was not exported
+          resetting the device: everything is lost that was not exported; sign in again
         state: ok
         items:
           default: session, ok, ...
@@ -65,7 +68,9 @@ def test_nothing_chosen(shell: Shell) -> None:
         configuration: ~/.config/tokenkeep/config.toml
         store: none
         not used:
+          ...
           vault: takes part only when VaultOptions ask for it, tokenkeep vault create
+          ...
           memory: keeps nothing after the process; ...
         state: no store is chosen
         hint: tokenkeep vault create

@@ -13,11 +13,11 @@ from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.health import HealthReport, state_of
+from tokenkeep.outlook import outlook
 from tokenkeep.select import candidates
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.storage import SecureStorage
-from tokenkeep.store import Persistence, StoreFacts
 from tokenkeep.tokens.accounts import stored_accounts
 
 #: A service that nobody has: asking for it opens the store.
@@ -106,7 +106,7 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
         protection = storage.facts
         facts["protection"] = protection.protection.name.replace("_", " ").lower()
         facts["notes"] = list(protection.notes)
-        facts["would_be_lost"] = _losses(protection)
+        facts["what_happens_on"] = outlook(protection)
     except StoreError as exc:
         facts["state"] = state_of(exc)
         facts["problem"] = str(exc)
@@ -154,23 +154,6 @@ def _sessions(storage: SecureStorage, found: Findings) -> list[dict[str, object]
         if session.state is not State.SIGNED_OUT and EXITS[session.state] != exits.OK:
             found.problem(EXITS[session.state], f"tokenkeep status --account {tokens.account}")
     return sessions
-
-
-def _losses(facts: StoreFacts) -> dict[str, str]:
-    """What each mishap takes."""
-    if facts.persistence is not Persistence.UNTIL_DELETED:
-        return {"end of this process": "everything"}
-    return {
-        "reinstalling the application": (
-            "nothing" if facts.survives_uninstall else "everything: the store goes with it"
-        ),
-        "restoring a backup": (
-            "whatever is newer; without the key everything; sessions may need a new login"
-            if facts.in_backups
-            else "everything: the store is in no backup"
-        ),
-        "resetting this machine": "everything that was not exported",
-    }
 
 
 def _as_lines(facts: dict[str, Any]) -> list[str]:
