@@ -130,25 +130,33 @@ class Engine:
                 self._writing.release()
             pause = _wait(call, pause, problem)
 
-    def transaction(self, call: Call, body: Callable[[Connection], T], size: int = 0) -> T:
+    def transaction(
+        self,
+        call: Call,
+        body: Callable[[Connection], T],
+        size: int = 0,
+        shortcut: Callable[[Connection], bool] | None = None,
+    ) -> T | None:
         """Runs `body` in one durable transaction; whatever it raises undoes it.
 
         Args:
             size: about how many bytes it writes; a guess is enough.
+            shortcut: one statement, which is a transaction by itself. If it says that it did
+                everything, there is no other one, and None is returned.
 
         Raises: as `locked`.
         """
 
-        def alone(connection: Connection) -> T:
+        def alone(connection: Connection) -> T | None:
             try:
-                return self._commit(connection, body, size)
+                return self._commit(connection, body, size, shortcut)
             except sqlite.Error as exc:
                 if not sqlite.is_full(exc):
                     raise
             # The log may hold the room that is missing, even for a deletion.
             self._forget_writer_after_failure()
             self._checkpoint(self._writing_connection())
-            return self._commit(self._writing_connection(), body, size)
+            return self._commit(self._writing_connection(), body, size, shortcut)
 
         return self.locked(call, alone)
 
@@ -252,10 +260,18 @@ class Engine:
                 self._writer = None
                 writer.close()
 
-    def _commit(self, connection: Connection, body: Callable[[Connection], T], size: int) -> T:
-        connection.execute("BEGIN IMMEDIATE")
-        result = body(connection)
-        connection.execute("COMMIT")
+    def _commit(
+        self,
+        connection: Connection,
+        body: Callable[[Connection], T],
+        size: int,
+        shortcut: Callable[[Connection], bool] | None,
+    ) -> T | None:
+        result = None
+        if shortcut is None or not shortcut(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            result = body(connection)
+            connection.execute("COMMIT")
         self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
         if self._written >= CHECKPOINT_BYTES:
             done = self._checkpoint(connection, restart=True)

@@ -128,18 +128,21 @@ class Target:
         return connection.execute(_FIND_TO_WRITE, self.place).fetchone()
 
 
-def put_again(connection: Connection, keys: Keys, target: Target, value: Secret) -> bool:
+def put_again(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> bool:
     """Replaces what this process put there itself, if nothing is different since; else False.
+
+    One statement, so that it needs no transaction around it.
 
     What it sealed opens, so that nothing has to be opened to know that nothing is lost.
     """
-    place_a, place_b = target.place
+    what = subject(name)
+    place_a, place_b = keys.finder.place(name.service, what)
     last = keys.last_sealed(place_a)
     if last is None or keys.previous is not None:
         return False
-    sealed = keys.seal_value(target.subject, value)
-    name, generation = keys.seal_name(place_a, target.subject), keys.header.generation
-    values = (sealed, place_a, place_b, name, last, generation, place_b, place_a)
+    sealed, sealed_name = keys.seal_value(what, value), keys.seal_name(place_a, what)
+    generation = keys.header.generation
+    values = (sealed, place_a, place_b, sealed_name, last, generation, place_b, place_a)
     if connection.execute(_PUT_AGAIN, values).rowcount != 1:
         return False
     keys.remember(place_a, sealed)

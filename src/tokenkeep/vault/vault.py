@@ -103,14 +103,17 @@ class Vault:
 
         def put(connection: Connection, keys: Keys) -> tuple[bool, None]:
             target = rows.Target(keys, name)
-            if self._is_settled and rows.put_again(connection, keys, target, value):
-                return False, None
             row = target.found(connection)
             owed = _agree(connection, keys.header, row)
             rows.put(connection, keys, target, row, value)
             return owed, None
 
-        self._transaction(call, put, create=True, size=value.size)
+        def put_again(connection: Connection, keys: Keys) -> bool:
+            return rows.put_again(connection, keys, name, value)
+
+        # The shortcut does not look whether an erasure is pending.
+        shortcut = put_again if self._is_settled else None
+        self._transaction(call, put, create=True, size=value.size, shortcut=shortcut)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed."""
@@ -205,8 +208,13 @@ class Vault:
         body: Callable[[Connection, Keys], tuple[bool, T]],
         create: bool,
         size: int,
+        shortcut: Callable[[Connection, Keys], bool] | None = None,
     ) -> T | None:
-        """As `transaction`, with a body that calls `_agree` first and returns its answer too."""
+        """As `transaction`, with a body that calls `_agree` first and returns its answer too.
+
+        Args:
+            shortcut: one statement that may do everything; it changes nothing under other keys.
+        """
         state = self._open_state or self._open(call)
         if state is None:
             if not create:
@@ -219,11 +227,22 @@ class Vault:
             def under(connection: Connection, keys: Keys = keys) -> tuple[bool, T]:
                 return body(connection, keys)
 
+            attempt = None
+            if shortcut is not None:
+
+                def attempt(
+                    connection: Connection,
+                    keys: Keys = keys,
+                    shortcut: Callable[[Connection, Keys], bool] = shortcut,
+                ) -> bool:
+                    return shortcut(connection, keys)
+
             try:
-                owed, result = engine.transaction(call, under, size)
+                done = engine.transaction(call, under, size, attempt)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
+                owed, result = done or (False, None)
                 if not self._is_settled:
                     self._settle(state, owed, call)
                 return result
