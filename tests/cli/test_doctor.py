@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requires("terminal")
 
 
 def test_a_well_machine(signed_in: tuple[Shell, Server]) -> None:
-    """Which store, why not the others, what protects it, each item and session, what would be lost."""
+    """Which store, why not the others, what protects it, items, sessions, what would be lost."""
     shell, server = signed_in
     shell.tokenkeep("set", "name", stdin=b"value")
     shell.plays(f"""
