@@ -15,7 +15,13 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from tokenkeep.errors import LoginRequired, MissingExtra, RefreshUnavailable
+from tokenkeep.errors import (
+    LoginRequired,
+    MissingExtra,
+    RefreshUnavailable,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.logout import LogoutReport
@@ -48,6 +54,10 @@ SyncT = TypeVar("SyncT", covariant=True)
 
 #: More than a program has stores and accounts; refreshes do not count, they wait without a thread.
 WORKER_THREADS = 32
+
+#: A wait for a locked store occupies a thread for so many seconds at a time.
+_WAIT_SLICE = 2.0
+_RESTART_PAUSE = 0.25
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("tokenkeep_limiter")
 
@@ -117,9 +127,36 @@ class AsyncSecureStorage:
     contains = _threaded(SecureStorage.contains)
     read_all = _threaded(SecureStorage.read_all)
     delete_all = _threaded(SecureStorage.delete_all)
+    reset = _threaded(SecureStorage.reset)
     check = _threaded(SecureStorage.check)
     listen = _threaded(SecureStorage.listen)
     close = _threaded(SecureStorage.close)
+
+    async def wait_until_unlocked(self, timeout: float | None) -> bool:
+        """Waits until the items can be read; see `SecureStorage.wait_until_unlocked`.
+
+        A caller that is cancelled leaves a worker thread waiting for two seconds at most.
+        """
+        clock = self.sync.clock
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        was_locked = False
+        while True:
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            is_last = left is not None and left <= _WAIT_SLICE
+            turn = left if is_last else _WAIT_SLICE
+            try:
+                if await in_thread(functools.partial(self.sync.wait_until_unlocked, turn)):
+                    return True
+                was_locked = True
+            except StoreTimeout:
+                if is_last and not was_locked:
+                    raise
+            except StoreUnavailable:
+                if is_last or not was_locked:
+                    raise
+                await anyio.sleep(_RESTART_PAUSE)  # a daemon that went away may come back
+            if is_last:
+                return False
 
     async def __aenter__(self) -> AsyncSecureStorage:
         return self

@@ -33,16 +33,25 @@ class Erased(int):
         sessions_ended: how many accounts' session logs were ended.
         pending: old bytes remain in the store's files until another process lets go of them; the
             next opener finishes.
+        set_aside: where `reset` put what nothing could open any more; None if it erased.
     """
 
     sessions_ended: int
     pending: bool
+    set_aside: str | None
 
-    def __new__(cls, items: int, sessions_ended: int = 0, pending: bool = False) -> Erased:
-        """The number, with the two facts beside it."""
+    def __new__(
+        cls,
+        items: int,
+        sessions_ended: int = 0,
+        pending: bool = False,
+        set_aside: str | None = None,
+    ) -> Erased:
+        """The number, with the facts beside it."""
         self = super().__new__(cls, items)
         self.sessions_ended = sessions_ended
         self.pending = pending
+        self.set_aside = set_aside
         return self
 
 
@@ -212,15 +221,7 @@ class SecureStorage:
         Returns:
             The number of items erased, of those whose names opened.
         """
-        from tokenkeep.sessionlog import end_all
-
-        ended, problem = 0, None
-        try:
-            ended = end_all(
-                self.state_directory, self.service, reason="logout", now=self.clock.wall()
-            )
-        except StoreError as exc:
-            problem = exc.with_traceback(None)
+        ended, problem = self._end_sessions()
         store: Any = self.store
         found: list[ItemName] = []
         pending = False
@@ -241,11 +242,57 @@ class SecureStorage:
             raise problem
         return Erased(len(names), ended, pending)
 
+    def reset(self) -> Erased:
+        """Begins anew: the one way out where the key behind the items is gone for good.
+
+        Does what `delete_all` does. Where nothing can open the store any more
+        (`SecretInvalidated`, `VaultKeyMissing`, `WrongKey`, `VaultDamaged`), what lies there is set
+        aside whole, with other applications' items in it, and the next write begins a new one.
+        Nothing calls this by itself.
+
+        Raises:
+            StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, StoreUnavailable: the store
+                may open again; nothing was erased, but sessions have ended.
+        """
+        store: Any = self.store
+        if not hasattr(store, "reset"):  # `Resettable`, without importing the contract
+            return self.delete_all()
+        ended, problem = self._end_sessions()
+        try:
+            names = [item.name for item in self._items()]
+        except StoreError:
+            names = []  # what does not open is not counted
+        set_aside = store.reset(self.service, self.call())
+        if self._watcher is not None:
+            self._watcher.deleted(*names)
+        if problem is not None:
+            raise problem
+        return Erased(0 if set_aside else len(names), ended, set_aside=set_aside)
+
     def check(self) -> HealthReport:
         """The health of every item, session records included; reads all, changes nothing."""
         from tokenkeep.health import check
 
         return check(self.store, self.service, self.call)
+
+    def wait_until_unlocked(self, timeout: float | None) -> bool:
+        """Waits until the items can be read: True once they can, False if still locked by then.
+
+        Never prompts, whatever `interaction` allows: somebody unlocks the device or the store. A
+        store that is not locked is True at once. Nothing here says that an item exists or opens.
+
+        Args:
+            timeout: seconds; None waits without end.
+
+        Raises:
+            StoreTimeout: the store has not answered at all.
+            StoreUnavailable: it is not there, or went away and has not come back.
+            AccessDenied: unlocking would not help.
+        """
+        from tokenkeep.unlock import wait_until_unlocked
+
+        call = Call(timeout, Interaction.NEVER, self.clock)
+        return wait_until_unlocked(self.store, self.service, call)
 
     def listen(
         self, callback: Callable[[Change], object], interval: float = 1.0
@@ -296,6 +343,16 @@ class SecureStorage:
         if store is not chosen:  # another thread was quicker
             _close(chosen)
         return store
+
+    def _end_sessions(self) -> tuple[int, StoreError | None]:
+        """How many sessions ended, and what kept a log from being written."""
+        from tokenkeep.sessionlog import end_all
+
+        try:
+            now = self.clock.wall()
+            return end_all(self.state_directory, self.service, reason="logout", now=now), None
+        except StoreError as exc:
+            return 0, exc.with_traceback(None)
 
     def _items(self) -> list[ItemName]:
         found = self.store.names(self.service, self.call())

@@ -25,9 +25,11 @@ __all__ = [
     "Persistence",
     "Protection",
     "Require",
+    "Resettable",
     "Store",
     "StoreFacts",
     "Transactional",
+    "Unlockable",
     "Versioned",
 ]
 
@@ -190,6 +192,22 @@ class Versioned(Protocol):
 
 
 @runtime_checkable
+class Unlockable(Protocol):
+    """A store that is told when it is unlocked, so that nobody has to ask again and again."""
+
+    def wait_until_unlocked(self, call: Call) -> bool:
+        """True once items can be read; False if they are still locked at the deadline.
+
+        Never prompts, whatever the call allows.
+
+        Raises:
+            StoreTimeout: the store has not answered at all.
+            StoreUnavailable: it is not there, or went away and has not come back.
+        """
+        ...
+
+
+@runtime_checkable
 class Erasing(Protocol):
     """A store that must do more than deleting for the bytes to be gone."""
 
@@ -204,4 +222,20 @@ class Erasing(Protocol):
 
     def shred(self, call: Call) -> bool:
         """Makes the bytes of what `delete` and `write` removed be gone; returns as `erase`."""
+        ...
+
+
+@runtime_checkable
+class Resettable(Protocol):
+    """A store that can begin anew where erasing item by item is impossible without its key."""
+
+    def reset(self, service: str, call: Call) -> str | None:
+        """Erases the service's items, or sets aside what nothing can open any more.
+
+        Returns:
+            Where that lies now; None if the items were erased.
+
+        Raises:
+            StoreError: the store cannot tell, or may open again; nothing changed.
+        """
         ...
