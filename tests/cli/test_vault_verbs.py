@@ -266,3 +266,27 @@ def test_a_damaged_vault_is_reported_and_left_alone(
 def without_index(tree: dict[str, tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
     """Without SQLite's index of the log, which holds readers' marks and is rebuilt at will."""
     return {path: found for path, found in tree.items() if not path.endswith("-shm")}
+
+
+def test_reset_sets_a_lost_vault_aside(shell_with_vault: Shell) -> None:
+    """Asked or told to; what opens is left alone; nothing is deleted; a new vault can be made."""
+    shell_with_vault.plays("""
+        $ tokenkeep vault reset --yes
+        error: the vault opens, so there is nothing to reset
+        hint: tokenkeep --app SERVICE clear erases an application's items
+        [2]
+        $ rm ~/.config/tokenkeep/vault.key
+        $ tokenkeep doctor | tail -n 2
+        hint: bring the key file back
+        hint: if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python
+        state: unavailable
+        problem: ...
+        $ tokenkeep vault reset --yes
+        ~/.local/share/tokenkeep/vault.set-aside-...
+        hint: tokenkeep vault create
+        $ ls ~/.local/share/tokenkeep/vault.set-aside-*/header | wc -l
+        1
+        $ tokenkeep vault create
+        ...
+        $ tokenkeep --app a list
+    """)

@@ -216,6 +216,26 @@ class VaultStore:
         call.check("erasing in the vault")
         return self._vault.shred(call)
 
+    def reset(self, service: str, call: Call) -> str | None:
+        """Erases the service's items; sets the whole vault aside if nothing can open it any more.
+
+        Returns:
+            Where the vault lies that was set aside; None if the items were erased in it.
+
+        Raises:
+            StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault,
+            FormatUnsupported: the vault may open again; nothing changed.
+        """
+        from tokenkeep.vault.reset import require_lost, set_aside
+
+        checked_name(service, "service")
+        call.check("resetting the vault")
+        if require_lost(self._vault, call):
+            return set_aside(self._vault)
+        if self._vault.header() is not None:
+            self._vault.erase(service, call)
+        return None
+
     def close(self) -> None:
         """Closes the database and forgets the keys; another call opens it again."""
         self._vault.close()

@@ -11,7 +11,14 @@ from tokenkeep.cli.commands.status import EXITS, describe
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreError, TokenkeepError
+from tokenkeep.errors import (
+    SecretInvalidated,
+    StoreError,
+    TokenkeepError,
+    VaultDamaged,
+    VaultKeyMissing,
+    WrongKey,
+)
 from tokenkeep.health import HealthReport, state_of
 from tokenkeep.outlook import outlook
 from tokenkeep.select import candidates
@@ -22,6 +29,8 @@ from tokenkeep.tokens.accounts import stored_accounts
 
 #: A service that nobody has: asking for it opens the store.
 _NOBODY = "tokenkeep.doctor"
+#: What may have only one way out, where nothing can be restored.
+_LOST = (SecretInvalidated, VaultKeyMissing, WrongKey, VaultDamaged)
 #: The exit code for an item that is not well, by `tokenkeep.health`'s word.
 _ITEM_EXITS = {
     "locked": exits.NOT_NOW,
@@ -117,6 +126,10 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
     if problem is not None:
         facts["problem"] = str(problem)
         found.problem(exits.exit_code(problem), problem.hint)
+        if isinstance(problem, _LOST):
+            found.hints.append(
+                "if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python"
+            )
         return
     if not knows_app:
         facts["items"] = "not looked at"

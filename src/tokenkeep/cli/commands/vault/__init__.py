@@ -8,7 +8,7 @@ from tokenkeep.cli.tree import LazyGroup
 
 VERBS = (
     *("create", "new-key", "add-key", "remove-key", "rekey"),
-    *("check", "upgrade", "export", "import"),
+    *("check", "upgrade", "export", "import", "reset"),
 )
 
 

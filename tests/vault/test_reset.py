@@ -1,0 +1,146 @@
+"""The one explicit way out of a vault that nothing can open any more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import (
+    InteractionDenied,
+    NotAVault,
+    StoreLocked,
+    TokenkeepError,
+    VaultDamaged,
+    VaultKeyMissing,
+    WrongKey,
+)
+from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
+from tokenkeep.vault.slots import KeyFile, Passphrase
+from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, value
+
+
+def storage_at(place: Path, *keys: KeyFile | Passphrase) -> SecureStorage:
+    return SecureStorage(SERVICE, open_store(place, *keys), state_directory=str(place / "state"))
+
+
+def test_a_vault_that_opens_is_emptied_of_the_service_alone(tmp_path: Path) -> None:
+    """Reset does what `delete_all` does; other applications' items stay."""
+    storage = storage_at(tmp_path)
+    storage.write("a", "1")
+    other = SecureStorage("org.other", open_store(tmp_path), state_directory=str(tmp_path / "s"))
+    other.write("b", "2")
+    erased = storage.reset()
+    assert (1, None) == (erased, erased.set_aside)
+    assert [] == storage.names()
+    assert ["b"] == other.names()
+
+
+def test_reset_of_nothing_is_nothing(tmp_path: Path) -> None:
+    """Neither a vault nor a key file: there is nothing to begin anew."""
+    erased = storage_at(tmp_path).reset()
+    assert (0, None) == (erased, erased.set_aside)
+
+
+def lose_key_file(place: Path) -> None:
+    os.unlink(key_file(place).path)
+
+
+def give_another_key(place: Path) -> None:
+    os.unlink(key_file(place).path)
+    key_file(place).make()
+
+
+def damage_header(place: Path) -> None:
+    header = place / "vault" / "header"
+    header.write_bytes(header.read_bytes()[:-5] + b"xxxxx")
+
+
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        (lose_key_file, VaultKeyMissing),
+        (give_another_key, WrongKey),
+        (damage_header, VaultDamaged),
+    ],
+)
+def test_a_lost_vault_is_set_aside_whole(
+    tmp_path: Path, harm: object, error: type[TokenkeepError]
+) -> None:
+    """Until then every call says what is wrong; afterwards a new vault begins; nothing is gone."""
+    storage_at(tmp_path).write("a", "1")
+    database = (tmp_path / "vault" / "vault.db").read_bytes()
+    assert callable(harm)
+    harm(tmp_path)
+    storage = storage_at(tmp_path)
+    for attempt in (lambda: storage.read("a"), lambda: storage.write("a", "2"), storage.names):
+        with pytest.raises(error):
+            attempt()
+    aside = storage.reset().set_aside
+    assert aside is not None
+    assert database == Path(aside, "vault.db").read_bytes()
+    assert storage.read("a") is None
+    storage.write("a", "2")
+    assert "2" == value(open_store(tmp_path), "a")
+
+
+def test_what_was_set_aside_can_be_moved_back(tmp_path: Path) -> None:
+    """A lost key file that turns up opens what was kept."""
+    storage_at(tmp_path).write("a", "1")
+    key = Path(key_file(tmp_path).path)
+    kept = key.read_bytes()
+    key.unlink()
+    aside = storage_at(tmp_path).reset().set_aside
+    assert aside is not None
+    os.rename(aside, tmp_path / "vault")
+    key.write_bytes(kept)
+    key.chmod(0o600)
+    assert "1" == value(open_store(tmp_path), "a")
+
+
+def test_killed_between_its_two_moves_it_goes_on(tmp_path: Path) -> None:
+    """The vault was moved, its key file not yet: the same call moves the key file."""
+    storage_at(tmp_path).write("a", "1")
+    os.rename(tmp_path / "vault", tmp_path / "elsewhere")
+    storage = storage_at(tmp_path)
+    with pytest.raises(TokenkeepError, match="the vault is gone"):
+        storage.read("a")
+    assert storage.reset().set_aside is not None
+    storage.write("a", "2")
+    assert "2" == value(open_store(tmp_path), "a")
+
+
+class LockedKey(Passphrase):
+    """A key whose own store is locked."""
+
+    def opener(self, vault_id: bytes, call: object) -> object:  # type: ignore[override]
+        raise StoreLocked("locked")
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (LockedKey("x", profile=CHEAP), StoreLocked),
+        (Passphrase(lambda: "correct horse", CHEAP, prompts=True), InteractionDenied),
+    ],
+)
+def test_what_may_open_again_is_left_alone(
+    tmp_path: Path, key: Passphrase, error: type[TokenkeepError]
+) -> None:
+    """Locked, and a question that may not be asked, are no reason to begin anew."""
+    right = Passphrase("correct horse", profile=CHEAP)
+    open_store(tmp_path, right).write(item("a"), Secret("1"), call())
+    with pytest.raises(error):
+        storage_at(tmp_path, key).reset()
+    assert "1" == value(open_store(tmp_path, right), "a")
+
+
+def test_a_foreign_thing_is_never_moved(tmp_path: Path) -> None:
+    """What is no vault is not ours to set aside."""
+    (tmp_path / "vault").mkdir(0o700)
+    (tmp_path / "vault" / "letters.txt").write_text("dear diary")
+    with pytest.raises(NotAVault):
+        storage_at(tmp_path).reset()
+    assert "dear diary" == (tmp_path / "vault" / "letters.txt").read_text()
