@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
     from typing import Any
 
+    from tokenkeep.item import Call
+    from tokenkeep.vault.engine import Engine
+
 # One query, so one moment: the vault's generation, where the second place leads to, and the row at
 # the first place.
 FIND = (
@@ -111,6 +114,54 @@ def listed(
         if name.service == service and finder.place(service, subject(name)) == (place_a, place_b):
             return name
     raise SecretDamaged("an item's entry is damaged", hint="tokenkeep vault check")
+
+
+def looked_up(
+    state: tuple[Engine, Keys], name: ItemName, what: bytes, call: Call
+) -> tuple[int, bytes | None]:
+    """The vault's generation, and the item's envelope."""
+    engine, keys = state
+    generation, sealed = 0, None
+    for finder in keys.finders():
+        place = finder.place(name.service, what)
+        row = engine.row(call, FIND, place)
+        generation = generation_of(row)
+        if generation > keys.header.generation:
+            return generation, None
+        sealed = envelope_of(row, place)
+        if sealed is not None:
+            break
+    return generation, sealed
+
+
+def presence(state: tuple[Engine, Keys], name: ItemName, call: Call) -> tuple[int, bool]:
+    """The vault's generation, and whether the item is there."""
+    engine, keys = state
+    generation, what = 0, subject(name)
+    for finder in keys.finders():
+        row = engine.row(call, CONTAINS, finder.place(name.service, what))
+        generation = generation_of(row)
+        if generation > keys.header.generation:
+            return generation, False
+        if row[1] is not None or row[2] is not None:
+            return generation, True
+    return generation, False
+
+
+def listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int, set[ItemName]]:
+    """The vault's generation, and the names of a service."""
+    engine, keys = state
+    generation = 0
+    found: set[ItemName] = set()
+    for finder in keys.finders():
+        answer = engine.rows(call, LIST, range_of(finder, service))
+        generation = generation_of(answer[0] if answer else None)
+        if generation > keys.header.generation:
+            break
+        for _generation, place_a, place_b, sealed in answer:
+            if place_a is not None:
+                found.add(listed(keys, finder, service, place_a, place_b, sealed))
+    return generation, found
 
 
 class Target:

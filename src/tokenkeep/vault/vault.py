@@ -71,7 +71,7 @@ class Vault:
         what = subject(name)
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, sealed = _lookup(state, name, what, call)
+            generation, sealed = rows.looked_up(state, name, what, call)
             keys = state[1]
             if generation <= keys.header.generation:
                 return None if sealed is None else keys.open_value(what, sealed)
@@ -82,7 +82,7 @@ class Vault:
         """Whether the item is there, also if it would not open."""
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, is_there = _presence(state, name, call)
+            generation, is_there = rows.presence(state, name, call)
             if generation <= state[1].header.generation:
                 return is_there
             state = self._reopen(state, generation, call)
@@ -92,7 +92,7 @@ class Vault:
         """The service's items of both kinds, sorted; raises as `Store.names`."""
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, found = _listing(state, service, call)
+            generation, found = rows.listing(state, service, call)
             if generation <= state[1].header.generation:
                 return sorted(found)
             state = self._reopen(state, generation, call)
@@ -469,52 +469,6 @@ def _agree(connection: Connection, header: Header, row: Any) -> bool:
         # Somebody died between replacing the header and saying so here.
         connection.execute("UPDATE state SET generation = ?", (header.generation,))
     return bool(row[-1])
-
-
-def _lookup(
-    state: tuple[Engine, Keys], name: ItemName, what: bytes, call: Call
-) -> tuple[int, bytes | None]:
-    """The vault's generation, and the item's envelope."""
-    engine, keys = state
-    generation, sealed = 0, None
-    for finder in keys.finders():
-        place = finder.place(name.service, what)
-        row = engine.row(call, rows.FIND, place)
-        generation = rows.generation_of(row)
-        if generation > keys.header.generation:
-            return generation, None
-        sealed = rows.envelope_of(row, place)
-        if sealed is not None:
-            break
-    return generation, sealed
-
-
-def _presence(state: tuple[Engine, Keys], name: ItemName, call: Call) -> tuple[int, bool]:
-    engine, keys = state
-    generation, what = 0, subject(name)
-    for finder in keys.finders():
-        row = engine.row(call, rows.CONTAINS, finder.place(name.service, what))
-        generation = rows.generation_of(row)
-        if generation > keys.header.generation:
-            return generation, False
-        if row[1] is not None or row[2] is not None:
-            return generation, True
-    return generation, False
-
-
-def _listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int, set[ItemName]]:
-    engine, keys = state
-    generation = 0
-    found: set[ItemName] = set()
-    for finder in keys.finders():
-        listed = engine.rows(call, rows.LIST, rows.range_of(finder, service))
-        generation = rows.generation_of(listed[0] if listed else None)
-        if generation > keys.header.generation:
-            break
-        for _generation, place_a, place_b, sealed in listed:
-            if place_a is not None:
-                found.add(rows.listed(keys, finder, service, place_a, place_b, sealed))
-    return generation, found
 
 
 def _no_vault(path: str) -> StoreUnavailable:
