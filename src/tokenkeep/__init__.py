@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
+    from tokenkeep.install import Installation as Installation
+    from tokenkeep.install import check_fresh_install as check_fresh_install
     from tokenkeep.item import Interaction as Interaction
     from tokenkeep.oauth.provider import Provider as Provider
     from tokenkeep.secret import Secret as Secret
@@ -32,6 +34,7 @@ _HOMES = {
     "AsyncSecureStorage": "tokenkeep.aio",
     "AsyncSession": "tokenkeep.aio",
     "AsyncTokenStorage": "tokenkeep.aio",
+    "Installation": "tokenkeep.install",
     "Interaction": "tokenkeep.item",
     "KeyFile": "tokenkeep.vault.slots",
     "MemoryOptions": "tokenkeep.backends.memory",
@@ -47,6 +50,7 @@ _HOMES = {
     "StoreFacts": "tokenkeep.store",
     "TokenStorage": "tokenkeep.tokens.storage",
     "VaultOptions": "tokenkeep.backends.vault",
+    "check_fresh_install": "tokenkeep.install",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -256,7 +256,8 @@ _DEVICES = frozenset(
 )
 
 
-def _sessions(state_directory: str, service: str) -> str:
+def service_directory(state_directory: str, service: str) -> str:
+    """Where everything of a service lies that is neither secret nor in its store."""
     # A plain reverse-domain id is its own folder name; anything else goes by its digest, so that
     # neither separators, case-insensitive file systems, dots at the end (which Windows ignores) nor
     # reserved names can confuse two services.
@@ -267,7 +268,11 @@ def _sessions(state_directory: str, service: str) -> str:
         and service[-1] not in ".-"
         and service.partition(".")[0] not in _DEVICES
     )
-    return os.path.join(state_directory, service if plain else "~" + _digest(service), "sessions")
+    return os.path.join(state_directory, service if plain else "~" + _digest(service))
+
+
+def _sessions(state_directory: str, service: str) -> str:
+    return os.path.join(service_directory(state_directory, service), "sessions")
 
 
 def _digest(text: str) -> str:
