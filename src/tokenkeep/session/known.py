@@ -42,6 +42,8 @@ class Known:
         self._provider = provider
         self._end_reason = "absent"
         self._listeners: list[Callable[[Change], object]] = []
+        #: Called whenever the session is locked and somebody listens; see `UnlockRetry`.
+        self.when_locked: Callable[[], None] = lambda: None
         # One draw for each process: it spreads the renewals of processes that started together.
         self._jitter = random.random()  # noqa: S311 - not a secret
 
@@ -51,9 +53,16 @@ class Known:
         record = self.record
         return "" if record is None else record.session_id
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody is told of changes."""
+        return bool(self._listeners)
+
     def listen(self, listener: Callable[[Change], object]) -> Callable[[], None]:
         """Calls `listener` at every change; returns what stops it."""
         self._listeners.append(listener)
+        if self.state is State.LOCKED:
+            self.when_locked()
 
         def stop() -> None:
             if listener in self._listeners:
@@ -197,6 +206,8 @@ class Known:
                 return
             previous, self.state = self.state, state
         self._tell_if_changed(previous, state, reason)
+        if state is State.LOCKED:
+            self.when_locked()
 
     def tell(self, reason: str) -> None:
         """Tells the listeners something that is no change of state."""

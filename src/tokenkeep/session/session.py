@@ -28,6 +28,7 @@ from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret, as_secret
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.known import Known
+from tokenkeep.session.locked import UnlockRetry
 from tokenkeep.session.login import Confirmed, save
 from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
@@ -133,6 +134,8 @@ class Session:
         """Loads the session at start; needs no network. Returns the state.
 
         A locked store is not signed out: the state is `LOCKED` until a later call finds it open.
+        While somebody listens (`on_change`), nobody has to call: the session looks again by itself
+        once the store is unlocked.
 
         Raises:
             UnsupportedOption: the stored session belongs to another issuer or client.
@@ -351,7 +354,8 @@ class Session:
         return self._kept.log.read().session_id == token.session_id
 
     def close(self) -> None:
-        """Tries once more to save an unsaved session and lets go of the network."""
+        """Tries once more to save an unsaved session; lets go of the network and of a locked store."""
+        self._unlock_retry.stop()
         unsaved = self._known.unsaved
         if unsaved is not None:
             unsaved.save()
@@ -440,11 +444,20 @@ class Session:
         self._obtainer = Obtainer(
             self._kept, self._known, redeemer, shares=self._shares, timeout=self._timeout
         )
+        self._unlock_retry = UnlockRetry(
+            self._known, self.tokens.storage, self._obtainer.look, _is_alive(self)
+        )
         self._renewed_by_401 = (0, 0.0)
 
     def _after_fork_in_child(self) -> None:
         self._client = Client(self.provider, self._transport, self.tokens.storage.clock)
         self._start_anew(self._known)
+
+
+def _is_alive(session: Session) -> Callable[[], bool]:
+    """Whether a session is still somebody's, without keeping it."""
+    seen = weakref.ref(session)
+    return lambda: seen() is not None
 
 
 # Sessions that a forked child has to start anew: memory-only tokens and work in flight are the
