@@ -1,0 +1,79 @@
+"""Calls into a platform that may never come back, each ended by its deadline.
+
+The call is made on a thread of its own; a platform that hangs keeps that thread, never the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from tokenkeep.errors import StoreTimeout
+from tokenkeep.item import Call
+
+T = TypeVar("T")
+
+#: The longest wait a lock takes (threading.TIMEOUT_MAX is less on some systems): four days.
+_LONGEST_WAIT = min(threading.TIMEOUT_MAX, 345_600.0)
+
+
+def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's store") -> T:
+    """What the function returns, or raises, if it comes back within the call's deadline.
+
+    The thread is a daemon: one that the platform never lets go of does not keep the process from
+    ending. What the function does after the deadline still happens; its answer is dropped. A call
+    without a deadline is made right here.
+
+    Args:
+        doing: what did not finish, for the message.
+
+    Raises:
+        StoreTimeout: the deadline has passed, before or during the call.
+    """
+    call.check(doing)
+    remaining = call.remaining()
+    if remaining is None:
+        return function()
+    answer = _Answer(function)
+    threading.Thread(target=answer.work, name="tokenkeep native call", daemon=True).start()
+    if not answer.arrived.acquire(timeout=min(remaining, _LONGEST_WAIT)):
+        answer.drop()
+        raise StoreTimeout(f"{doing} did not finish in time")
+    return answer.take()
+
+
+class _Answer(Generic[T]):
+    """What one call gave; dropped if nobody waits for it any more."""
+
+    __slots__ = ("_function", "_is_dropped", "_problem", "_value", "arrived")
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function: Callable[[], T] | None = function
+        self._value: list[T] = []
+        self._problem: BaseException | None = None
+        self._is_dropped = False
+        self.arrived = threading.Lock()
+        self.arrived.acquire()
+
+    def work(self) -> None:
+        function, self._function = self._function, None
+        assert function is not None
+        try:
+            value = function()
+            if not self._is_dropped:
+                self._value.append(value)
+        except BaseException as exc:
+            # The frames of this thread are nobody's business, and may hold what was to be kept.
+            self._problem = exc.with_traceback(None)
+        self.arrived.release()
+
+    def drop(self) -> None:
+        self._is_dropped = True
+        self._value.clear()
+
+    def take(self) -> T:
+        if self._problem is not None:
+            problem, self._problem = self._problem, None
+            raise problem
+        return self._value.pop()

@@ -1,0 +1,69 @@
+"""Nothing hangs: a platform's call ends by the deadline, whatever the platform does."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+
+import pytest
+
+from tokenkeep.errors import StoreLocked, StoreTimeout
+from tokenkeep.item import Call
+from tokenkeep.native.bounded import bounded
+from tokenkeep.secret import Secret
+
+
+def test_answer_comes_back() -> None:
+    """What the platform answers in time is the answer, also nothing at all."""
+    assert "answer" == bounded(Call(10.0), lambda: "answer")
+    assert bounded(Call(10.0), lambda: None) is None
+
+
+def test_platform_that_hangs_ends_with_the_deadline() -> None:
+    """The caller gets StoreTimeout at its deadline; the late answer goes nowhere."""
+    let_go = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(StoreTimeout, match="asking did not finish in time"):
+        bounded(Call(0.1), let_go.wait, "asking")
+    assert time.monotonic() - began < 5.0
+    let_go.set()
+
+
+def test_hanging_thread_is_a_daemon() -> None:
+    """A process can end though the platform never lets go."""
+    let_go = threading.Event()
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.05), let_go.wait)
+    stuck = [each for each in threading.enumerate() if each.name == "tokenkeep native call"]
+    assert all(each.daemon for each in stuck)
+    let_go.set()
+    for each in stuck:
+        each.join(10.0)
+
+
+def test_passed_deadline_makes_no_call() -> None:
+    """Nothing is begun that could not end in time."""
+    made: list[bool] = []
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.0), lambda: made.append(True))
+    assert [] == made
+
+
+def test_call_without_deadline_is_made_in_the_callers_thread() -> None:
+    """Who waits without end needs no other thread."""
+    assert threading.current_thread() is bounded(Call(None), threading.current_thread)
+
+
+def test_error_comes_back_without_the_other_threads_frames() -> None:
+    """What went wrong is raised here; locals of the platform's side are in no traceback."""
+
+    def fails() -> Secret:
+        plain = "hunter2"
+        raise StoreLocked(f"locked, {len(plain)}")
+
+    with pytest.raises(StoreLocked) as caught:
+        bounded(Call(10.0), fails)
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "bounded" in frames
+    assert "fails" not in frames
