@@ -354,7 +354,7 @@ class Session:
         return self._kept.log.read().session_id == token.session_id
 
     def close(self) -> None:
-        """Tries once more to save an unsaved session; lets go of the network and of a locked store."""
+        """Tries once more to save an unsaved session; lets go of the network and of waiting."""
         self._unlock_retry.stop()
         unsaved = self._known.unsaved
         if unsaved is not None:
