@@ -168,3 +168,45 @@ def argon2id(passphrase: Secret, salt: bytes, profile: Argon2Profile) -> Secret:
             hint="pip install --upgrade --force-reinstall --only-binary :all: cryptography",
         )
     return Secret(kdf.derive(passphrase.reveal_bytes()))
+
+
+def agree_p256(peer_x: bytes, peer_y: bytes) -> tuple[bytes, bytes, Secret] | None:
+    """ECDH on NIST P-256 with a key for this once: our point, and the shared x coordinate.
+
+    None if the peer's point is not on the curve.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    curve = ec.SECP256R1()
+    numbers = ec.EllipticCurvePublicNumbers(
+        int.from_bytes(peer_x, "big"), int.from_bytes(peer_y, "big"), curve
+    )
+    try:
+        peer = numbers.public_key()
+    except ValueError:
+        return None
+    own = ec.generate_private_key(curve)
+    point = own.public_key().public_numbers()
+    x, y = point.x.to_bytes(32, "big"), point.y.to_bytes(32, "big")
+    return x, y, Secret(own.exchange(ec.ECDH(), peer))
+
+
+def aes_cfb(key_and_iv: Secret, data: Secret, *, sealing: bool) -> Secret:
+    """AES-128-CFB (NIST SP 800-38A 6.3), as TPMs encrypt what they exchange; authenticates nothing.
+
+    Args:
+        key_and_iv: 16 bytes of key, 16 bytes of initialization vector; for one message.
+    """
+    from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
+    from cryptography.hazmat.primitives.ciphers import algorithms, modes
+
+    both, text = key_and_iv.reveal_bytes(), data.reveal_bytes()
+    # Out of single blocks: the package no longer counts CFB among its recommended modes.
+    blocks = BlockCipher(algorithms.AES(both[:16]), modes.ECB()).encryptor()  # noqa: S305
+    result, previous = bytearray(), both[16:]
+    for at in range(0, len(text), 16):
+        piece = text[at : at + 16]
+        mixed = bytes(a ^ b for a, b in zip(piece, blocks.update(previous), strict=False))
+        result += mixed
+        previous = mixed if sealing else piece
+    return Secret(result)

@@ -1,0 +1,121 @@
+"""A vault key slot whose key is an item in another store, such as the platform's own.
+
+The vault holds what the platform's store could not (large values, sessions of many processes), and
+the platform's store holds what opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tokenkeep.crypto import KEY_BYTES, derive, random_bytes
+from tokenkeep.errors import SecretDamaged, VaultKeyMissing, WrongKey
+from tokenkeep.item import Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.store import Persistence, Store
+from tokenkeep.vault.format import Slot
+
+#: The kind of such a slot.
+STORE_ITEM_SLOT = "store-item"
+#: Whose items these keys are in the other store.
+SERVICE = "tokenkeep.vault"
+_STORE = "store"
+_PERSISTENCE = "persistence"
+
+
+class StoreItemKey:
+    """A key in another store.
+
+    Each slot has an item of its own there, of the service `tokenkeep.vault`.
+
+    Args:
+        store: a ready store; what it says of itself is what the slot says.
+        name: what the slot calls the store, so that the right one is asked; its own word for
+            itself (`StoreFacts.backend`) if None.
+    """
+
+    __slots__ = ("name", "store")
+
+    kind = STORE_ITEM_SLOT
+    store: Store
+    name: str
+
+    def __init__(self, store: Store, name: str | None = None) -> None:
+        object.__setattr__(self, "store", store)
+        object.__setattr__(self, "name", store.facts.backend if name is None else name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a StoreItemKey cannot be changed")
+
+    def __repr__(self) -> str:
+        return f"StoreItemKey({self.name!r})"
+
+    @property
+    def protection(self) -> str:
+        """What the store says protects its items."""
+        return self.store.facts.protection.name
+
+    @property
+    def may_prompt(self) -> bool:
+        """Whether the store may ask a person."""
+        return self.store.facts.may_prompt
+
+    def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+        """Keeps a new key in the store and reads it back: see `Key.remember`.
+
+        Raises:
+            SecretDamaged: the store gave back something else.
+            StoreError: what the store says.
+        """
+        name, key = _item(vault_id, slot_id), Secret(random_bytes(KEY_BYTES))
+        self.store.write(name, key, call)
+        if self.store.read(name, call) != key:
+            raise SecretDamaged(f"the {self.name} did not keep the vault's key")
+        kept = {_STORE: self.name.encode("utf-8")}
+        persistence = self.store.facts.persistence
+        if persistence is not Persistence.UNTIL_DELETED:
+            kept[_PERSISTENCE] = persistence.name.encode("ascii")
+        return kept
+
+    def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+        """What reads a slot's key from the store: see `Key.opener`.
+
+        Raises (what is returned):
+            VaultKeyMissing: the store has no such item: another machine, or it was reset.
+            WrongKey: the item is no key.
+            StoreError: what the store says: locked, unavailable, denied, timed out.
+        """
+
+        def kek(slot: Slot) -> Secret | None:
+            if slot.kind != STORE_ITEM_SLOT or store_of(slot) != self.name:
+                return None
+            key = self.store.read(_item(vault_id, slot.id), call)
+            if key is None:
+                raise VaultKeyMissing(
+                    f"the vault's key is not in the {self.name} of this machine and user",
+                    hint="open the vault with another of its keys, then:"
+                    f" tokenkeep vault add-key --store-item {self.name}",
+                )
+            if key.size != KEY_BYTES:
+                raise WrongKey(f"what the {self.name} keeps for the vault is no key")
+            return derive(key, b"tk store item", slot.salt)
+
+        return kek
+
+    def forget(self, slot: Slot, vault_id: bytes, call: Call) -> None:
+        """Erases the item of a slot that is gone; nothing if it is another store's.
+
+        Raises:
+            StoreError: what the store says.
+        """
+        if slot.kind == STORE_ITEM_SLOT and store_of(slot) == self.name:
+            self.store.delete(_item(vault_id, slot.id), call)
+
+
+def store_of(slot: Slot) -> str:
+    """The name of the store that a slot's key lies in."""
+    return slot.extra.get(_STORE, b"").decode("utf-8", "replace")
+
+
+def _item(vault_id: bytes, slot_id: bytes) -> ItemName:
+    return ItemName(SERVICE, f"{vault_id.hex()}.{slot_id.hex()}")
