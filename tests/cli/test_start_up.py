@@ -42,6 +42,7 @@ GET = {
     "tokenkeep.vault.rows",
     "tokenkeep.vault.slots",
     "tokenkeep.vault.sqlite",
+    "tokenkeep.vault.store",
     "tokenkeep.vault.vault",
 }
 #: And on the way of a `token`, beside them.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from tokenkeep.errors import UnsupportedOption, ValueTooLarge
-from tokenkeep.item import Call, ItemName, checked_name
+from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
 from tokenkeep.vault.slots import KeyFile, is_key, protection_of
+from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from tokenkeep.clock import Clock
     from tokenkeep.store import StoreFacts
     from tokenkeep.vault.slots import Key
-
-#: SQLite keeps a value of this size in memory several times while it is written.
-MAX_VALUE_BYTES = 16 * 1024 * 1024
 
 
 class VaultOptions:
@@ -98,7 +95,7 @@ class VaultOptions:
         return f"VaultOptions({self.path!r}, key={self.keys!r}, create={self.create})"
 
 
-class VaultStore:
+class VaultStore(StoreOverVault):
     """Keeps items in a vault; opens it at the first call. A `Store` with every ability beside.
 
     Args:
@@ -106,6 +103,8 @@ class VaultStore:
     """
 
     __slots__ = ("__weakref__", "_options", "_vault")
+
+    _vault: Vault
 
     def __init__(self, options: VaultOptions, clock: Clock | None = None) -> None:
         self._options = options
@@ -152,94 +151,6 @@ class VaultStore:
             notes=tuple(notes),
         )
 
-    def read(self, name: ItemName, call: Call) -> Secret | None:
-        """The item's value; None if it is absent, or there is no vault yet."""
-        call.check("reading in the vault")
-        return self._vault.read(name, call)
-
-    def write(self, name: ItemName, value: Secret, call: Call) -> None:
-        """Keeps the value, durable on return; the first write makes the vault if it may."""
-        _require_size(value)
-        call.check("writing in the vault")
-        self._vault.write(name, value, call)
-
-    def delete(self, name: ItemName, call: Call) -> bool:
-        """Erases the item and its quarantine; True if it existed."""
-        call.check("deleting in the vault")
-        return self._vault.delete(name, call)
-
-    def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted; opens names, no values.
-
-        Raises:
-            SecretDamaged: a name does not open; `erase` erases it all the same.
-        """
-        checked_name(service, "service")
-        call.check("listing in the vault")
-        return self._vault.names(service, call)
-
-    def replace(
-        self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
-    ) -> None:
-        """Writes or deletes if the item is still `expected`, in one transaction."""
-        if value is not None:
-            _require_size(value)
-        call.check("writing in the vault")
-        self._vault.replace(name, expected, value, call)
-
-    def contains(self, name: ItemName, call: Call) -> bool:
-        """Whether the item is there, also if it would not open."""
-        call.check("looking in the vault")
-        return self._vault.contains(name, call)
-
-    def version(self, call: Call) -> object:
-        """Differs after every change made by anybody."""
-        call.check("looking in the vault")
-        return self._vault.version(call)
-
-    def erase(self, service: str, call: Call) -> bool:
-        """Erases the service's items and rewrites the vault without the old bytes.
-
-        Returns:
-            True if a reader in another process holds up the rewriting; the next writer finishes.
-        """
-        checked_name(service, "service")
-        call.check("erasing in the vault")
-        return self._vault.erase(service, call)
-
-    def shred(self, call: Call) -> bool:
-        """Rewrites the vault without the bytes of what was deleted or replaced.
-
-        Returns:
-            True if somebody holds that up, or room is missing; the next writer finishes.
-        """
-        call.check("erasing in the vault")
-        return self._vault.shred(call)
-
-    def reset(self, service: str, call: Call) -> str | None:
-        """Erases the service's items; sets the whole vault aside if nothing can open it any more.
-
-        Returns:
-            Where the vault lies that was set aside; None if the items were erased in it.
-
-        Raises:
-            StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault,
-            FormatUnsupported: the vault may open again; nothing changed.
-        """
-        from tokenkeep.vault.reset import require_lost, set_aside
-
-        checked_name(service, "service")
-        call.check("resetting the vault")
-        if require_lost(self._vault, call):
-            return set_aside(self._vault)
-        if self._vault.header() is not None:
-            self._vault.erase(service, call)
-        return None
-
-    def close(self) -> None:
-        """Closes the database and forgets the keys; another call opens it again."""
-        self._vault.close()
-
     def __repr__(self) -> str:
         return f"VaultStore({self._options.path!r})"
 
@@ -247,11 +158,3 @@ class VaultStore:
 def _several(keys: Any) -> Iterable[Key]:
     found: Iterable[Key] = keys
     return found
-
-
-def _require_size(value: Secret) -> None:
-    if value.size > MAX_VALUE_BYTES:
-        raise ValueTooLarge(
-            f"the value has {value.size} bytes, a vault takes {MAX_VALUE_BYTES}",
-            hint="store less, or split it",
-        )

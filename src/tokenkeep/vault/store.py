@@ -1,0 +1,122 @@
+"""The verbs of a store over a vault: what every store that keeps its items in one has in common."""
+
+from __future__ import annotations
+
+from tokenkeep.errors import ValueTooLarge
+from tokenkeep.item import checked_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.item import Call, ItemName
+    from tokenkeep.secret import Secret
+    from tokenkeep.vault.vault import Vault
+
+#: SQLite keeps a value of this size in memory several times while it is written.
+MAX_VALUE_BYTES = 16 * 1024 * 1024
+
+
+class StoreOverVault:
+    """Every verb and ability of a store, by its vault; a subclass brings that and the facts."""
+
+    __slots__ = ()
+
+    @property
+    def _vault(self) -> Vault:
+        """The vault; opened by its first use, not by asking for it here."""
+        raise NotImplementedError
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        """The item's value; None if it is absent, or there is no vault yet."""
+        call.check("reading in the vault")
+        return self._vault.read(name, call)
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        """Keeps the value, durable on return; the first write makes the vault if it may."""
+        _require_size(value)
+        call.check("writing in the vault")
+        self._vault.write(name, value, call)
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        """Erases the item and its quarantine; True if it existed."""
+        call.check("deleting in the vault")
+        return self._vault.delete(name, call)
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        """Every item of the service, of both kinds, sorted; opens names, no values.
+
+        Raises:
+            SecretDamaged: a name does not open; `erase` erases it all the same.
+        """
+        checked_name(service, "service")
+        call.check("listing in the vault")
+        return self._vault.names(service, call)
+
+    def replace(
+        self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
+    ) -> None:
+        """Writes or deletes if the item is still `expected`, in one transaction."""
+        if value is not None:
+            _require_size(value)
+        call.check("writing in the vault")
+        self._vault.replace(name, expected, value, call)
+
+    def contains(self, name: ItemName, call: Call) -> bool:
+        """Whether the item is there, also if it would not open."""
+        call.check("looking in the vault")
+        return self._vault.contains(name, call)
+
+    def version(self, call: Call) -> object:
+        """Differs after every change made by anybody."""
+        call.check("looking in the vault")
+        return self._vault.version(call)
+
+    def erase(self, service: str, call: Call) -> bool:
+        """Erases the service's items and rewrites the vault without the old bytes.
+
+        Returns:
+            True if a reader in another process holds up the rewriting; the next writer finishes.
+        """
+        checked_name(service, "service")
+        call.check("erasing in the vault")
+        return self._vault.erase(service, call)
+
+    def shred(self, call: Call) -> bool:
+        """Rewrites the vault without the bytes of what was deleted or replaced.
+
+        Returns:
+            True if somebody holds that up, or room is missing; the next writer finishes.
+        """
+        call.check("erasing in the vault")
+        return self._vault.shred(call)
+
+    def reset(self, service: str, call: Call) -> str | None:
+        """Erases the service's items; sets the whole vault aside if nothing can open it any more.
+
+        Returns:
+            Where the vault lies that was set aside; None if the items were erased in it.
+
+        Raises:
+            StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault,
+            FormatUnsupported: the vault may open again; nothing changed.
+        """
+        from tokenkeep.vault.reset import require_lost, set_aside
+
+        checked_name(service, "service")
+        call.check("resetting the vault")
+        if require_lost(self._vault, call):
+            return set_aside(self._vault)
+        if self._vault.header() is not None:
+            self._vault.erase(service, call)
+        return None
+
+    def close(self) -> None:
+        """Closes the database and forgets the keys; another call opens it again."""
+        self._vault.close()
+
+
+def _require_size(value: Secret) -> None:
+    if value.size > MAX_VALUE_BYTES:
+        raise ValueTooLarge(
+            f"the value has {value.size} bytes, a vault takes {MAX_VALUE_BYTES}",
+            hint="store less, or split it",
+        )
