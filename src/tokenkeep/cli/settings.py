@@ -11,10 +11,14 @@ from tokenkeep.storage import SecureStorage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenkeep.backends.vault import VaultOptions
     from tokenkeep.config import Config
+    from tokenkeep.item import Call
     from tokenkeep.secret import Secret
     from tokenkeep.tokens.storage import TokenStorage
+    from tokenkeep.vault.format import Slot
 
 DEFAULT_ACCOUNT = "default"
 #: Seconds for one call into the store.
@@ -153,7 +157,7 @@ class Settings:
             from tokenkeep.vault.slots import Passphrase
 
             asked = Passphrase(self._ask_passphrase, prompts=True)
-            return VaultOptions(options.path, (*options.keys, asked), create=False)
+            return VaultOptions(options.path, (*options.keys, SlotKeys(self), asked), create=False)
         return options
 
     def storage(self, service: str | None = None) -> SecureStorage:
@@ -191,3 +195,34 @@ class Settings:
                 )
             self._passphrase = ask_hidden("passphrase of the vault: ")
         return self._passphrase
+
+
+class SlotKeys:
+    """The platforms' keys, as the slots of the vault itself name them: a `Key` for any slot."""
+
+    __slots__ = ("_settings",)
+
+    kind = "*"
+    protection = "FILE_PERMISSIONS"
+    may_prompt = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+        """Nothing: no slot is made with it."""
+        return {}
+
+    def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+        """What opens a slot by its kind; see `tokenkeep.cli.slot_keys`."""
+        from tokenkeep.cli.slot_keys import opener
+
+        return opener(self._settings, vault_id, call)
+
+    def forget(self, slot: Slot, vault_id: bytes, call: Call) -> None:
+        """Erases what the slot's own key keeps elsewhere."""
+        from tokenkeep.cli.slot_keys import key_of
+
+        erase = getattr(key_of(slot, self._settings), "forget", None)
+        if erase is not None:
+            erase(slot, vault_id, call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenkeep.errors import StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import StoreError, StoreUnavailable, UnsupportedOption
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import slots
@@ -82,7 +82,11 @@ def add_key(
         added = slots.rewrapped(slot, kek, keys.root, keys.vault_id)
         return keys.header.following(slots=(*keys.header.slots, added)), keys.root
 
-    vault.change_header(call, change, step)
+    try:
+        vault.change_header(call, change, step)
+    except StoreError:
+        _forget_unpublished(vault, key, slot, keys.vault_id, call)
+        raise
     if isinstance(key, KeyFile):
         step("name")
         key.name_vault(keys.vault_id)
@@ -92,18 +96,47 @@ def add_key(
 def remove_key(
     vault: Vault, slot_id: bytes, call: Call, step: Callable[[str], None] = lambda _name: None
 ) -> None:
-    """Removes a slot. Whoever kept the root key can still open what they can copy: see `rekey`.
+    """Removes a slot, and last what its key kept elsewhere for it, such as an item in a store.
+
+    Whoever kept the root key can still open what they can copy: see `rekey`.
 
     Raises:
         UnsupportedOption: there is no such slot, or it is the last one.
         StoreUnavailable: there is no vault.
+        StoreError: the slot is removed, and what was kept elsewhere is still there.
     """
+    removed: list[Slot] = []
 
     def change(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
         remaining = without_slot(keys.header, slot_id)
+        removed[:] = [slot for slot in keys.header.slots if slot.id == slot_id]
         return keys.header.following(slots=remaining), keys.root
 
-    vault.change_header(call, change, step)
+    keys = vault.change_header(call, change, step)
+    step("forget")
+    forget(vault.keys, removed[0], keys.vault_id, call)
+
+
+def forget(keys: tuple[Key, ...], slot: Slot, vault_id: bytes, call: Call) -> None:
+    """Lets the keys at hand erase what they keep elsewhere for a slot that is gone.
+
+    Raises:
+        StoreError: it is still there.
+    """
+    problem: StoreError | None = None
+    for key in keys:
+        erase = getattr(key, "forget", None)
+        if erase is None or not slots.fits(key, slot):
+            continue
+        try:
+            erase(slot, vault_id, call)
+        except StoreError as exc:
+            problem = exc.with_traceback(None)
+    if problem is not None:
+        raise type(problem)(
+            f"the key slot is removed, and what its key keeps elsewhere is still there: {problem}",
+            hint=problem.hint,
+        )
 
 
 def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:
@@ -122,3 +155,13 @@ def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:
             "the last key of a vault cannot be removed", hint="tokenkeep vault add-key"
         )
     return remaining
+
+
+def _forget_unpublished(vault: Vault, key: Key, slot: Slot, vault_id: bytes, call: Call) -> None:
+    """Erases what a key kept for a slot that the vault never got; what fails is left over."""
+    try:
+        header = vault.header()
+        if header is not None and all(each.id != slot.id for each in header.slots):
+            forget((key,), slot, vault_id, call)
+    except StoreError:
+        return

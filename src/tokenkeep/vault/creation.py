@@ -83,6 +83,7 @@ def create(
         problem = sqlite.translated(exc)
     finally:
         if not is_ours:
+            _forget(aside, with_keys, call)
             _remove_tree(aside)
     if problem is not None:
         raise problem
@@ -137,6 +138,21 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
     files.write_new(os.path.join(aside, files.HEADER), header.encode())
     files.sync_directory(aside)
     return vault_id
+
+
+def _forget(aside: str, with_keys: tuple[Key, ...], call: Call) -> None:
+    """Erases what the keys kept elsewhere for a vault that is not published."""
+    if not any(hasattr(key, "forget") for key in with_keys):
+        return
+    from tokenkeep.vault.access import forget
+    from tokenkeep.vault.format import MAX_HEADER_BYTES
+
+    try:
+        header = Header.decode(files.read_header(aside, MAX_HEADER_BYTES))
+        for slot in header.slots:
+            forget(with_keys, slot, header.vault_id, call)
+    except (OSError, StoreError):
+        return  # left over: it opens nothing
 
 
 def _sweep(path: str) -> None:

@@ -14,7 +14,7 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import keys as wrapping
 from tokenkeep.vault import slots
-from tokenkeep.vault.access import without_slot
+from tokenkeep.vault.access import forget, without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
 from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
 from tokenkeep.vault.keys import Keys
@@ -91,7 +91,12 @@ def rekey(
         vault.change_header(call(), lambda _connection, keys: _new_root(keys, keks, remove), step)
     else:
         vault.change_header(call(), _new_dek, step)
-    return _move_all(vault, call, progress, step)
+    report = _move_all(vault, call, progress, step)
+    for slot in keys.header.slots:
+        if slot.id == remove:
+            step("forget")
+            forget(vault.keys, slot, keys.vault_id, call())
+    return report
 
 
 def _new_dek(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:

@@ -55,6 +55,9 @@ if TYPE_CHECKING:
             kind: the word in the slots that it opens; `ANY_SLOT` if it may open any.
             protection: the name of a `Protection`: what stands before the root key in such a slot.
             may_prompt: it may ask a person, which it must not do where the call forbids it.
+
+        A key that keeps something elsewhere for each of its slots also has
+        `forget(slot, vault_id, call)`, which erases that once the slot is gone.
         """
 
         # Properties, so that a constant of the class and an attribute of the object both will do.
@@ -432,7 +435,7 @@ def open_each(
     """
     found: dict[bytes, Secret] = {}
     for key in keys:
-        closed = [slot for slot in wanted if _fits(key, slot) and slot.id not in found]
+        closed = [slot for slot in wanted if fits(key, slot) and slot.id not in found]
         if not closed:
             continue
         try:
@@ -454,7 +457,7 @@ def _open_one(
 ) -> Opened | None:
     opener, problem = None, None
     for slot in header.slots:
-        if not _fits(key, slot):
+        if not fits(key, slot):
             continue
         kek = known.get((slot.id, slot.salt))
         if kek is None:
@@ -474,7 +477,8 @@ def _open_one(
     return None
 
 
-def _fits(key: Key, slot: Slot) -> bool:
+def fits(key: Key, slot: Slot) -> bool:
+    """Whether a key may open a slot, by the slot's kind."""
     return key.kind in (slot.kind, ANY_SLOT)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import is_interactive, write_lines
@@ -15,18 +18,29 @@ from tokenkeep.vault.slots import KeyFile, Passphrase
 @click.command()
 @click.option("--new-key-file", metavar="FILE", help="made if it is not there")
 @click.option("--new-passphrase-file", metavar="FILE", help="a file that holds a new passphrase")
+@platform_keys
 @click.option("--label", metavar="TEXT", default="", help="what `vault check` calls it")
 @options()
 @click.pass_context
 def command(
-    ctx: click.Context, new_key_file: str | None, new_passphrase_file: str | None, label: str
+    ctx: click.Context,
+    /,
+    new_key_file: str | None,
+    new_passphrase_file: str | None,
+    label: str,
+    **platform: Any,
 ) -> int:
-    """Let another key file or passphrase open the vault, and write the new slot's id.
+    """Let another key open the vault, and write the new slot's id.
 
-    Without --new-key-file or --new-passphrase-file it asks for a passphrase.
+    A key file, a passphrase, this machine's TPM, a credential that systemd gives, or an item in
+    another store. If none is named, it asks for a passphrase.
     """
     settings = settings_of(ctx)
-    key = _new_key(new_key_file, new_passphrase_file)
+    key = platform_key(platform)
+    if key is None:
+        key = _new_key(new_key_file, new_passphrase_file)
+    elif new_key_file is not None or new_passphrase_file is not None:
+        raise UsageError("one key at a time")
     vault = chosen_vault(settings)
     try:
         slot = add_key(vault, key, calls(settings)(), label)

@@ -7,6 +7,7 @@ import click
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
+from tokenkeep.cli.slot_keys import about
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import SecretDamaged
@@ -70,7 +71,8 @@ def _keys(vault: Vault) -> tuple[Slot, ...]:
 
 def _spoken(slot: Slot) -> str:
     label = f" ({shown(slot.label)})" if slot.label else ""
-    return f"{slot.id.hex()}: {slot.kind or 'damaged'}{label}"
+    what = shown(about(slot))
+    return f"{slot.id.hex()}: {slot.kind or 'damaged'}{label}{what and f', {what}'}"
 
 
 def _document(vault: Vault, report: CheckReport, keys: tuple[Slot, ...]) -> dict[str, object]:
@@ -81,6 +83,7 @@ def _document(vault: Vault, report: CheckReport, keys: tuple[Slot, ...]) -> dict
                 "id": slot.id.hex(),
                 "kind": slot.kind,
                 "label": slot.label,
+                "about": about(slot),
                 "well": not slot.is_damaged,
             }
             for slot in keys

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tokenkeep import config, config_edit
+from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
 from tokenkeep.cli.terminal import shown, tell, write_lines
 from tokenkeep.cli.tree import options, settings_of
@@ -15,23 +17,36 @@ from tokenkeep.vault.creation import create
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
+if TYPE_CHECKING:
+    from tokenkeep.vault.slots import Key
+
 
 @click.command()
 @click.option("--path", metavar="DIRECTORY", help="where (default: the user's data directory)")
 @click.option("--passphrase", is_flag=True, help="ask for a passphrase instead of a key file")
+@platform_keys
 @options()
 @click.pass_context
-def command(ctx: click.Context, path: str | None, passphrase: bool) -> int:
+def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platform: Any) -> int:
     """Make a vault and choose it.
 
     What opens it is a new key file in the configuration directory, the one that --key-file names,
-    or a passphrase (--passphrase, or --passphrase-file).
+    a passphrase (--passphrase, or --passphrase-file), this machine's TPM (--tpm), a credential that
+    systemd gives (--systemd-credential), or an item in another store (--store-item).
     """
     settings = settings_of(ctx)
     chosen = settings.config
     named = chosen.store.removeprefix("vault:") if chosen.store.startswith("vault:") else None
     where = os.path.abspath(path or named or config.default_vault_path())
-    key = _key(chosen, passphrase=passphrase)
+    key = platform_key(platform)
+    if key is None:
+        key = _key(chosen, passphrase=passphrase)
+    elif passphrase or settings.option("key_file") or settings.option("passphrase_file"):
+        raise UnsupportedOption(
+            "two keys for a new vault", hint="tokenkeep vault add-key adds a second one"
+        )
+    else:
+        chosen.key_file = chosen.passphrase_file = None  # what else the configuration names
     # What is there and no vault raises; nothing there is None.
     if Vault(where, (), False).header() is not None or not create(where, (key,), calls(settings)()):
         raise UnsupportedOption(
@@ -41,6 +56,11 @@ def command(ctx: click.Context, path: str | None, passphrase: bool) -> int:
     write_lines(where)
     if isinstance(key, KeyFile):
         tell(f"its key: {shown(key.path)}", "whoever can read both can read every item")
+    elif not isinstance(key, Passphrase):
+        tell(
+            "nothing but this machine opens it, and a reset takes the key: add a second one",
+            "hint: tokenkeep vault add-key",
+        )
     _record(chosen, where, key)
     return 0
 
@@ -60,7 +80,7 @@ def _store(where: str) -> str:
     return "vault" if where == os.path.abspath(config.default_vault_path()) else f"vault:{where}"
 
 
-def _record(chosen: config.Config, where: str, key: KeyFile | Passphrase) -> None:
+def _record(chosen: config.Config, where: str, key: Key) -> None:
     """Chooses the new vault, unless the configuration chooses another one: that stays."""
     store = _store(where)
     before = config.read_file(chosen.path).get("store")

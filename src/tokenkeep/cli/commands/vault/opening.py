@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.item import Call, Interaction
 from tokenkeep.passphrase_file import read_passphrase
+from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from tokenkeep.cli.settings import Settings
+    from tokenkeep.vault.slots import Key
 
 #: Between two people's writes a batch waits; a command that was started to work may wait longer.
 PATIENCE_SECONDS = 30.0
 
 
 def chosen_vault(
-    settings: Settings, key_files: Sequence[str] = (), passphrase_files: Sequence[str] = ()
+    settings: Settings,
+    key_files: Sequence[str] = (),
+    passphrase_files: Sequence[str] = (),
+    every_slot: bool = False,
 ) -> Vault:
     """The chosen vault, with its own keys and the further ones that the command line names.
+
+    Args:
+        every_slot: the keys that the slots themselves name are at hand too, after all others.
 
     Raises:
         StoreUnavailable: no store is chosen.
@@ -30,10 +38,12 @@ def chosen_vault(
     options = settings.vault()
     header = Vault(options.path, (), False).header()
     kinds = set() if header is None else {slot.kind for slot in header.slots}
-    further: list[KeyFile | Passphrase] = [KeyFile(path) for path in key_files]
+    further: list[Key] = [KeyFile(path) for path in key_files]
     further += [Passphrase(read_passphrase(path)) for path in passphrase_files]
     # A question that no slot can be opened with is not asked.
     own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
+    if every_slot and not any(isinstance(key, SlotKeys) for key in own):
+        further.append(SlotKeys(settings))
     return Vault(options.path, (*own, *further), False)
 
 
@@ -52,3 +62,10 @@ def given_passphrase(path: str | None, question: str) -> Passphrase:
     if path is not None:
         return Passphrase(read_passphrase(path))
     return Passphrase(ask_hidden_twice(question))
+
+
+def given_pin(path: str | None) -> Secret:
+    """A PIN from a file, else from a person who types it twice; raises as `given_passphrase`."""
+    if path is not None:
+        return read_passphrase(path, "--tpm-pin-file")
+    return ask_hidden_twice("new PIN of the TPM key: ")

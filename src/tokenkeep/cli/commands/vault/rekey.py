@@ -44,7 +44,7 @@ def command(
     every key that shall go on opening the vault.
     """
     settings = settings_of(ctx)
-    vault = chosen_vault(settings, with_key_file, with_passphrase_file)
+    vault = chosen_vault(settings, with_key_file, with_passphrase_file, every_slot=True)
     try:
         with progress("rekeying") as told:
             report = rekey(vault, calls(settings), root=root, progress=told)

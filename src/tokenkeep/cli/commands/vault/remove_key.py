@@ -36,7 +36,7 @@ def command(
     """
     settings = settings_of(ctx)
     slot_id = _slot_id(slot)
-    vault = chosen_vault(settings, with_key_file, with_passphrase_file)
+    vault = chosen_vault(settings, with_key_file, with_passphrase_file, every_slot=True)
     require_yes(yes, f"remove key {slot_id.hex()} from {vault.path}?")
     call = calls(settings)
     try:
