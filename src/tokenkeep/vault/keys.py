@@ -22,9 +22,8 @@ ITEM_HASH_BYTES = 16
 #: Services whose tags are remembered; an application has one.
 _MOST_SERVICES = 64
 
-#: Items whose sealed names and values are remembered, at most some hundred bytes and these each.
+#: Items whose sealed names are remembered, at most some hundred bytes each.
 _MOST_ITEMS = 1000
-_LONGEST_VALUE = 1024
 
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
@@ -61,7 +60,6 @@ class Keys:
     """Everything that a header and its root key give."""
 
     __slots__ = (
-        "_last_sealed",
         "_sealed_names",
         "_sealers",
         "current_key",
@@ -85,7 +83,6 @@ class Keys:
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
         self._sealed_names: dict[bytes, bytes] = {}
-        self._last_sealed: dict[bytes, bytes] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -130,16 +127,12 @@ class Keys:
             _keep(self._sealed_names, place_a, sealed)
         return sealed
 
-    def remember(self, place_a: bytes, sealed: bytes) -> None:
-        """Keeps the envelope that was sealed last for an item: it needs no opening to be known."""
-        if len(sealed) <= _LONGEST_VALUE:
-            _keep(self._last_sealed, place_a, sealed)
-        else:
-            self._last_sealed.pop(place_a, None)
-
-    def last_sealed(self, place_a: bytes) -> bytes | None:
-        """The envelope that `remember` kept; whether it is still there only the database knows."""
-        return self._last_sealed.get(place_a)
+    def is_name(self, place_a: bytes, subject: bytes, sealed: bytes) -> bool:
+        """Whether a sealed name is this item's; raises as `open_name`."""
+        if self._sealed_names.get(place_a) == sealed:
+            return True
+        opened = envelope.open_envelope(self._sealers, envelope.NAME, place_a, sealed)
+        return opened.reveal_bytes() == subject
 
     def open_quarantined(self, sealed: bytes) -> Secret:
         """What quarantine keeps of an item."""

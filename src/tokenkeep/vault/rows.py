@@ -28,14 +28,7 @@ FIND = (
     " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
 # The same for a writer, who learns too whether an erasure waits to be finished.
-_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, s.erase_pending")
-# One statement for an item that this process wrote last: every byte of its row and both ways to it
-# are as they were left, and nobody replaced the header.
-_PUT_AGAIN = (
-    "UPDATE item SET envelope = ? WHERE place_a = ? AND place_b = ? AND name = ? AND envelope = ?"
-    " AND (SELECT generation FROM state WHERE one = 1) = ?"
-    " AND EXISTS (SELECT 1 FROM item INDEXED BY item_by_place_b WHERE place_b = ? AND place_a = ?)"
-)
+_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, i.name, s.erase_pending")
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
@@ -45,6 +38,7 @@ LIST = (
     " UNION SELECT place_a FROM item WHERE place_b BETWEEN ? AND ?) p"
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
+_INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
 #: Behind every place that begins with a tag.
 _BEHIND = b"\xff" * (ITEM_HASH_BYTES + 1)
 
@@ -179,25 +173,36 @@ class Target:
         return connection.execute(_FIND_TO_WRITE, self.place).fetchone()
 
 
-def put_again(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> bool:
-    """Replaces what this process put there itself, if nothing is different since; else False.
+def put_at_once(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> bool:
+    """Puts an item that is absent or whole in one statement; else False, and nothing changed.
 
-    One statement, so that it needs no transaction around it.
-
-    What it sealed opens, so that nothing has to be opened to know that nothing is lost.
+    Under the vault's lock, which keeps every other writer out between the look and the statement:
+    it needs no transaction around it.
     """
-    what = subject(name)
-    place_a, place_b = keys.finder.place(name.service, what)
-    last = keys.last_sealed(place_a)
-    if last is None or keys.previous is not None:
+    target = Target(keys, name)
+    what, place = target.subject, target.place
+    row = target.found(connection)
+    if keys.previous is not None or row is None or row[0] != keys.header.generation:
         return False
-    sealed, sealed_name = keys.seal_value(what, value), keys.seal_name(place_a, what)
-    generation = keys.header.generation
-    values = (sealed, place_a, place_b, sealed_name, last, generation, place_b, place_a)
-    if connection.execute(_PUT_AGAIN, values).rowcount != 1:
+    place_a, place_b, sealed, sealed_name = row[1:5]
+    if place_a is None and place_b is None:
+        connection.execute(
+            _INSERT, (*place, keys.seal_name(place[0], what), keys.seal_value(what, value))
+        )
+        return True
+    if (place_a, place_b) != place or not (type(sealed) is type(sealed_name) is bytes):
         return False
-    keys.remember(place_a, sealed)
-    return True
+    try:
+        if not keys.is_name(place_a, what, sealed_name):
+            return False
+        keys.open_value(what, sealed)
+    except SecretDamaged:
+        return False
+    values = (keys.seal_value(what, value), place_a, sealed)
+    found = connection.execute(
+        "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?", values
+    )
+    return found.rowcount == 1
 
 
 def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> None:
@@ -214,11 +219,7 @@ def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Sec
             (sealed_name, sealed, place[0]),
         )
     else:
-        connection.execute(
-            "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)",
-            (*place, sealed_name, sealed),
-        )
-    keys.remember(place[0], sealed)
+        connection.execute(_INSERT, (*place, sealed_name, sealed))
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:

@@ -108,11 +108,11 @@ class Vault:
             rows.put(connection, keys, target, row, value)
             return owed, None
 
-        def put_again(connection: Connection, keys: Keys) -> bool:
-            return rows.put_again(connection, keys, name, value)
+        def put_at_once(connection: Connection, keys: Keys) -> bool:
+            return rows.put_at_once(connection, keys, name, value)
 
         # The shortcut does not look whether an erasure is pending.
-        shortcut = put_again if self._is_settled else None
+        shortcut = put_at_once if self._is_settled else None
         self._transaction(call, put, create=True, size=value.size, shortcut=shortcut)
 
     def delete(self, name: ItemName, call: Call) -> bool:
