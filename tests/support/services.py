@@ -81,6 +81,25 @@ def _user_namespace_denied() -> bool:
     return answer.returncode != 0
 
 
+def _missing_kernel_keyring() -> str | None:
+    from support.keyrings import missing_kernel_keyring
+
+    return missing_kernel_keyring()
+
+
+def _missing_swtpm() -> str | None:
+    missing = [each for each in ("swtpm", "tpm2_pcrextend") if shutil.which(each) is None]
+    if missing:
+        return f"{', '.join(missing)} not installed (Debian: swtpm swtpm-tools tpm2-tools)"
+    return None
+
+
+def _missing_systemd_creds() -> str | None:
+    if shutil.which("systemd-creds") is None:
+        return "systemd-creds is not installed (Debian: systemd)"
+    return None if os.geteuid() == 0 else "only root may use systemd's host key"
+
+
 #: name -> why it is missing here, or None if it is there.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
@@ -89,4 +108,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "shell": _missing_shell,
     "ordinary user": _missing_other_user,
     "full disk": _missing_full_disk,
+    "swtpm": _missing_swtpm,
+    "systemd-creds": _missing_systemd_creds,
+    "kernel keyring": _missing_kernel_keyring,
 }
