@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tokenkeep.aio import AsyncSecureStorage as AsyncSecureStorage
     from tokenkeep.aio import AsyncSession as AsyncSession
     from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
+    from tokenkeep.backends.kernel_keyring import KernelKeyringOptions as KernelKeyringOptions
+    from tokenkeep.backends.kernel_keyring import Keyring as Keyring
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
@@ -36,7 +38,9 @@ _HOMES = {
     "AsyncTokenStorage": "tokenkeep.aio",
     "Installation": "tokenkeep.install",
     "Interaction": "tokenkeep.item",
+    "KernelKeyringOptions": "tokenkeep.backends.kernel_keyring",
     "KeyFile": "tokenkeep.vault.slots",
+    "Keyring": "tokenkeep.backends.kernel_keyring",
     "MemoryOptions": "tokenkeep.backends.memory",
     "MemoryStore": "tokenkeep.backends.memory",
     "Passphrase": "tokenkeep.vault.slots",

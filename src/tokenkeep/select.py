@@ -116,6 +116,14 @@ _KINDS = (
         remedy="tokenkeep vault create",
     ),
     _Kind(
+        "kernel-keyring",
+        "tokenkeep.backends.kernel_keyring",
+        "KernelKeyringOptions",
+        "KernelKeyringStore",
+        platforms=("linux",),
+        unasked="keeps nothing over a reboot; takes part only when it is asked for",
+    ),
+    _Kind(
         "memory",
         "tokenkeep.backends.memory",
         "MemoryOptions",

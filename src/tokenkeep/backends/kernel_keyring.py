@@ -1,0 +1,425 @@
+"""The Linux kernel's keyrings as a store: items in the kernel's memory, none on any disk.
+
+Each item is one "user" key. Its description holds service, kind and name, so that listing reads no
+value. Nothing here waits: the calls are answered by the kernel alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from tokenkeep.errors import AccessDenied, InvalidName, UnsupportedOption, ValueTooLarge
+from tokenkeep.item import Call, ItemName, checked_name
+from tokenkeep.native import keyctl
+from tokenkeep.native.keyctl import Keyctl, KeyctlError, translated
+from tokenkeep.secret import Secret
+from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from tokenkeep.clock import Clock
+
+    T = TypeVar("T")
+
+_PREFIX = b"tokenkeep:"
+#: Of a user's quota in bytes, what is left to names and keyrings: no value can use all of it.
+_ROOM_FOR_NAMES = 2000
+#: The longest time that the kernel takes: an unsigned number of 32 bits; Python's are signed here.
+_MAX_SECONDS = 2**31 - 1
+#: What passes within some milliseconds: a refusal while another process takes a dead key away; a
+#: quota that is full because the kernel has not counted yet what was deleted.
+_SOON = (errno.EACCES, errno.EDQUOT)
+_TRIES, _PAUSE_SECONDS = 40, 0.005
+_EXPIRY = "/proc/sys/kernel/keys/persistent_keyring_expiry"
+
+
+class Keyring(Enum):
+    """Which of the kernel's keyrings."""
+
+    #: The login session's: what the session starts shares it, other logins do not; gone at logout.
+    SESSION = "session"
+    #: The user's: every process of the user shares it.
+    USER = "user"
+    #: The user's as well, kept for days after the last login (three unless the machine says else).
+    PERSISTENT = "persistent"
+
+
+@dataclass(frozen=True)
+class KernelKeyringOptions:
+    """Asks for the kernel's keyring: nothing is written to a disk, and nothing outlives a reboot.
+
+    Args:
+        keyring: which of them.
+        timeout: whole seconds after which the kernel forgets an item, counted from its last write;
+            None for never.
+
+    Raises:
+        UnsupportedOption: the kernel knows no such keyring or time.
+    """
+
+    keyring: Keyring = Keyring.SESSION
+    timeout: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.keyring, Keyring):
+            raise UnsupportedOption(
+                "the keyring is one of Keyring's", hint="keyring=Keyring.SESSION"
+            )
+        seconds = self.timeout
+        if seconds is not None and not (type(seconds) is int and 0 < seconds <= _MAX_SECONDS):
+            raise UnsupportedOption(
+                "the kernel counts whole seconds, from 1 to 2147483647", hint="timeout=3600"
+            )
+
+
+class KernelKeyringStore:
+    """A `Store`, also `Indexed`.
+
+    An item whose time is over, or that was revoked, is `SecretInvalidated` for as long as the
+    kernel remembers it (five minutes by default) and absent afterwards; it cannot be listed, as
+    its name cannot be read; writing and deleting work as with any other.
+
+    Args:
+        keys: stands in for the kernel in tests.
+    """
+
+    def __init__(
+        self,
+        options: KernelKeyringOptions | None = None,
+        clock: Clock | None = None,
+        keys: Keyctl | None = None,
+    ) -> None:
+        self._options = options if options is not None else KernelKeyringOptions()
+        self._keys = keys if keys is not None else Keyctl()
+        self._limit: int | None = None
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What protects the items: the kernel, which keeps other users away."""
+        return StoreFacts(
+            backend="kernel-keyring",
+            protection=Protection.MEMORY,
+            persistence=_persistence(self._options.keyring),
+            isolation=Isolation.USER,
+            may_prompt=False,
+            survives_uninstall=True,
+            in_backups=False,
+            syncs=False,
+            readable_when_locked=True,
+            max_value_bytes=self._max_value_bytes(),
+            notes=_notes(self._options),
+        )
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        """The item's value; None if it is absent.
+
+        Raises:
+            SecretInvalidated: its time is over, or it was revoked.
+            AccessDenied: the keyring is another user's, or forbidden in this container.
+        """
+
+        def look(ring: int) -> Secret | None:
+            key = self._keys.search(ring, self._description(name))
+            return None if key is None else _unpacked(self._keys.read(key))
+
+        return self._within(call, "reading", look)
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        """Keeps the value; with a `timeout`, its time begins anew.
+
+        Raises:
+            ValueTooLarge, StoreFull: nothing changed.
+        """
+        limit, payload = self._max_value_bytes(), _packed(value)
+        if value.size > limit or payload.size > keyctl.MAX_PAYLOAD_BYTES:
+            raise ValueTooLarge(
+                f"the value has {value.size} bytes, the kernel keyring takes {limit} here",
+                hint="use a vault: tokenkeep vault create",
+            )
+        description, seconds = self._description(name), self._options.timeout
+
+        def put(ring: int) -> None:
+            if seconds is not None:
+                self._put_whole(ring, description, payload, seconds)
+                return
+            key = self._keys.add(ring, description, payload)
+            try:
+                self._keys.set_permissions(key, keyctl.OWNER_ONLY)
+                # Kernels differ in whether a new value ends the old one's time.
+                self._keys.set_timeout(key, 0)
+            except KeyctlError as exc:
+                if exc.code not in keyctl.DEAD:
+                    raise
+                self._put_whole(ring, description, payload, 0)
+
+        self._within(call, "writing", put)
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        """Takes the item out of the keyring; True if it existed, dead or alive."""
+
+        def drop(ring: int) -> bool:
+            try:
+                key = self._keys.search(ring, self._description(name))
+            except KeyctlError as exc:
+                if exc.code not in keyctl.DEAD:
+                    raise
+                self._drop_dead(ring, self._description(name))
+                return True
+            return key is not None and self._keys.unlink(key, ring)
+
+        return self._within(call, "deleting", drop)
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        """Every living item of the service, of both kinds, sorted; reads no value."""
+        checked_name(service, "service")
+
+        def find(ring: int) -> list[ItemName]:
+            found = set()
+            for key in self._keys.keys(ring):
+                try:
+                    _type, _uid, description = self._keys.describe(key)
+                except KeyctlError as exc:
+                    # Gone meanwhile, dead, or somebody else's beside ours: none has a name to tell.
+                    if exc.code not in (*keyctl.DEAD, errno.ENOKEY, errno.EACCES):
+                        raise
+                    continue
+                name = self._name(description)
+                if name is not None and name.service == service:
+                    found.add(name)
+            return sorted(found)
+
+        return self._within(call, "listing", find)
+
+    def contains(self, name: ItemName, call: Call) -> bool:
+        """Whether the item is there, dead or alive."""
+
+        def look(ring: int) -> bool:
+            try:
+                return self._keys.search(ring, self._description(name)) is not None
+            except KeyctlError as exc:
+                if exc.code not in keyctl.DEAD:
+                    raise
+            return True
+
+        return self._within(call, "looking", look)
+
+    def __repr__(self) -> str:
+        return f"KernelKeyringStore({self._options!r})"
+
+    def _within(self, call: Call, doing: str, work: Callable[[int], T]) -> T:
+        """Does the work on the keyring; again while that can help and the deadline allows it.
+
+        Raises:
+            StoreError: as `keyctl.translated` says.
+        """
+        call.check(doing)
+        code, tries = 0, 0
+        while True:
+            try:
+                return work(self._ring(is_second_try=tries > 0))
+            except KeyctlError as exc:
+                code = exc.code
+            tries += 1
+            left = call.remaining()
+            # What is not possessed is refused too, which `_ring` mends at the second try.
+            again = code in keyctl.BUSY or (code in _SOON and tries <= _TRIES)
+            if not again or left == 0:
+                break
+            if tries > 1:
+                time.sleep(_PAUSE_SECONDS if left is None else min(_PAUSE_SECONDS, left))
+        raise translated(code, doing)
+
+    def _ring(self, is_second_try: bool) -> int:
+        """The keyring's number; makes sure that this thread possesses it."""
+        keyring = self._options.keyring
+        if keyring is Keyring.PERSISTENT:
+            return self._keys.persistent(keyctl.PROCESS)
+        if keyring is Keyring.SESSION:
+            return _session_ring(self._keys)
+        if is_second_try:
+            # After su, or in a new session keyring, the user's is there but not linked. Linked to
+            # the process's own keyring, which nobody shares and which ends with it.
+            self._keys.link(keyctl.USER, keyctl.PROCESS)
+        return keyctl.USER
+
+    def _put_whole(self, ring: int, description: bytes, payload: Secret, seconds: int) -> None:
+        """Makes a key aside and puts it in place at once: no value is ever there without its time.
+
+        Aside is the thread's own keyring, which the kernel empties when the thread ends.
+        """
+        keys = self._keys
+        key = keys.add(keyctl.THREAD, description, payload)
+        try:
+            keys.set_permissions(key, keyctl.OWNER_ONLY)
+            keys.set_timeout(key, seconds)
+            keys.link(key, ring)
+        finally:
+            keys.unlink(key, keyctl.THREAD)
+
+    def _drop_dead(self, ring: int, description: bytes) -> None:
+        """Takes a dead key away, whose number nobody tells: puts another in its place first.
+
+        That one cannot be read or found meanwhile, and dies by itself if we do.
+        """
+        keys = self._keys
+        key = keys.add(keyctl.THREAD, description, Secret(b"\0"))
+        try:
+            keys.set_timeout(key, 1)
+            keys.set_permissions(key, keyctl.LINK_ONLY)
+            keys.link(key, ring)
+            keys.unlink(key, ring)
+        finally:
+            keys.unlink(key, keyctl.THREAD)
+
+    def _prefix(self) -> bytes:
+        # With the keyring's name: a search goes on into keyrings that are linked to the first.
+        return _PREFIX + self._options.keyring.value.encode("ascii") + b":"
+
+    def _description(self, name: ItemName) -> bytes:
+        service = name.service.encode("utf-8")
+        head = f"{name.kind}:{len(service)}:".encode("ascii")
+        return self._prefix() + head + service + b":" + name.name.encode("utf-8")
+
+    def _name(self, description: bytes) -> ItemName | None:
+        """The item that a description stands for; None if it is no item of this keyring's."""
+        prefix = self._prefix()
+        if not description.startswith(prefix):
+            return None
+        try:
+            kind, size, rest = description[len(prefix) :].split(b":", 2)
+            service, name = rest[: int(size)], rest[int(size) + 1 :]
+            found = ItemName(service.decode("utf-8"), name.decode("utf-8"), kind.decode("ascii"))
+        except (ValueError, InvalidName):
+            return None
+        return found if self._description(found) == description else None
+
+    def _max_value_bytes(self) -> int:
+        if self._limit is None:
+            quota = _quota_bytes()
+            room = keyctl.MAX_PAYLOAD_BYTES if quota is None else max(1, quota - _ROOM_FOR_NAMES)
+            self._limit = min(keyctl.MAX_PAYLOAD_BYTES, room)
+        return self._limit
+
+
+def probe(options: KernelKeyringOptions, call: Call, keys: Keyctl | None = None) -> None:
+    """Raises why the keyring cannot be used here now; changes nothing.
+
+    Raises:
+        StoreUnavailable: this kernel has no such keyring, or is unknown to us.
+        AccessDenied: a container forbids it, or the session keyring is another user's.
+    """
+    call.check("looking at the kernel keyring")
+    keys = keys if keys is not None else Keyctl()
+    code = 0
+    try:
+        if options.keyring is Keyring.SESSION:
+            _session_ring(keys)
+        else:
+            keys.number(keyctl.USER)
+    except KeyctlError as exc:
+        code = exc.code
+    if code:
+        raise translated(code, "looking")
+    if options.keyring is Keyring.PERSISTENT and not os.path.exists(_EXPIRY):
+        raise translated(errno.EOPNOTSUPP, "looking")
+
+
+def _session_ring(keys: Keyctl) -> int:
+    """The session keyring's number.
+
+    By number: under its special name a process without a session would silently be given a new one
+    by its first write, which no other process would find.
+
+    Raises:
+        AccessDenied: it is the session of another user, as after `su`.
+    """
+    ring = keys.number(keyctl.SESSION)
+    _type, uid, _description = keys.describe(ring)
+    if uid != os.geteuid():
+        raise AccessDenied(
+            f"the session keyring belongs to user {uid}, as after su or sudo",
+            hint="begin a session of your own: keyctl session - COMMAND, or use Keyring.USER",
+        )
+    return ring
+
+
+def _packed(value: Secret) -> Secret:
+    """The value as a key can hold it, which is never empty: nothing but NULs gets one more."""
+    data = value.reveal_bytes()
+    return value if data.strip(b"\0") else Secret(data + b"\0")
+
+
+def _unpacked(payload: Secret) -> Secret:
+    data = payload.reveal_bytes()
+    return payload if data.strip(b"\0") else Secret(data[:-1])
+
+
+def _persistence(keyring: Keyring) -> Persistence:
+    if keyring is Keyring.PERSISTENT:
+        return Persistence.BOOT
+    if keyring is Keyring.USER and _kernel_version() >= (5, 3):
+        # Since then a user's keyring stays without any process of the user.
+        return Persistence.BOOT
+    return Persistence.LOGIN
+
+
+def _notes(options: KernelKeyringOptions) -> tuple[str, ...]:
+    notes = ["kept in the kernel's memory: never on a disk, in swap or in a backup"]
+    if options.keyring is Keyring.SESSION:
+        notes.append("gone when the login session ends; other logins do not see it")
+    elif options.keyring is Keyring.PERSISTENT:
+        seconds = _number_in(_EXPIRY)
+        within = "a time that the machine sets" if seconds is None else f"{seconds} seconds"
+        notes.append(f"gone at reboot, or when nobody used it for {within}")
+    else:
+        notes.append("gone at reboot")
+    if options.timeout is not None:
+        notes.append(f"each item is gone {options.timeout} seconds after it was written")
+    notes.append("every program of this user can read the items")
+    return tuple(notes)
+
+
+def _kernel_version() -> tuple[int, int]:
+    try:
+        major, minor = os.uname().release.split(".")[:2]
+        return int(major), int("".join(digit for digit in minor if digit.isdigit()) or 0)
+    except (AttributeError, ValueError):
+        return 0, 0
+
+
+def _quota_bytes() -> int | None:
+    """How many bytes of keys this user may have; None if the machine does not say."""
+    if not hasattr(os, "geteuid"):
+        return None
+    mine = f"{os.geteuid()}:"
+    try:
+        with open("/proc/key-users", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                words = line.split()
+                if words and words[0] == mine:
+                    return int(words[4].partition("/")[2])
+    except (OSError, ValueError, IndexError):
+        pass
+    # No keys yet. Root of a container's own user namespace has an ordinary user's quota.
+    is_root = os.geteuid() == 0 and _first_words("/proc/self/uid_map")[:2] == ["0", "0"]
+    return _number_in(f"/proc/sys/kernel/keys/{'root_' if is_root else ''}maxbytes")
+
+
+def _number_in(path: str) -> int | None:
+    words = _first_words(path)
+    return int(words[0]) if words and words[0].isdecimal() else None
+
+
+def _first_words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().split()
+    except OSError:
+        return []
