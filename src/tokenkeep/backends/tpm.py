@@ -14,7 +14,7 @@ from tokenkeep.errors import AccessDenied, InteractionDenied, UnsupportedOption,
 from tokenkeep.item import Call, Interaction
 from tokenkeep.native.tpm.device import DEFAULT_DEVICE
 from tokenkeep.native.tpm.session import auth_value
-from tokenkeep.native.tpm.tpm import SHA256, SHA384, Tpm
+from tokenkeep.native.tpm.tpm import SEALED, SHA256, SHA384, Tpm
 from tokenkeep.secret import Secret, as_secret
 from tokenkeep.vault.format import Slot
 
@@ -210,5 +210,6 @@ def _require_well(slot: Slot) -> None:
     parts = [len(kept.get(part, b"")) for part in (_PUBLIC, _PRIVATE)]
     exact = ((_PARENT, _NAME_BYTES), (_BANK, 2), (_PCRS, PCR_COUNT // 8))
     is_well = all(0 < size <= _MAX_PART_BYTES for size in parts)
+    is_well = is_well and kept[_PUBLIC].startswith(SEALED)
     if not is_well or any(len(kept.get(name, b"")) != size for name, size in exact):
         raise VaultDamaged("a TPM slot of the vault is damaged")

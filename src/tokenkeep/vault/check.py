@@ -7,6 +7,7 @@ import os
 from tokenkeep.errors import (
     AccessDenied,
     SecretDamaged,
+    SecretInvalidated,
     StoreError,
     TokenkeepError,
     VaultDamaged,
@@ -29,7 +30,7 @@ _BATCH = 200
 #: What SQLite reports of a damaged database; more lines say nothing new.
 _MAX_LINES = 20
 #: What is a finding; everything else keeps us from knowing, and is raised.
-_REPORTED = (SecretDamaged, AccessDenied, VaultKeyMissing)
+_REPORTED = (SecretDamaged, SecretInvalidated, AccessDenied, VaultKeyMissing)
 
 
 class Finding:

@@ -8,7 +8,13 @@ from __future__ import annotations
 import time
 
 from tokenkeep.crypto import random_bytes
-from tokenkeep.errors import SecretInvalidated, StoreError, StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import (
+    AccessDenied,
+    SecretInvalidated,
+    StoreError,
+    StoreUnavailable,
+    UnsupportedOption,
+)
 from tokenkeep.native.tpm.codes import REFUSED, RETRIED, base_code, response_error
 from tokenkeep.native.tpm.device import Device
 from tokenkeep.native.tpm.session import NONCE_BYTES, Salt, Session, name_of, sized
@@ -39,8 +45,9 @@ _CAPABILITY_PCRS = 5
 #: decrypt; no policy; AES-128-CFB, no scheme, no KDF: TCG's template for a storage key.
 _STORAGE_TEMPLATE = bytes.fromhex("0023 000b 00030472 0000 0006 0080 0043 0010 0003 0010")
 _COORDINATE_BYTES = 32
-#: A sealed value; fixedTPM and fixedParent, and noDA where there is no PIN to guess.
-_SEALED = bytes.fromhex("0008 000b")
+#: What the public area of a sealed value begins with: a keyed hash, named by SHA-256.
+SEALED = bytes.fromhex("0008 000b")
+#: fixedTPM and fixedParent; noDA where there is no PIN to guess.
 _FIXED, _NO_DA = 0x12, 0x400
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 
@@ -163,7 +170,7 @@ class Tpm:
         """
         session = self._salted(parent, _HMAC, Secret(b""))
         attributes = _FIXED | (0 if auth.size else _NO_DA)
-        public = _SEALED + _u32(attributes) + sized(policy) + b"\x00\x10" + sized(b"")
+        public = SEALED + _u32(attributes) + sized(policy) + b"\x00\x10" + sized(b"")
         answer = self._authorized(
             session,
             _CREATE,
@@ -279,7 +286,12 @@ class Tpm:
     def _run(self, tag: int, code: int, body: bytes) -> Reader:
         response, answer = self._exchange(_command(tag, code, body))
         if answer:
-            self.refused_authorization = code == _UNSEAL and base_code(answer) in REFUSED
+            if base_code(answer) in REFUSED and code == _CREATE_PRIMARY:
+                raise AccessDenied(
+                    "the TPM has no storage key, and making one needs its owner's password",
+                    hint="provision the TPM: tpm2_createprimary, tpm2_evictcontrol 0x81000001",
+                )
+            self.refused_authorization = base_code(answer) in REFUSED
             raise response_error(answer, _DOING.get(code, "the TPM"))
         return response
 
