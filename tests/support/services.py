@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -100,6 +101,42 @@ def _missing_systemd_creds() -> str | None:
     return None if os.geteuid() == 0 else "only root may use systemd's host key"
 
 
+def _missing_programs(packages: str, *programs: str) -> str | None:
+    missing = [each for each in programs if shutil.which(each) is None]
+    return f"{', '.join(missing)} not installed (Debian: {packages})" if missing else None
+
+
+def _missing_gnome_keyring() -> str | None:
+    return _missing_programs("gnome-keyring dbus", "gnome-keyring-daemon", "dbus-daemon")
+
+
+def _missing_kwallet() -> str | None:
+    return _missing_programs(
+        "libkf5wallet-bin libqca-qt5-2-plugins dbus", "kwalletd5", "dbus-daemon"
+    )
+
+
+def _missing_keepassxc() -> str | None:
+    if find_spec("pykeepass") is None:
+        return "pykeepass, which makes the database, is not installed (scripts/test installs it)"
+    return _missing_programs("keepassxc dbus", "keepassxc", "dbus-daemon")
+
+
+def _missing_screen() -> str | None:
+    return _missing_programs("xvfb xdotool", "Xvfb", "xdotool")
+
+
+@cache
+def _missing_logind_mock() -> str | None:
+    # Debian's own: the package on PyPI has to be built against libdbus.
+    command = ["/usr/bin/python3", "-c", "import dbusmock"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return "dbusmock is not installed (Debian: python3-dbusmock)"
+    return _missing_programs("dbus", "dbus-daemon")
+
+
 #: name -> why it is missing here, or None if it is there.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
@@ -111,4 +148,9 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "swtpm": _missing_swtpm,
     "systemd-creds": _missing_systemd_creds,
     "kernel keyring": _missing_kernel_keyring,
+    "gnome-keyring": _missing_gnome_keyring,
+    "kwallet": _missing_kwallet,
+    "keepassxc": _missing_keepassxc,
+    "screen": _missing_screen,
+    "logind mock": _missing_logind_mock,
 }

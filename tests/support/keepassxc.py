@@ -1,0 +1,142 @@
+"""A real KeePassXC without a screen: a database that is open and can be locked and opened again.
+
+What it offers to the Secret Service is one group of the database, which the database names.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+import uuid
+from functools import cache
+from pathlib import Path
+
+from lxml import etree
+from pykeepass import create_database
+
+from support.bus import Bus, eventually
+
+PASSWORD = "keepassxc password"
+SERVICE = "org.freedesktop.secrets"
+ROOT = "/org/freedesktop/secrets"
+_WINDOW = ("org.keepassxc.KeePassXC.MainWindow", "/keepassxc")
+_CONFIGURATION = """\
+[General]
+ConfigVersion=2
+UpdateCheckMessageShown=true
+MinimizeOnClose=false
+
+[FdoSecrets]
+Enabled=true
+ShowNotification=false
+ConfirmDeleteItem=false
+ConfirmAccessItem=false
+NoConfirmDeleteItem=true
+UnlockBeforeSearch=false
+
+[GUI]
+CheckForUpdates=false
+"""
+
+
+class KeePassXC:
+    """The program on a bus of its own.
+
+    Args:
+        with_group: without one the database offers no collection.
+    """
+
+    name = "keepassxc"
+
+    def __init__(self, bus: Bus, *, with_group: bool = True) -> None:
+        self.bus = bus
+        bus.env["QT_QPA_PLATFORM"] = "offscreen"
+        settings = Path(bus.env["XDG_CONFIG_HOME"]) / "keepassxc" / "keepassxc.ini"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(_CONFIGURATION)
+        (Path(bus.env["XDG_CACHE_HOME"]) / "keepassxc").mkdir(exist_ok=True)
+        self.database = bus.home / "tokenkeep.kdbx"
+        self.database.write_bytes(_database(with_group))
+        self._has_group = with_group
+        self.process = self._start()
+
+    @property
+    def collection(self) -> str:
+        """The collection's path; its last part is made from the database's name."""
+        found = self.bus.get(SERVICE, ROOT, "org.freedesktop.Secret.Service", "Collections")
+        return str(found[0])
+
+    def lock(self) -> None:
+        """Locks the database, as the person does."""
+        self.bus.call(*_WINDOW, "org.keepassxc.KeePassXC.MainWindow.lockAllDatabases")
+        eventually(self._is_locked, "the database did not lock")
+
+    def unlock(self) -> None:
+        """Opens the database with its password."""
+        self.bus.call(
+            *_WINDOW,
+            "org.keepassxc.KeePassXC.MainWindow.openDatabase",
+            "ss",
+            str(self.database),
+            PASSWORD,
+        )
+        eventually(lambda: not self._is_locked(), "the database did not open")
+
+    def freeze(self) -> None:
+        """Stops the program without ending it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets a frozen program go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Ends the program at once."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Starts the program anew with the database open, as after a new login."""
+        self.bus.end(self.process)
+        eventually(lambda: not self.bus.has(SERVICE), "the name stayed")
+        self.process = self._start()
+
+    def _is_locked(self) -> bool:
+        collection = self.collection
+        interface = "org.freedesktop.Secret.Collection"
+        return bool(self.bus.get(SERVICE, collection, interface, "Locked"))
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = self.bus.spawn(
+            "keepassxc", "--pw-stdin", str(self.database), input=f"{PASSWORD}\n".encode()
+        )
+        self.bus.wait_for(SERVICE)
+        if self._has_group:
+            eventually(self._is_open, "KeePassXC did not open the database", 20.0)
+        return process
+
+    def _is_open(self) -> bool:
+        found = self.bus.get(SERVICE, ROOT, "org.freedesktop.Secret.Service", "Collections")
+        return bool(found) and not self._is_locked()
+
+
+@cache
+def _database(with_group: bool) -> bytes:
+    """A database that opens quickly: its key is for tests, and so is its derivation."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "made.kdbx"
+        made = create_database(str(place), password=PASSWORD)
+        group = made.add_group(made.root_group, "secrets")
+        if with_group:
+            meta = made.tree.find("Meta")
+            custom = meta.find("CustomData")
+            if custom is None:
+                custom = etree.SubElement(meta, "CustomData")
+            item = etree.SubElement(custom, "Item")
+            etree.SubElement(item, "Key").text = "FDO_SECRETS_EXPOSED_GROUP"
+            etree.SubElement(item, "Value").text = f"{{{uuid.UUID(str(group.uuid))}}}"
+        derivation = made.kdbx.header.value.dynamic_header.kdf_parameters.data.dict
+        derivation["I"].value, derivation["M"].value = 1, 1 << 20
+        made.save()
+        return place.read_bytes()
