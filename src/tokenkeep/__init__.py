@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
+    from tokenkeep.database import DatabaseKey as DatabaseKey
     from tokenkeep.install import Installation as Installation
     from tokenkeep.install import check_fresh_install as check_fresh_install
     from tokenkeep.item import Interaction as Interaction
@@ -36,6 +37,7 @@ _HOMES = {
     "AsyncSecureStorage": "tokenkeep.aio",
     "AsyncSession": "tokenkeep.aio",
     "AsyncTokenStorage": "tokenkeep.aio",
+    "DatabaseKey": "tokenkeep.database",
     "Installation": "tokenkeep.install",
     "Interaction": "tokenkeep.item",
     "KernelKeyringOptions": "tokenkeep.backends.kernel_keyring",

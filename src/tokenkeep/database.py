@@ -1,0 +1,379 @@
+"""Keys of local databases: made from the operating system's entropy, held, lost, replaced.
+
+The key lies in the application's storage and goes to SQLCipher through `sqlite3_key`, from locked
+memory and never as SQL text. The key is durable before the database is; it is never made anew
+where a database is. A key is kept with the database's salt, which SQLCipher writes at the head of
+the file: so a key that is another database's is told from a database that is damaged.
+
+Replacing a key: the next key is stored beside the current one, then the database is re-encrypted
+in one transaction, then the next becomes the current one. Killed at any step, the next `connect`
+finds out which of the two opens the database and finishes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tokenkeep import fields
+from tokenkeep.crypto import checksum, random_bytes
+from tokenkeep.errors import (
+    AccessDenied,
+    MissingExtra,
+    SecretDamaged,
+    SecretInvalidated,
+    StoreError,
+    StoreFull,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from tokenkeep.fence import Fence
+from tokenkeep.native.locked_memory import LockedMemory
+from tokenkeep.secret import Secret
+from tokenkeep.sessionlog import service_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlcipher3.dbapi2 import Connection
+
+    from tokenkeep.fence import Hold
+    from tokenkeep.storage import SecureStorage
+
+#: SQLCipher's own sizes: a 256-bit key and the 16 bytes at the head of the file.
+KEY_BYTES, SALT_BYTES = 32, 16
+_NEXT = " (next)"
+_LOST = "restore the key from a backup, or begin anew with DatabaseKey.reset()"
+
+
+class DatabaseKey:
+    """The key of one SQLCipher database.
+
+    Args:
+        storage: where the key is kept.
+        path: the database's file; the first `connect` makes both.
+        name: the key's name in the storage.
+        requires_locked_memory: False accepts a machine that locks no memory; `is_memory_locked`
+            says what was had.
+
+    The key stays in locked memory until `close`; threads may share the object, a forked child reads
+    the key anew. Each `connect` gives a connection of its own.
+    """
+
+    def __init__(
+        self,
+        storage: SecureStorage,
+        path: str | os.PathLike[str],
+        *,
+        name: str = "database key",
+        requires_locked_memory: bool = True,
+        step: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self._storage = storage
+        self._name = name
+        self._requires_locked = requires_locked_memory
+        self._step = step  # told before each step; what it raises is a crash there
+        self._lock = threading.Lock()
+        self._held: LockedMemory | None = None
+        self._pid = os.getpid()
+
+    @property
+    def is_memory_locked(self) -> bool | None:
+        """Whether the key is in locked memory; None while no key is held."""
+        held = self._held
+        return None if held is None else held.is_locked
+
+    def connect(self, **arguments: Any) -> Connection:
+        """A connection with the key bound; the first one makes key and database.
+
+        Args:
+            **arguments: go to `sqlcipher3.connect`.
+
+        Raises:
+            MissingExtra: sqlcipher3 is not installed.
+            SecretInvalidated: the database is there and its key is not, or is another database's.
+            SecretDamaged: the key is the database's, which does not open: it is damaged.
+            StoreTimeout: the database, or another process that makes the key, was busy.
+            AccessDenied, StoreFull, StoreUnavailable, StoreLocked and the other errors of
+                `SecureStorage.read`: nothing changed.
+        """
+        with self._lock:
+            connection = self._opened(arguments)
+            if connection is None:  # another process replaced the key, or we were forked
+                self._forget()
+                connection = self._opened(arguments)
+            if connection is None:
+                with self._fence():
+                    connection = self._finish_rekey(arguments)
+            if connection is None:
+                self._forget()
+                raise self._why()
+            return connection
+
+    def rekey(self) -> None:
+        """Replaces the key; connections of others have to be opened anew.
+
+        Raises:
+            As `connect`; what was begun is finished, or taken back, by the next `connect`.
+        """
+        with self._lock, self._fence():
+            connection = self._opened({}) or self._finish_rekey({})
+            if connection is None:
+                raise self._why()
+            try:
+                salt = self._salt()
+                following = Secret(random_bytes(KEY_BYTES))
+                self._step("store next")
+                self._keep(self._name + _NEXT, following, salt)
+                self._step("re-encrypt")
+                held = self._locked(following, salt)
+                try:
+                    with held.view() as key:
+                        connection.reset_key(key)
+                finally:
+                    held.wipe()
+            finally:
+                connection.close()
+            self._promote()
+
+    def reset(self) -> str | None:
+        """Begins anew: the way out where the key is lost for good. Nothing calls it by itself.
+
+        Erases the key and sets the database aside; the next `connect` makes both anew.
+
+        Returns:
+            Where the database lies now; None if there was none.
+
+        Raises:
+            StoreError: the key could not be erased; the database stays.
+        """
+        with self._lock, self._fence():
+            self._forget()
+            for name in (self._name, self._name + _NEXT):
+                self._storage.delete(name)
+            if not os.path.lexists(self.path):
+                return None
+            aside = f"{self.path}.set-aside-{random_bytes(4).hex()}"
+            try:
+                for ending in ("-wal", "-shm", "-journal", ""):
+                    if os.path.lexists(self.path + ending):
+                        os.rename(self.path + ending, aside + ending)
+            except OSError as exc:
+                raise _translated(exc) from None
+            return aside
+
+    def close(self) -> None:
+        """Wipes the key from memory; connections stay open."""
+        with self._lock:
+            self._forget()
+
+    def __enter__(self) -> DatabaseKey:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"DatabaseKey({self.path!r}, name={self._name!r})"
+
+    def _opened(self, arguments: dict[str, Any]) -> Connection | None:
+        """A connection with the held or stored key; None if that does not open the database."""
+        if self._pid != os.getpid():
+            self._forget()
+            self._pid = os.getpid()
+        if self._held is None:
+            self._held = self._load()
+        return self._bound(self._held, arguments)
+
+    def _load(self) -> LockedMemory:
+        found = self._stored(self._name)
+        if found is None:
+            if self._database_exists():
+                if self._stored(self._name + _NEXT) is None:
+                    raise SecretInvalidated("the database is there and its key is not", hint=_LOST)
+                raise SecretInvalidated("the database's key is incomplete", hint=_LOST)
+            with self._fence():
+                found = self._stored(self._name) or self._make()
+        return self._locked(*found)
+
+    def _make(self) -> tuple[Secret, bytes]:
+        if self._database_exists():  # made by another process since we looked, and its key erased
+            raise SecretInvalidated("the database is there and its key is not", hint=_LOST)
+        key, salt = Secret(random_bytes(KEY_BYTES)), random_bytes(SALT_BYTES)
+        self._step("store key")
+        self._keep(self._name, key, salt)
+        return key, salt
+
+    def _finish_rekey(self, arguments: dict[str, Any]) -> Connection | None:
+        """A connection with the next key, which becomes the current one; None if it does not open.
+
+        Under the fence: whoever replaces a key right now is not disturbed.
+        """
+        self._forget()
+        connection = self._opened(arguments)  # the one before us may have finished
+        found = None if connection is not None else self._stored(self._name + _NEXT)
+        if found is None:
+            return connection
+        held = self._locked(*found)
+        connection = self._bound(held, arguments)
+        held.wipe()
+        if connection is not None:
+            self._promote()
+        return connection
+
+    def _promote(self) -> None:
+        found = self._stored(self._name + _NEXT)
+        if found is None:
+            raise SecretDamaged("the database's next key vanished while it was being used")
+        self._step("store key")
+        self._keep(self._name, *found)
+        self._step("erase next")
+        self._storage.delete(self._name + _NEXT)
+        self._forget()
+
+    def _bound(self, held: LockedMemory, arguments: dict[str, Any]) -> Connection | None:
+        dbapi = _sqlcipher()
+        self._make_private_file()
+        connection: Connection = dbapi.connect(self.path, **arguments)
+        problem: StoreError | None = None
+        try:
+            with held.view() as key:
+                connection.set_key(key)
+            connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to stderr
+            connection.execute("PRAGMA cipher_memory_security = ON")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not self._database_exists():
+                # Now, and not with the first table: from here on the key has a database.
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("CREATE TABLE IF NOT EXISTS tokenkeep (one)")
+                connection.execute("DROP TABLE tokenkeep")
+                connection.commit()
+        except dbapi.Error as exc:
+            name = getattr(exc, "sqlite_errorname", "") or str(exc)
+            if "not a database" in str(exc) or "NOTADB" in name:
+                connection.close()
+                return None
+            problem = _database_problem(name)
+        except BaseException:
+            connection.close()
+            raise
+        if problem is not None:
+            connection.close()
+            raise problem
+        return connection
+
+    def _why(self) -> StoreError:
+        found = self._stored(self._name)
+        if found is not None and found[1] == self._salt_on_disk():
+            return SecretDamaged(
+                "the database does not open with its own key: it is damaged",
+                hint="restore the database from a backup",
+            )
+        return SecretInvalidated("the stored key is another database's", hint=_LOST)
+
+    def _stored(self, name: str) -> tuple[Secret, bytes] | None:
+        value = self._storage.read(name)
+        if value is None:
+            return None
+        try:
+            found = fields.unpack(value.reveal_bytes())
+            key, salt = Secret(found["key"]), found["salt"]
+        except (ValueError, KeyError):
+            key, salt = Secret(b""), b""
+        finally:
+            del value
+        if key.size != KEY_BYTES or len(salt) != SALT_BYTES:
+            found = {}
+            raise SecretDamaged(f"the item {name!r} is no database's key")
+        found = {}
+        return key, salt
+
+    def _keep(self, name: str, key: Secret, salt: bytes) -> None:
+        packed = Secret(fields.pack({"key": key.reveal_bytes(), "salt": salt}))
+        self._storage.write(name, packed)
+        if self._storage.read(name) != packed:
+            raise StoreUnavailable("the store did not keep the database's key")
+
+    def _locked(self, key: Secret, salt: bytes) -> LockedMemory:
+        """The key as SQLCipher wants it: hexadecimal digits of key and salt, so nothing derived."""
+        text = bytearray(b"x'" + (key.reveal_bytes() + salt).hex().encode("ascii") + b"'")
+        try:
+            return LockedMemory(text, self._requires_locked)
+        finally:
+            text[:] = bytes(len(text))
+
+    def _forget(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.wipe()
+
+    def _fence(self) -> Hold:
+        directory = service_directory(self._storage.state_directory, self._storage.service)
+        name = checksum(b"tokenkeep database\0" + self._name.encode("utf-8")).hex()[:16]
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise _translated(exc) from None
+        remaining = self._storage.call().remaining()
+        fence = Fence(os.path.join(directory, f"database-{name}.lock"), self._storage.clock)
+        hold = fence.acquire("database key", 3600.0 if remaining is None else remaining)
+        if hold is None:
+            raise StoreTimeout("another process was busy with the database's key all the time")
+        return hold
+
+    def _database_exists(self) -> bool:
+        try:
+            return os.stat(self.path).st_size > 0
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise _translated(exc) from None
+
+    def _make_private_file(self) -> None:
+        # Never opened where it is there: closing it would drop SQLite's locks in this process.
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return
+        except OSError as exc:
+            raise _translated(exc) from None
+        os.close(fd)
+
+    def _salt(self) -> bytes:
+        found = self._stored(self._name)
+        if found is None:
+            raise SecretInvalidated("the database's key was erased meanwhile", hint=_LOST)
+        return found[1]
+
+    def _salt_on_disk(self) -> bytes:
+        # Whoever has a connection open in this process has it with a key that is no longer right.
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(SALT_BYTES)
+        except OSError as exc:
+            raise _translated(exc) from None
+
+
+def _sqlcipher() -> Any:
+    try:
+        from sqlcipher3 import dbapi2
+    except ImportError:
+        raise MissingExtra(extra="sqlcipher") from None
+    return dbapi2
+
+
+def _database_problem(name: str) -> StoreError:
+    if "BUSY" in name or "locked" in name:
+        return StoreTimeout("the database was busy all the time")
+    if "FULL" in name or "full" in name:
+        return StoreFull("no room left for the database", hint="make room on the disk")
+    return StoreUnavailable(f"the database cannot be used: {name}")
+
+
+def _translated(exc: OSError) -> StoreError:
+    reason = exc.strerror or type(exc).__name__
+    if isinstance(exc, PermissionError):
+        return AccessDenied(f"cannot use the database: {reason}", hint="make it yours and writable")
+    return StoreUnavailable(f"cannot use the database: {reason}")
