@@ -25,7 +25,6 @@ from tokenkeep.errors import (
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import Fails, FaultyStore
 
-
 SERVICE = "org.example.notes"
 
 

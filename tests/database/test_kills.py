@@ -15,7 +15,6 @@ from tokenkeep.database import DatabaseKey
 from tokenkeep.storage import SecureStorage
 from tokenkeep.vault.slots import KeyFile
 
-
 ROWS = 2000
 
 CHILD = """
