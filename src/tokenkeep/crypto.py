@@ -31,6 +31,7 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 CHECKSUM_BYTES = 32
+CBC_BLOCK_BYTES = 16
 
 random_bytes = os.urandom
 
@@ -210,3 +211,48 @@ def aes_cfb(key_and_iv: Secret, data: Secret, *, sealing: bool) -> Secret:
         result += mixed
         previous = mixed if sealing else piece
     return Secret(result)
+
+
+class CbcCipher:
+    """AES-128-CBC with PKCS #7 padding: how the Secret Service moves secrets.
+
+    It authenticates nothing. For a channel to a program of the same user, never for what is kept.
+    """
+
+    __slots__ = ("_algorithm", "_cipher", "_modes")
+
+    def __init__(self, key: Secret) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher as _Cipher
+        from cryptography.hazmat.primitives.ciphers import algorithms, modes
+
+        self._cipher, self._modes = _Cipher, modes
+        self._algorithm = algorithms.AES(key.reveal_bytes())
+
+    def seal(self, value: Secret) -> tuple[bytes, bytes]:
+        """A random initialization vector, and the ciphertext."""
+        start = random_bytes(CBC_BLOCK_BYTES)
+        missing = CBC_BLOCK_BYTES - value.size % CBC_BLOCK_BYTES
+        work = self._cipher(self._algorithm, self._modes.CBC(start)).encryptor()
+        padding = bytes([missing]) * missing
+        return start, work.update(value.reveal_bytes() + padding) + work.finalize()
+
+    def open(self, start: bytes, sealed: bytes) -> Secret | None:
+        """What was sealed; None if it cannot be that."""
+        if len(start) != CBC_BLOCK_BYTES or not sealed or len(sealed) % CBC_BLOCK_BYTES:
+            return None
+        work = self._cipher(self._algorithm, self._modes.CBC(start)).decryptor()
+        with Secret(work.update(sealed) + work.finalize()) as padded:
+            length = padded.reveal_bytes()[-1]
+            if not 1 <= length <= CBC_BLOCK_BYTES:
+                return None
+            if not padded.reveal_bytes().endswith(bytes([length]) * length):
+                return None
+            return Secret(padded.reveal_bytes()[:-length])
+
+
+def hkdf_sha256(secret: Secret, size: int) -> Secret:
+    """HKDF with SHA-256, no salt and no info (RFC 5869); up to 32 bytes."""
+    from hmac import digest
+
+    extracted = digest(bytes(32), secret.reveal_bytes(), "sha256")
+    return Secret(digest(extracted, b"\x01", "sha256")[:size])

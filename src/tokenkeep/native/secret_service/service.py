@@ -1,0 +1,290 @@
+"""The Secret Service as calls on its objects: one connection and one session for each process.
+
+Both are made at the first call, one thread at a time, and made anew when the daemon or the bus went
+away: a request whose connection or session is gone is repeated within its call's deadline. A forked
+child has neither and opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep.errors import SecretDamaged, StoreLocked
+from tokenkeep.item import Interaction
+from tokenkeep.native.dbus.address import session_bus
+from tokenkeep.native.dbus.errors import ErrorReply, Verdict, translated, verdict
+from tokenkeep.native.dbus.wire import Request
+from tokenkeep.native.secret_service.channel import NAME, PATH, SERVICE, Channel, Pause
+from tokenkeep.native.secret_service.prompts import Prompts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from tokenkeep.item import Call
+    from tokenkeep.native.dbus.connection import Connection
+    from tokenkeep.secret import Secret
+
+__all__ = [
+    "NOTHING",
+    "ErrorReply",
+    "Pause",
+    "Service",
+    "Verdict",
+    "is_current",
+    "released",
+    "session_bus",
+    "shared",
+    "translated",
+    "verdict",
+]
+
+COLLECTION = "org.freedesktop.Secret.Collection"
+ITEM = "org.freedesktop.Secret.Item"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+#: The path that stands for "none" wherever the specification returns one.
+NOTHING = "/"
+
+#: So many questions are under way at once where one is asked of each item.
+_BATCH = 64
+#: An unlock prompt that was offered and not run stays in the daemon until the connection ends.
+_MOST_OFFERED_PROMPTS = 32
+
+
+class Service:
+    """The Secret Service of one bus, for the threads of one process; got by `shared`.
+
+    Every method raises, besides what it names: `ErrorReply` for an answer that the caller has to
+    judge, `StoreTimeout`, and `StoreUnavailable` or `AccessDenied` where the bus cannot be reached.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.pid = os.getpid()
+        self.users: dict[int, bool] = {}
+        self._channel = Channel(address)
+        self._prompts = Prompts(self._channel)
+        self._offered_prompts = 0
+
+    def close(self) -> None:
+        """Ends the connection; the next call makes another one."""
+        self._channel.close()
+
+    def ask(self, request: Request, call: Call) -> tuple[Any, ...]:
+        """The values that answer one request, which may be repeated."""
+        return self._channel.ask(request, call)
+
+    def search(self, attributes: dict[str, str], call: Call) -> tuple[list[str], list[str]]:
+        """The paths of the items that have these attributes: unlocked ones, locked ones."""
+        body = self.ask(_search(attributes), call)
+        return body[0], body[1]
+
+    def look(
+        self, collection: str, searches: Sequence[dict[str, str]], call: Call
+    ) -> tuple[bool, list[tuple[list[str], list[str]]]]:
+        """Whether the collection is locked before or after the searches, and what they found.
+
+        A search of a locked collection may find nothing (gnome-keyring's issue 89).
+        """
+        is_locked = _get(collection, COLLECTION, "Locked")
+        requests = [is_locked, *map(_search, searches), is_locked]
+        first, *found, last = self._channel.ask_all(requests, call)
+        return bool(first[0][1] or last[0][1]), [(body[0], body[1]) for body in found]
+
+    def alias(self, name: str, call: Call) -> str:
+        """The path of the collection with this alias; `NOTHING` if there is none."""
+        path: str = self.ask(Request(NAME, PATH, SERVICE, "ReadAlias", "s", (name,)), call)[0]
+        return path
+
+    def collections(self, call: Call) -> dict[str, str]:
+        """Every collection's path with its label."""
+        paths = self.ask(_get(PATH, SERVICE, "Collections"), call)[0][1]
+        labels = self._channel.ask_all([_get(path, COLLECTION, "Label") for path in paths], call)
+        return {path: body[0][1] for path, body in zip(paths, labels, strict=True)}
+
+    def is_locked(self, collection: str, call: Call) -> bool:
+        """Whether a collection says that it is locked; KWallet says so until `unlock` is called."""
+        return bool(self.ask(_get(collection, COLLECTION, "Locked"), call)[0][1])
+
+    def attributes(self, items: Sequence[str], call: Call) -> dict[str, dict[str, str]]:
+        """The attributes of each item that is still there."""
+        return self._properties(items, "Attributes", call)
+
+    def modified(self, items: Sequence[str], call: Call) -> dict[str, int]:
+        """When each item that is still there was changed last, in seconds since 1970."""
+        return self._properties(items, "Modified", call)
+
+    def secrets(self, items: list[str], call: Call) -> dict[str, Secret]:
+        """The values of the items that are there and unlocked; the others are left out.
+
+        Raises:
+            SecretDamaged: the service sends what our session does not open.
+        """
+        for _attempt in range(3):
+            session, body = self._channel.ask_in_session(
+                lambda session: Request(
+                    NAME, PATH, SERVICE, "GetSecrets", "aoo", (items, session.path)
+                ),
+                call,
+            )
+            opened = {path: session.opened(structure) for path, structure in body[0].items()}
+            del body  # plain, where the service knows nothing better
+            found = {path: value for path, value in opened.items() if value is not None}
+            if len(found) == len(opened):
+                return found
+            self._channel.forget_session(session)  # sealed for another daemon's session
+        raise SecretDamaged("the Secret Service sends values that do not open")
+
+    def replace(self, item: str, value: Secret, call: Call) -> None:
+        """Changes an item's value in place."""
+        self._channel.ask_in_session(
+            lambda session: Request(
+                NAME, item, ITEM, "SetSecret", "(oayays)", (session.sealed(value),)
+            ),
+            call,
+        )
+
+    def create(
+        self,
+        collection: str,
+        label: str,
+        attributes: dict[str, str],
+        value: Secret,
+        call: Call,
+    ) -> None:
+        """Makes an item, in place of one with the same attributes.
+
+        Raises:
+            InteractionDenied: the service wants to ask a person, who said no or must not be asked.
+        """
+        properties = {f"{ITEM}.Label": ("s", label), f"{ITEM}.Attributes": ("a{ss}", attributes)}
+        _session, body = self._channel.ask_in_session(
+            lambda session: Request(
+                NAME,
+                collection,
+                COLLECTION,
+                "CreateItem",
+                "a{sv}(oayays)b",
+                (properties, session.sealed(value), True),
+            ),
+            call,
+        )
+        if body[1] != NOTHING:
+            self._prompts.confirm(body[1], call, "keeping an item")
+
+    def create_default(self, label: str, call: Call) -> None:
+        """Has the service ask a person for a password and make the default collection.
+
+        Raises:
+            InteractionDenied: the person said no, or must not be asked.
+        """
+        body = self.ask(
+            Request(
+                NAME,
+                PATH,
+                SERVICE,
+                "CreateCollection",
+                "a{sv}s",
+                ({f"{COLLECTION}.Label": ("s", label)}, "default"),
+            ),
+            call,
+        )
+        if body[1] != NOTHING:
+            self._prompts.confirm(body[1], call, "making a keyring")
+
+    def delete(self, item: str, call: Call) -> bool:
+        """Erases an item; False if it was not there.
+
+        Raises:
+            InteractionDenied: the service wants to ask a person, who said no or must not be asked.
+        """
+        attempts = 0
+
+        def attempt(connection: Connection) -> tuple[Any, ...]:
+            nonlocal attempts
+            attempts += 1
+            return connection.ask(Request(NAME, item, ITEM, "Delete"), call)
+
+        try:
+            prompt = self._channel.repeated(attempt, call)[0]
+        except ErrorReply as exc:
+            if verdict(exc.name) is not Verdict.SEARCH:
+                raise
+            # Asked again after an answer was lost: the first one did it, as far as anybody knows.
+            return attempts > 1
+        if prompt != NOTHING:
+            self._prompts.confirm(prompt, call, "deleting an item")
+        return True
+
+    def unlock(self, objects: list[str], call: Call) -> bool:
+        """Unlocks collections or items; False if the service neither does it nor offers to ask.
+
+        Raises:
+            StoreLocked: a person would have to be asked, and the call does not allow that.
+            InteractionDenied: the person said no.
+            StoreTimeout: nobody answered the prompt; it stays open, and the next call that may
+                prompt waits for it rather than showing a second one.
+        """
+        request = Request(NAME, PATH, SERVICE, "Unlock", "ao", (objects,))
+        if call.interaction == Interaction.ALLOWED:
+            return self._prompts.unlock(request, call)
+        unlocked, prompt = self.ask(request, call)
+        if prompt == NOTHING:
+            return bool(unlocked)
+        self._offered_prompts += 1
+        if self._offered_prompts >= _MOST_OFFERED_PROMPTS:
+            self._channel.close()
+            self._offered_prompts = 0
+        raise StoreLocked(
+            "the keyring is locked", hint="unlock it, or allow a prompt: Interaction.ALLOWED"
+        )
+
+    def _properties(self, items: Sequence[str], name: str, call: Call) -> dict[str, Any]:
+        found = {}
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            answers = self._channel.ask_each([_get(path, ITEM, name) for path in batch], call)
+            for path, answer in zip(batch, answers, strict=True):
+                if not isinstance(answer, ErrorReply):
+                    found[path] = answer[0][1]
+                elif verdict(answer.name) is not Verdict.SEARCH:
+                    raise answer
+        return found
+
+
+def shared(address: str, user: object) -> Service:
+    """This process's service on a bus; `released` tells that the user needs it no more."""
+    pid = os.getpid()
+    for key in [key for key in _services if key[0] != pid]:
+        # The parent's: dropping it closes this process's descriptor and nothing else.
+        _services.pop(key, None)
+    service = _services.setdefault((pid, address), Service(address))
+    service.users[id(user)] = True
+    return service
+
+
+def is_current(service: Service) -> bool:
+    """Whether the service is this process's own: a forked child's copy of its parent's is not."""
+    return service.pid == os.getpid()
+
+
+def released(service: Service, user: object) -> None:
+    """Closes the connection if this was its last user; nothing in a forked child."""
+    service.users.pop(id(user), None)
+    if service.pid == os.getpid() and not service.users:
+        if _services.get((service.pid, service.address)) is service:
+            _services.pop((service.pid, service.address), None)
+        service.close()
+
+
+#: What mirrors the process itself: its connections, by process and address.
+_services: dict[tuple[int, str], Service] = {}
+
+
+def _search(attributes: dict[str, str]) -> Request:
+    return Request(NAME, PATH, SERVICE, "SearchItems", "a{ss}", (attributes,))
+
+
+def _get(path: str, interface: str, name: str) -> Request:
+    return Request(NAME, path, PROPERTIES, "Get", "ss", (interface, name))
