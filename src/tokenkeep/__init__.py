@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokenkeep.backends.kernel_keyring import Keyring as Keyring
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
+    from tokenkeep.backends.secret_service import SecretServiceOptions as SecretServiceOptions
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
     from tokenkeep.database import DatabaseKey as DatabaseKey
     from tokenkeep.install import Installation as Installation
@@ -50,6 +51,7 @@ _HOMES = {
     "Provider": "tokenkeep.oauth.provider",
     "Require": "tokenkeep.store",
     "Secret": "tokenkeep.secret",
+    "SecretServiceOptions": "tokenkeep.backends.secret_service",
     "SecureStorage": "tokenkeep.storage",
     "Session": "tokenkeep.session.session",
     "State": "tokenkeep.session.state",

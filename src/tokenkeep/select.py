@@ -108,6 +108,15 @@ class _Kind:
 
 _KINDS = (
     _Kind(
+        "secret-service",
+        "tokenkeep.backends.secret_service",
+        "SecretServiceOptions",
+        "SecretServiceStore",
+        platforms=("linux",),
+        is_default=True,
+        unasked="takes part when nothing else is asked for, or by SecretServiceOptions",
+    ),
+    _Kind(
         "vault",
         "tokenkeep.backends.vault",
         "VaultOptions",
