@@ -1,0 +1,139 @@
+"""Android's own prompt for a finger, a face or the screen lock, and what became of it.
+
+The prompt reports to an abstract class, which Python cannot extend: `java_source()` is the one Java
+file that an application compiles in to have it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenkeep.errors import InteractionDenied, StoreError, StoreTimeout, StoreUnavailable
+from tokenkeep.item import Call, Interaction
+from tokenkeep.native.android.codes import PROMPT, UNKNOWN, Meaning
+from tokenkeep.native.android.jvm import Bridge, JavaThrown, bridge, run
+from tokenkeep.native.android.keystore import Confirm
+
+_OUTCOME = "org.tokenkeep.android.PromptOutcome"
+_PENDING, _CONFIRMED = -1, 0
+#: Milliseconds of one wait, so that the deadline is noticed.
+_TICK = 100
+#: `BiometricManager.Authenticators`.
+BIOMETRIC_STRONG, DEVICE_CREDENTIAL = 0x000F, 0x8000
+
+_HINTS = {
+    Meaning.LOCKED: "wait, or unlock the device with its screen lock",
+    Meaning.UNAVAILABLE: "set up a screen lock or a fingerprint in the device's settings",
+}
+
+
+def java_source() -> str:
+    """The folder with the Java source that the prompt needs, for the application's build."""
+    import os
+
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "java")
+
+
+def outcome_error(code: int) -> StoreError:
+    """The error for a code of onAuthenticationError."""
+    meaning = PROMPT.get(code, UNKNOWN)
+    return meaning.error(f"the prompt ended with code {code}", hint=_HINTS.get(meaning))
+
+
+def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
+    """What shows the prompt and returns once the person has confirmed.
+
+    Call this on a thread of the application's: others do not find its classes.
+
+    Args:
+        authenticators: `BIOMETRIC_STRONG`, `DEVICE_CREDENTIAL`, or both or-ed.
+
+    Raises (both here and in what is returned):
+        InteractionDenied: the person cancelled, or the call allows no prompt.
+        StoreTimeout: the deadline has passed; the prompt was taken back.
+        StoreLocked: too many attempts.
+        StoreUnavailable: nothing is enrolled, or the prompt cannot be shown here.
+    """
+    if call.interaction == Interaction.NEVER:
+        raise InteractionDenied("a person has to confirm, and prompting is not allowed")
+    outcome_class, context = _parts()
+
+    def confirm(way: Bridge, cipher: Any) -> None:
+        _show(way, call, outcome_class(), context, title, authenticators, cipher)
+
+    return confirm
+
+
+def confirm(call: Call, title: str, authenticators: int) -> None:
+    """Shows the prompt, for nothing but a person's confirmation; raises as `confirmation`."""
+    ask = confirmation(call, title, authenticators)
+    problem: str | None = None
+    try:
+        run(call, "the prompt", lambda way: ask(way, None))
+    except JavaThrown as exc:
+        problem = str(exc)
+    if problem is not None:
+        raise StoreUnavailable(f"the prompt cannot be shown: {problem}")
+
+
+def require_prompt() -> None:
+    """Ends what will need the prompt where it can never be shown.
+
+    Raises:
+        StoreUnavailable: the application was built without the Java file, or is no application.
+    """
+    _parts()
+
+
+def _parts() -> tuple[Any, Any]:
+    """The application's own classes, which only threads that Java started find."""
+    way = bridge()
+    found, context = None, way.context()
+    try:
+        found = way.load(_OUTCOME)
+    except Exception as exc:
+        if not _is_missing_class(way, exc):
+            raise
+    if found is None:
+        raise StoreUnavailable(
+            "this application was built without tokenkeep's Java file",
+            hint="add the folder tokenkeep.native.android.biometric.java_source() to its build",
+        )
+    return found, context
+
+
+def _is_missing_class(way: Bridge, exc: Exception) -> bool:
+    thrown = way.thrown(exc)
+    names = {"java.lang.ClassNotFoundException", "java.lang.NoClassDefFoundError"}
+    # pyjnius says it with an exception of its own, Chaquopy with Java's.
+    return thrown is not None and (bool(names & set(thrown.classes)) or "Throwable" in str(thrown))
+
+
+def _show(
+    way: Bridge,
+    call: Call,
+    outcome: Any,
+    context: Any,
+    title: str,
+    authenticators: int,
+    cipher: Any,
+) -> None:
+    signal = way.load("android.os.CancellationSignal")()
+    builder = way.load("android.hardware.biometrics.BiometricPrompt$Builder")(context)
+    builder.setTitle(title)
+    builder.setAllowedAuthenticators(authenticators)
+    if not authenticators & DEVICE_CREDENTIAL:
+        builder.setNegativeButton("Cancel", outcome, outcome)  # else build() refuses
+    prompt = builder.build()
+    if cipher is None:
+        prompt.authenticate(signal, outcome, outcome)
+    else:
+        crypto = way.load("android.hardware.biometrics.BiometricPrompt$CryptoObject")(cipher)
+        prompt.authenticate(crypto, signal, outcome, outcome)
+    while not getattr(outcome, "await")(_TICK):
+        if call.remaining() == 0.0:
+            signal.cancel()
+            raise StoreTimeout("nobody confirmed in time")
+    code = int(outcome.code())
+    if code != _CONFIRMED:
+        raise outcome_error(code)
