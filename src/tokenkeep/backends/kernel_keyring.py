@@ -6,7 +6,6 @@ value. Nothing here waits: the calls are answered by the kernel alone.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from enum import Enum
 
 from tokenkeep.errors import AccessDenied, InvalidName, UnsupportedOption, ValueTooLarge
 from tokenkeep.item import Call, ItemName, checked_name
-from tokenkeep.native import keyctl
+from tokenkeep.native import key_limits, keyctl
 from tokenkeep.native.keyctl import Keyctl, KeyctlError, translated
 from tokenkeep.secret import Secret
 from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
@@ -35,9 +34,8 @@ _ROOM_FOR_NAMES = 2000
 _MAX_SECONDS = 2**31 - 1
 #: What passes within some milliseconds: a refusal while another process takes a dead key away; a
 #: quota that is full because the kernel has not counted yet what was deleted.
-_SOON = (errno.EACCES, errno.EDQUOT)
+_SOON = (keyctl.EACCES, keyctl.EDQUOT)
 _TRIES, _PAUSE_SECONDS = 40, 0.005
-_EXPIRY = "/proc/sys/kernel/keys/persistent_keyring_expiry"
 
 
 class Keyring(Enum):
@@ -187,7 +185,7 @@ class KernelKeyringStore:
                     _type, _uid, description = self._keys.describe(key)
                 except KeyctlError as exc:
                     # Gone meanwhile, dead, or somebody else's beside ours: none has a name to tell.
-                    if exc.code not in (*keyctl.DEAD, errno.ENOKEY, errno.EACCES):
+                    if exc.code not in (*keyctl.DEAD, keyctl.ENOKEY, keyctl.EACCES):
                         raise
                     continue
                 name = self._name(description)
@@ -302,7 +300,7 @@ class KernelKeyringStore:
 
     def _max_value_bytes(self) -> int:
         if self._limit is None:
-            quota = _quota_bytes()
+            quota = key_limits.quota_bytes()
             room = keyctl.MAX_PAYLOAD_BYTES if quota is None else max(1, quota - _ROOM_FOR_NAMES)
             self._limit = min(keyctl.MAX_PAYLOAD_BYTES, room)
         return self._limit
@@ -327,8 +325,8 @@ def probe(options: KernelKeyringOptions, call: Call, keys: Keyctl | None = None)
         code = exc.code
     if code:
         raise translated(code, "looking")
-    if options.keyring is Keyring.PERSISTENT and not os.path.exists(_EXPIRY):
-        raise translated(errno.EOPNOTSUPP, "looking")
+    if options.keyring is Keyring.PERSISTENT and key_limits.persistent_seconds() is None:
+        raise translated(keyctl.EOPNOTSUPP, "looking")
 
 
 def _session_ring(keys: Keyctl) -> int:
@@ -364,7 +362,7 @@ def _unpacked(payload: Secret) -> Secret:
 def _persistence(keyring: Keyring) -> Persistence:
     if keyring is Keyring.PERSISTENT:
         return Persistence.BOOT
-    if keyring is Keyring.USER and _kernel_version() >= (5, 3):
+    if keyring is Keyring.USER and key_limits.kernel_version() >= (5, 3):
         # Since then a user's keyring stays without any process of the user.
         return Persistence.BOOT
     return Persistence.LOGIN
@@ -375,51 +373,11 @@ def _notes(options: KernelKeyringOptions) -> tuple[str, ...]:
     if options.keyring is Keyring.SESSION:
         notes.append("gone when the login session ends; other logins do not see it")
     elif options.keyring is Keyring.PERSISTENT:
-        seconds = _number_in(_EXPIRY)
-        within = "a time that the machine sets" if seconds is None else f"{seconds} seconds"
-        notes.append(f"gone at reboot, or when nobody used it for {within}")
+        seconds = key_limits.persistent_seconds()
+        notes.append(f"gone at reboot, or when nobody used it for {seconds} seconds")
     else:
         notes.append("gone at reboot")
     if options.timeout is not None:
         notes.append(f"each item is gone {options.timeout} seconds after it was written")
     notes.append("every program of this user can read the items")
     return tuple(notes)
-
-
-def _kernel_version() -> tuple[int, int]:
-    try:
-        major, minor = os.uname().release.split(".")[:2]
-        return int(major), int("".join(digit for digit in minor if digit.isdigit()) or 0)
-    except (AttributeError, ValueError):
-        return 0, 0
-
-
-def _quota_bytes() -> int | None:
-    """How many bytes of keys this user may have; None if the machine does not say."""
-    if not hasattr(os, "geteuid"):
-        return None
-    mine = f"{os.geteuid()}:"
-    try:
-        with open("/proc/key-users", encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                words = line.split()
-                if words and words[0] == mine:
-                    return int(words[4].partition("/")[2])
-    except (OSError, ValueError, IndexError):
-        pass
-    # No keys yet. Root of a container's own user namespace has an ordinary user's quota.
-    is_root = os.geteuid() == 0 and _first_words("/proc/self/uid_map")[:2] == ["0", "0"]
-    return _number_in(f"/proc/sys/kernel/keys/{'root_' if is_root else ''}maxbytes")
-
-
-def _number_in(path: str) -> int | None:
-    words = _first_words(path)
-    return int(words[0]) if words and words[0].isdecimal() else None
-
-
-def _first_words(path: str) -> list[str]:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.readline().split()
-    except OSError:
-        return []

@@ -70,48 +70,53 @@ LINK_ONLY = 0x00100000
 _GET_KEYRING_ID, _SETPERM, _DESCRIBE, _LINK, _UNLINK = 0, 5, 6, 8, 9
 _SEARCH, _READ, _SET_TIMEOUT, _GET_PERSISTENT = 10, 11, 15, 22
 
+#: Linux's numbers (asm-generic/errno.h): Python names them on Linux only.
+EPERM, ENOENT, ENOMEM, EACCES, ENODEV, ENOTDIR, EINVAL, ENOSYS = 1, 2, 12, 13, 19, 20, 22, 38
+EOPNOTSUPP, ETIMEDOUT, EDQUOT = 95, 110, 122
+ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED = 126, 127, 128, 129
+
 #: Each error, and which of ours it means; None is "there is no such key".
 ERRORS: dict[int, type[StoreError] | None] = {
-    errno.ENOKEY: None,
-    errno.EKEYEXPIRED: SecretInvalidated,
-    errno.EKEYREVOKED: SecretInvalidated,
-    errno.EKEYREJECTED: AccessDenied,
-    errno.EDQUOT: StoreFull,
-    errno.EACCES: AccessDenied,
-    errno.EPERM: AccessDenied,
-    errno.ENOSYS: StoreUnavailable,
-    errno.EOPNOTSUPP: StoreUnavailable,
-    errno.ENODEV: StoreUnavailable,
-    errno.EINVAL: UnsupportedOption,
-    errno.ENOTDIR: UnsupportedOption,
-    errno.ENOMEM: StoreTimeout,
-    errno.ETIMEDOUT: StoreTimeout,
+    ENOKEY: None,
+    EKEYEXPIRED: SecretInvalidated,
+    EKEYREVOKED: SecretInvalidated,
+    EKEYREJECTED: AccessDenied,
+    EDQUOT: StoreFull,
+    EACCES: AccessDenied,
+    EPERM: AccessDenied,
+    ENOSYS: StoreUnavailable,
+    EOPNOTSUPP: StoreUnavailable,
+    ENODEV: StoreUnavailable,
+    EINVAL: UnsupportedOption,
+    ENOTDIR: UnsupportedOption,
+    ENOMEM: StoreTimeout,
+    ETIMEDOUT: StoreTimeout,
 }
 #: Errors that pass by themselves: worth another try within the deadline.
 BUSY = frozenset(code for code, kind in ERRORS.items() if kind is StoreTimeout)
 #: The key is there, and nothing but a new value or deleting brings its name back to life.
-DEAD = frozenset({errno.EKEYEXPIRED, errno.EKEYREVOKED})
+DEAD = frozenset({EKEYEXPIRED, EKEYREVOKED})
 
 _SAID = {
-    errno.EKEYEXPIRED: ("its time is over", "write it anew, or sign in again"),
-    errno.EKEYREVOKED: ("it was revoked", "write it anew, or sign in again"),
-    errno.EDQUOT: (
+    EKEYEXPIRED: ("its time is over", "write it anew, or sign in again"),
+    EKEYREVOKED: ("it was revoked", "write it anew, or sign in again"),
+    EDQUOT: (
         "this user's quota of keys is full",
         "delete items, or use a vault: tokenkeep vault create",
     ),
-    errno.EACCES: (
+    EACCES: (
         "this process does not possess the key",
         "begin a session of your own, as after su: keyctl session - COMMAND",
     ),
-    errno.EPERM: (
+    EPERM: (
         "the kernel's keys are forbidden here, as many containers do",
         "allow add_key and keyctl in the container, or: tokenkeep vault create",
     ),
-    errno.ENOSYS: ("this kernel keeps no keys", "tokenkeep vault create"),
-    errno.EOPNOTSUPP: ("this kernel does not keep such keys", "tokenkeep vault create"),
-    errno.ENODEV: ("this kernel does not keep such keys", "tokenkeep vault create"),
-    errno.ENOMEM: ("the kernel had no memory for it", None),
-    errno.ETIMEDOUT: ("the kernel did not answer in time", None),
+    ENOSYS: ("this kernel keeps no keys", "tokenkeep vault create"),
+    EOPNOTSUPP: ("this kernel does not keep such keys", "tokenkeep vault create"),
+    ENODEV: ("this kernel does not keep such keys", "tokenkeep vault create"),
+    ENOMEM: ("the kernel had no memory for it", None),
+    ETIMEDOUT: ("the kernel did not answer in time", None),
 }
 
 
@@ -174,7 +179,7 @@ class Keyctl:
         try:
             return self._call("keyctl", _SEARCH, ring, b"user", description, 0)
         except KeyctlError as exc:
-            if exc.code != errno.ENOKEY:
+            if exc.code != ENOKEY:
                 raise
         return None
 
@@ -213,7 +218,7 @@ class Keyctl:
         try:
             self._call("keyctl", _UNLINK, key, ring)
         except KeyctlError as exc:
-            if exc.code not in (errno.ENOENT, errno.ENOKEY):
+            if exc.code not in (ENOENT, ENOKEY):
                 raise
             return False
         return True
