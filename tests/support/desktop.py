@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from support.bus import Bus
+from support.bus import Bus, eventually
 from support.gnome_keyring import ROOT, SERVICE, GnomeKeyring
 
 _ITEM = "org.freedesktop.Secret.Item"
@@ -80,12 +80,22 @@ def put(
     return item
 
 
+def items(bus: Bus) -> list[str]:
+    """The paths of all items of all collections."""
+    collections = bus.get(SERVICE, ROOT, "org.freedesktop.Secret.Service", "Collections")
+    interface = "org.freedesktop.Secret.Collection"
+    return [item for each in collections for item in bus.get(SERVICE, each, interface, "Items")]
+
+
 def clear(bus: Bus) -> None:
-    """Erases every item that can be found."""
-    for item in found(bus):
-        bus.call(SERVICE, item, f"{_ITEM}.Delete")
+    """Erases every item."""
+    for item in items(bus):
+        delete(bus, item)
+    eventually(lambda: not items(bus), "items stayed")
 
 
 def delete(bus: Bus, item: str) -> None:
     """Erases one item, as another program would."""
-    bus.call(SERVICE, item, f"{_ITEM}.Delete")
+    (prompt,) = bus.call(SERVICE, item, f"{_ITEM}.Delete")
+    if prompt != "/":
+        bus.call(SERVICE, prompt, "org.freedesktop.Secret.Prompt.Prompt", "s", "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tokenkeep.clock import Clock
     from tokenkeep.native.secret_service.service import Service
-    from tokenkeep.store import StoreFacts
+    from tokenkeep.store import StoreFacts, UnlockSignals
 
     T = TypeVar("T")
 
@@ -117,7 +117,9 @@ def probe(options: SecretServiceOptions, call: Call) -> None:
 
 
 class SecretServiceStore:
-    """A `Store`, also `Indexed`. All stores of a process share one connection and one session.
+    """A `Store`, also `Indexed` and `Unlockable`.
+
+    All stores of a process share one connection and one session.
 
     Args:
         clock: unused, as every call brings its own.
@@ -225,6 +227,16 @@ class SecretServiceStore:
         """
         self._again(lambda: self._path(call, is_fresh=True), call)
 
+    def unlock_signals(self, call: Call) -> UnlockSignals:
+        """Listens for what the keyring, the login session and the screen saver tell.
+
+        Raises:
+            StoreError: the session bus cannot be reached.
+        """
+        from tokenkeep.native.lock_signals import LockSignals
+
+        return LockSignals(self._address or self._binding.session_bus(), call)
+
     def close(self) -> None:
         """Lets go of the connection, unless another store uses it; the next call opens it again."""
         service, self._service = self._service, None
@@ -261,8 +273,10 @@ class SecretServiceStore:
                     service.delete(other, call)
 
     def _delete(self, name: ItemName, erased: list[bool], call: Call) -> None:
-        for path in self._find(name, call):
-            erased.append(self._open(call).delete(path, call))
+        service = self._open(call)
+        with self._binding.held(service.deleting, call):
+            for path in self._find(name, call):
+                erased.append(service.delete(path, call))
 
     def _names(self, service: str, call: Call) -> list[ItemName]:
         searches = [{"service": service}, {_RECORD_SERVICE: service}]

@@ -36,6 +36,8 @@ TABLE: dict[str, type[StoreError] | str] = {
     # GLib's answer for an object that is not there, as the interface is looked for on the object.
     "org.freedesktop.DBus.Error.UnknownMethod": Verdict.SEARCH,
     "org.freedesktop.DBus.Error.UnknownInterface": Verdict.SEARCH,
+    # Qt's (KWallet, KeePassXC) for an object that went away between two answers.
+    "org.qtproject.QtDBus.Error.InvalidObjectPath": Verdict.SEARCH,
     "org.freedesktop.DBus.Error.ServiceUnknown": StoreUnavailable,
     "org.freedesktop.DBus.Error.NameHasNoOwner": StoreUnavailable,
     "org.freedesktop.DBus.Error.NoServer": StoreUnavailable,

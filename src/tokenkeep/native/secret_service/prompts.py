@@ -47,14 +47,17 @@ class Prompts:
         with held(self._one_at_a_time, call):
             return self._channel.repeated(lambda at: self._unlock(at, request, call), call)
 
-    def confirm(self, path: str, call: Call, doing: str) -> None:
+    def confirm(self, path: str, call: Call, doing: str, is_silent: bool = False) -> None:
         """Has the service ask a person before it goes on with what it was asked for.
+
+        Args:
+            is_silent: the prompt is known to show nothing.
 
         Raises:
             InteractionDenied: the person said no, or must not be asked.
             StoreTimeout: nobody answered.
         """
-        if call.interaction != Interaction.ALLOWED:
+        if call.interaction != Interaction.ALLOWED and not is_silent:
             raise InteractionDenied(
                 f"{doing} needs a person's consent, and prompting is not allowed",
                 hint="allow a prompt: Interaction.ALLOWED",

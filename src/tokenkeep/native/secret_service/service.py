@@ -8,14 +8,16 @@ child has neither and opens its own.
 from __future__ import annotations
 
 import os
+import threading
 
 from tokenkeep.errors import SecretDamaged, StoreLocked
 from tokenkeep.item import Interaction
 from tokenkeep.native.dbus.address import session_bus
 from tokenkeep.native.dbus.errors import ErrorReply, Verdict, translated, verdict
 from tokenkeep.native.dbus.wire import Request
-from tokenkeep.native.secret_service.channel import NAME, PATH, SERVICE, Channel, Pause
+from tokenkeep.native.secret_service.channel import NAME, PATH, SERVICE, Channel, Pause, held
 from tokenkeep.native.secret_service.prompts import Prompts
+from tokenkeep.native.secret_service.silent import is_keepassxc, is_open_wallet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ __all__ = [
     "Pause",
     "Service",
     "Verdict",
+    "held",
     "is_current",
     "released",
     "session_bus",
@@ -66,6 +69,8 @@ class Service:
         self._channel = Channel(address)
         self._prompts = Prompts(self._channel)
         self._offered_prompts = 0
+        #: KWallet tells everybody who deletes an item at once that it was there.
+        self.deleting = threading.Lock()
 
     def close(self) -> None:
         """Ends the connection; the next call makes another one."""
@@ -171,7 +176,8 @@ class Service:
             call,
         )
         if body[1] != NOTHING:
-            self._prompts.confirm(body[1], call, "keeping an item")
+            is_silent = is_keepassxc(self._channel, call)
+            self._prompts.confirm(body[1], call, "keeping an item", is_silent)
 
     def create_default(self, label: str, call: Call) -> None:
         """Has the service ask a person for a password and make the default collection.
@@ -232,6 +238,9 @@ class Service:
         unlocked, prompt = self.ask(request, call)
         if prompt == NOTHING:
             return bool(unlocked)
+        if self._is_open_wallet(objects[0], call):
+            self._prompts.confirm(prompt, call, "unlocking", is_silent=True)
+            return True
         self._offered_prompts += 1
         if self._offered_prompts >= _MOST_OFFERED_PROMPTS:
             self._channel.close()
@@ -239,6 +248,13 @@ class Service:
         raise StoreLocked(
             "the keyring is locked", hint="unlock it, or allow a prompt: Interaction.ALLOWED"
         )
+
+    def _is_open_wallet(self, path: str, call: Call) -> bool:
+        try:
+            label = self.ask(_get(path, COLLECTION, "Label"), call)[0][1]
+        except ErrorReply:
+            return False  # an item's path: nothing that KWallet locks by itself
+        return is_open_wallet(self._channel, label, call)
 
     def _properties(self, items: Sequence[str], name: str, call: Call) -> dict[str, Any]:
         found = {}
