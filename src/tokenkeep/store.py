@@ -29,6 +29,7 @@ __all__ = [
     "Store",
     "StoreFacts",
     "Transactional",
+    "UnlockSignals",
     "Unlockable",
     "Versioned",
 ]
@@ -191,18 +192,27 @@ class Versioned(Protocol):
         ...
 
 
+class UnlockSignals(Protocol):
+    """Listens for what may mean that a store was unlocked. Made by `Unlockable`."""
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for a hint, so long at most; True if one came. A hint is a reason to look."""
+        ...
+
+    def close(self) -> None:
+        """Stops listening."""
+        ...
+
+
 @runtime_checkable
 class Unlockable(Protocol):
-    """A store that is told when it is unlocked, so that nobody has to ask again and again."""
+    """A store that hears of its unlocking, so that nobody has to ask again and again."""
 
-    def wait_until_unlocked(self, call: Call) -> bool:
-        """True once items can be read; False if they are still locked at the deadline.
-
-        Never prompts, whatever the call allows.
+    def unlock_signals(self, call: Call) -> UnlockSignals:
+        """Begins to listen; opens no item and prompts never.
 
         Raises:
-            StoreTimeout: the store has not answered at all.
-            StoreUnavailable: it is not there, or went away and has not come back.
+            StoreError: nothing can be heard now.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Waiting for a locked store: until it can be read again, never with a prompt.
 
-A store that is told of its unlocking waits for that itself (`Unlockable`); any other one is looked
-at again and again, with pauses that grow up to a second.
+The store is looked at again and again, with pauses that grow. Where it hears of its unlocking
+(`Unlockable`), a hint ends a pause, and pauses may be longer.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from tokenkeep.item import Call, Interaction
 from tokenkeep.store import Unlockable
 
 if TYPE_CHECKING:
-    from tokenkeep.store import Store
+    from tokenkeep.store import Store, UnlockSignals
 
 #: The first pause between two looks, by how much each is longer than the one before, the longest.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.05, 1.5, 1.0
+#: The longest pause of a store that hears hints: for what nobody tells of.
+LONGEST_HEARING = 5.0
 #: Seconds for one look: a store that does not answer is asked again.
 LOOK_SECONDS = 2.0
 
@@ -29,40 +31,68 @@ def wait_until_unlocked(store: Store, service: str, call: Call) -> bool:
         StoreUnavailable: it is not there, or went away and has not come back.
         AccessDenied, UnsupportedOption: unlocking would not help.
     """
-    if isinstance(store, Unlockable):
-        return store.wait_until_unlocked(call)
-    return poll_until_unlocked(store, service, call)
-
-
-def poll_until_unlocked(store: Store, service: str, call: Call) -> bool:
-    """As `wait_until_unlocked`, for a store that cannot tell: by looking again and again."""
-    pause, was_locked = FIRST_PAUSE, False
-    while True:
-        problem = _problem(store, service, call)
-        if problem is None:
-            return True
-        if isinstance(problem, StoreLocked):
-            was_locked = True
-        elif isinstance(problem, StoreUnavailable):
-            if not was_locked:
-                raise problem
-        elif not isinstance(problem, StoreTimeout):
-            raise problem
-        left = call.remaining()
-        call.clock.sleep(pause if left is None else min(pause, left))
-        if call.remaining() == 0.0:
-            break
-        pause = min(pause * GROWTH, LONGEST_PAUSE)
+    problem = _problem(store, service, call)
+    if problem is None:
+        return True
+    was_locked = _is_worth_waiting(problem, was_locked=False)
+    # Only now: an open store need not be listened to. The loop looks again before it first waits.
+    signals = _signals(store, call)
+    try:
+        pause = 0.0
+        while True:
+            heard = _rest(signals, pause, call)
+            if call.remaining() == 0.0:
+                break
+            problem = _problem(store, service, call)
+            if problem is None:
+                return True
+            was_locked = _is_worth_waiting(problem, was_locked)
+            longest = LONGEST_PAUSE if signals is None else LONGEST_HEARING
+            pause = FIRST_PAUSE if heard or not pause else min(pause * GROWTH, longest)
+    finally:
+        if signals is not None:
+            signals.close()
     if isinstance(problem, StoreUnavailable) or not was_locked:
         raise problem
     return False
 
 
-def _problem(store: Store, service: str, call: Call) -> StoreError | None:
-    """Why the store cannot be read now; None if it can, whatever may be wrong with an item."""
+def _is_worth_waiting(problem: StoreError, was_locked: bool) -> bool:
+    """Whether the store was seen locked; raises what waiting does not mend."""
+    if isinstance(problem, StoreLocked):
+        return True
+    if isinstance(problem, StoreTimeout) or (was_locked and isinstance(problem, StoreUnavailable)):
+        return was_locked
+    raise problem
+
+
+def _signals(store: Store, call: Call) -> UnlockSignals | None:
+    if not isinstance(store, Unlockable):
+        return None
+    try:
+        return store.unlock_signals(_look(call))
+    except StoreError:
+        return None  # looking now and then has to do
+
+
+def _rest(signals: UnlockSignals | None, pause: float, call: Call) -> bool:
+    left = call.remaining()
+    seconds = pause if left is None else min(pause, left)
+    if signals is None:
+        call.clock.sleep(seconds)
+        return False
+    return signals.wait(seconds)
+
+
+def _look(call: Call) -> Call:
     left = call.remaining()
     seconds = LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
-    look = Call(seconds, Interaction.NEVER, call.clock)
+    return Call(seconds, Interaction.NEVER, call.clock)
+
+
+def _problem(store: Store, service: str, call: Call) -> StoreError | None:
+    """Why the store cannot be read now; None if it can, whatever may be wrong with an item."""
+    look = _look(call)
     try:
         items = store.names(service, look)
     except StoreError as exc:

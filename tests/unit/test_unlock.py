@@ -24,7 +24,7 @@ from tokenkeep.secret import Secret
 from tokenkeep.store import Store, Unlockable
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.testing.faulty import Fails, FaultyStore, Stalls
-from tokenkeep.unlock import LONGEST_PAUSE, LOOK_SECONDS
+from tokenkeep.unlock import FIRST_PAUSE, GROWTH, LONGEST_PAUSE, LOOK_SECONDS
 
 SERVICE = "org.example.notes"
 ITEM = ItemName(SERVICE, "api_key")
@@ -190,25 +190,61 @@ def test_waiting_never_prompts_and_changes_nothing(
     assert [ITEM] == store.inner.names(SERVICE, Call())
 
 
-def test_a_store_that_is_told_of_its_unlocking_is_asked_for_it(tmp_path: Path) -> None:
-    """`Unlockable` is called once, with the whole deadline."""
-    calls: list[Call] = []
+class Hints:
+    """Unlocks the store as it is waited for the third time, and tells so."""
 
-    class Told(MemoryStore):
-        def wait_until_unlocked(self, call: Call) -> bool:
-            calls.append(call)
+    def __init__(self, store: FaultyStore) -> None:
+        self._store = store
+        self.pauses: list[float] = []
+        self.is_closed = False
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        if len(self.pauses) < 3:
             return False
+        self._store.faults.pop("names", None)
+        return True
 
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_store_that_hears_of_its_unlocking_is_looked_at_when_it_does(tmp_path: Path) -> None:
+    """A hint ends the pause at once; no clock is slept on, and listening ends with the wait."""
+    hints: list[Hints] = []
+
+    class Hearing(MemoryStore):
+        def unlock_signals(self, call: Call) -> Hints:
+            hints.append(Hints(store))
+            return hints[-1]
+
+    store = FaultyStore(Hearing(), {"names": Fails(StoreLocked)})
     clock = FakeClock()
-    storage = SecureStorage(SERVICE, Told(), clock=clock, state_directory=str(tmp_path))
-    assert isinstance(storage.store, Unlockable)
+    storage = SecureStorage(SERVICE, store, clock=clock, state_directory=str(tmp_path))
+    assert isinstance(store, Unlockable)
     assert not isinstance(MemoryStore(), Unlockable)
-    assert storage.wait_until_unlocked(7.0) is False
-    assert [7.0] == [call.remaining() for call in calls]
-    assert isinstance(FaultyStore(storage.store), Unlockable)
-    faulty: Any = FaultyStore(storage.store, {"wait_until_unlocked": Fails(StoreTimeout)})
-    with pytest.raises(StoreTimeout):
-        faulty.wait_until_unlocked(Call())
+    began = clock.monotonic()
+    assert storage.wait_until_unlocked(60.0) is True
+    assert began == clock.monotonic()
+    assert [[0.0, FIRST_PAUSE, FIRST_PAUSE * GROWTH]] == [each.pauses for each in hints]
+    assert [True] == [each.is_closed for each in hints]
+    assert storage.wait_until_unlocked(60.0) is True
+    assert 1 == len(hints)
+
+
+def test_a_store_that_cannot_listen_now_is_polled(
+    storage: SecureStorage, store: FaultyStore, clock: Unlocking
+) -> None:
+    """Hints are a help, not a condition."""
+
+    class Deaf(MemoryStore):
+        def unlock_signals(self, call: Call) -> Hints:
+            raise StoreUnavailable
+
+    deaf = FaultyStore(Deaf(), {"names": Fails(StoreLocked)})
+    clock.store = deaf
+    clock.after(10.0, {})
+    assert SecureStorage(SERVICE, deaf, clock=clock).wait_until_unlocked(60.0) is True
 
 
 @pytest.mark.anyio

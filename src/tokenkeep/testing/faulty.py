@@ -15,7 +15,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Store, StoreFacts
 
-_ABILITIES = ("replace", "contains", "version", "erase", "shred", "wait_until_unlocked")
+_ABILITIES = ("replace", "contains", "version", "erase", "shred", "unlock_signals")
 #: What a lying store answers: it did nothing, and says what it would have said.
 _LIES: dict[str, object] = {
     "read": None,
@@ -27,7 +27,7 @@ _LIES: dict[str, object] = {
     "version": 0,
     "erase": False,
     "shred": False,
-    "wait_until_unlocked": True,
+    "unlock_signals": None,
 }
 _UNSET = object()
 

@@ -1,0 +1,57 @@
+"""The three daemons that offer the Secret Service, each real and on a bus of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from support.bus import Bus
+from support.desktop import in_environment
+from support.gnome_keyring import GnomeKeyring
+
+
+class Daemon(Protocol):
+    """What every one of them can be told."""
+
+    name: str
+    bus: Bus
+    process: subprocess.Popen[bytes]
+
+    @property
+    def collection(self) -> str: ...
+    def lock(self) -> None: ...
+    def unlock(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+    def kill(self) -> None: ...
+    def restart(self) -> None: ...
+
+
+NAMES = ("gnome-keyring", "kwallet", "keepassxc")
+#: For `pytest.mark.parametrize`: each daemon is a test of its own, with what it requires.
+EACH = [pytest.param(name, marks=pytest.mark.requires(name), id=name) for name in NAMES]
+
+
+@contextlib.contextmanager
+def running(name: str, *, has_collection: bool = True) -> Iterator[Daemon]:
+    """A daemon on a bus that this process finds; ended when the block is left."""
+    # gnome-keyring comes back by itself on every desktop that has it; the others do not.
+    with Bus(activates=name == "gnome-keyring") as bus, in_environment(bus):
+        yield started(name, bus, has_collection=has_collection)
+
+
+def started(name: str, bus: Bus, *, has_collection: bool = True) -> Daemon:
+    """A daemon on a bus."""
+    if name == "kwallet":
+        from support.kwallet import KWallet
+
+        return KWallet(bus, with_wallet=has_collection)
+    if name == "keepassxc":
+        from support.keepassxc import KeePassXC  # needs pykeepass
+
+        return KeePassXC(bus, with_group=has_collection)
+    return GnomeKeyring(bus, with_login=has_collection)
