@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from tokenkeep.errors import UnsupportedOption
+from tokenkeep.errors import SecretDamaged, UnsupportedOption
 from tokenkeep.secret import Secret
 
 try:
@@ -81,6 +81,54 @@ class KeyedHash:
         state = self._start.copy()
         state.update(data)
         return state.digest()
+
+
+class SigningKey:
+    """A P-256 key that signs by ECDSA with SHA-256 (ES256, RFC 7518 section 3.4).
+
+    Args:
+        secret: the private number, 32 bytes.
+
+    Raises:
+        SecretDamaged: it is no such number.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, secret: Secret) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = None
+        try:
+            number = int.from_bytes(secret.reveal_bytes(), "big")
+            key = ec.derive_private_key(number, ec.SECP256R1())
+        except ValueError:
+            pass  # raised below, where no frame holds the number
+        number = 0
+        if key is None or secret.size != KEY_BYTES:
+            raise SecretDamaged("the signing key is damaged")
+        self._key = key
+
+    @staticmethod
+    def generate() -> Secret:
+        """A new private number."""
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
+        return Secret(numbers.private_value.to_bytes(KEY_BYTES, "big"))
+
+    def public(self) -> tuple[bytes, bytes]:
+        """The public point's two coordinates, 32 bytes each."""
+        numbers = self._key.public_key().public_numbers()
+        return numbers.x.to_bytes(KEY_BYTES, "big"), numbers.y.to_bytes(KEY_BYTES, "big")
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature as JOSE has it: two numbers of 32 bytes."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        r, s = utils.decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
 
 def derive(key: Secret, purpose: bytes, context: bytes = b"") -> Secret:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
-from tokenkeep.integrations.bearer import Bearer, header, origin_of
+from tokenkeep.integrations.bearer import Answer, Bearer, origin_of
 from tokenkeep.session.state import AccessToken
 
 
@@ -22,8 +22,8 @@ class HttpxBearer(Bearer):
         wish = next(flow, None)
         while wish is not None:
             if isinstance(wish, AccessToken):
-                request.headers["Authorization"] = header(wish)
-                answer: object = _status(request, (yield request))
+                request.headers.update(self.headers(wish, request.method, str(request.url)))
+                answer: object = _answer(request, (yield request))
             else:
                 answer = wish()
             wish = _next(flow, answer)
@@ -36,8 +36,8 @@ class HttpxBearer(Bearer):
         wish = next(flow, None)
         while wish is not None:
             if isinstance(wish, AccessToken):
-                request.headers["Authorization"] = header(wish)
-                answer: object = _status(request, (yield request))
+                request.headers.update(self.headers(wish, request.method, str(request.url)))
+                answer: object = _answer(request, (yield request))
             else:
                 answer = await in_thread(wish)
             wish = _next(flow, answer)
@@ -50,11 +50,11 @@ def _next(flow: Generator[Any, Any, None], answer: object) -> Any:
         return None
 
 
-def _status(request: Any, response: Any) -> int:
+def _answer(request: Any, response: Any) -> Answer:
     status: int = response.status_code
     if status == 401 and not (_is_repeatable(request) and _is_from(request, response)):
-        return 0  # an answer like any other: nothing is to be sent again
-    return status
+        status = 0  # an answer like any other: nothing is to be sent again
+    return Answer(status, response.headers)
 
 
 def _is_repeatable(request: Any) -> bool:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tokenkeep.errors import MissingExtra
-from tokenkeep.integrations.bearer import Bearer, header, origin_of
+from tokenkeep.integrations.bearer import Answer, Bearer, origin_of
 from tokenkeep.session.state import AccessToken
 
 try:
@@ -59,10 +59,10 @@ class SessionAuth(Bearer):
             if isinstance(wish, AccessToken):
                 if response is not None:
                     response.release()
-                request.headers["Authorization"] = header(wish)
+                request.headers.update(self.headers(wish, request.method, url))
                 response = await handler(request)
                 repeats = response.status != 401 or _is_repeatable(request)
-                answer = response.status if repeats else 0
+                answer = Answer(response.status if repeats else 0, response.headers)
             else:
                 answer = await in_thread(wish)
         assert response is not None

@@ -7,12 +7,13 @@ the one that was asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tokenkeep.errors import LoginRequired, UnsupportedOption
+from tokenkeep.oauth.dpop import NONCE_WANTED, usable_nonce
 from tokenkeep.oauth.urls import is_loopback_host
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import AccessToken
@@ -20,9 +21,18 @@ from tokenkeep.session.state import AccessToken
 if TYPE_CHECKING:
     from tokenkeep.aio import AsyncSession
 
-#: What a driver is asked for: to send the request with a token (and answer with the status), or
-#: to make a call that may block (and answer with its result).
+#: What a driver is asked for: to send the request with a token (and give its `Answer`), or to make
+#: a call that may block (and answer with its result).
 Wish = AccessToken | Callable[[], Any]
+#: Resource servers whose newest DPoP nonce is remembered.
+_MOST_NONCES = 64
+
+
+class Answer(NamedTuple):
+    """What a resource server answered; status 0 if the request cannot be sent again anyway."""
+
+    status: int
+    headers: Mapping[str, str]
 
 
 class Bearer:
@@ -38,6 +48,7 @@ class Bearer:
         self, session: Session | AsyncSession, *, origins: Collection[str] | None = None
     ) -> None:
         self._session: Session = session if isinstance(session, Session) else session.sync
+        self._nonces: dict[str, str] = {}
         self._origins = None if origins is None else frozenset(map(origin_of, origins))
 
     def flow(self, url: str) -> Generator[Wish, Any, None]:
@@ -53,17 +64,45 @@ class Bearer:
         token: AccessToken | None = session.fresh_token()
         if token is None:
             token = yield session.access_token
-        status = yield token
+        status = yield from self._sent(token, url)
         if status == 401:
             newer = yield partial(session.token_after_401, token)
             if newer is not None:
                 token = newer
-                yield newer
+                yield from self._sent(newer, url)
         assert token is not None
         if not (yield partial(session.is_current, token)):
             raise LoginRequired(
                 "the session ended while the request was on its way", reason="ended elsewhere"
             )
+
+    def headers(self, token: AccessToken, method: str, url: str) -> dict[str, str]:
+        """What authorises one request: RFC 6750, section 2.1; RFC 9449, section 7.1."""
+        key = token.dpop_key
+        if key is None:
+            return {"Authorization": f"Bearer {token.reveal()}"}
+        at = self._session.tokens.storage.clock.wall()
+        nonce = self._nonces.get(origin_of(url))
+        proof = key.proof(method, url, at=at, nonce=nonce, access_token=token)
+        return {"Authorization": f"DPoP {token.reveal()}", "DPoP": proof}
+
+    def _sent(self, token: AccessToken, url: str) -> Generator[Wish, Any, int]:
+        """The status of a request with this token, sent again once if only a nonce was missing."""
+        answer: Answer = yield token
+        if token.dpop_key is not None and self._has_new_nonce(answer, url):
+            answer = yield token
+            self._has_new_nonce(answer, url)
+        return answer.status
+
+    def _has_new_nonce(self, answer: Answer, url: str) -> bool:
+        """Keeps the nonce of an answer; whether the answer asks for it (section 9)."""
+        nonce, origin = usable_nonce(answer.headers.get("DPoP-Nonce")), origin_of(url)
+        if nonce is None or nonce == self._nonces.get(origin):
+            return False
+        if len(self._nonces) >= _MOST_NONCES:
+            self._nonces.clear()
+        self._nonces[origin] = nonce
+        return answer.status == 401 and NONCE_WANTED in answer.headers.get("WWW-Authenticate", "")
 
     def allows(self, url: str) -> bool:
         """Whether a request to `url` may carry a token."""
@@ -86,8 +125,3 @@ def origin_of(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
-
-
-def header(token: AccessToken) -> str:
-    """The Authorization header's value (RFC 6750, section 2.1)."""
-    return f"Bearer {token.reveal()}"

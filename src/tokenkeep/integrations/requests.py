@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from tokenkeep.errors import MissingExtra
-from tokenkeep.integrations.bearer import Bearer, header
+from tokenkeep.integrations.bearer import Answer, Bearer
 from tokenkeep.session.state import AccessToken
 
 try:
@@ -31,32 +31,35 @@ class SessionAuth(Bearer, AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Puts the token on, and waits for the answer."""
         flow = self.flow(request.url or "")
-        request.headers["Authorization"] = header(_token(flow, None))
+        request.headers.update(self._authorised(request, _token(flow, None)))
         start = _position(request.body)
 
         def on_response(response: requests.Response, **settings: Any) -> requests.Response:
             is_ours = response.request is request
             may_repeat = is_ours and (start is not None or not hasattr(request.body, "read"))
             status = response.status_code if may_repeat else 0
-            token = _token(flow, status)
-            if token is None:
-                return response
-            response.content  # noqa: B018 - read to its end, so that the connection can be reused
-            response.close()
-            again = request.copy()
-            # The copy shares the hook, which has done its work.
-            again.hooks = {**again.hooks, "response": []}
-            if start is not None:
-                again.body.seek(start)  # type: ignore[union-attr]
-            again.headers["Authorization"] = header(token)
-            repeated: requests.Response = response.connection.send(again, **settings)
-            repeated.history.append(response)
-            repeated.request = again
-            _token(flow, repeated.status_code)
-            return repeated
+            token = _token(flow, Answer(status, response.headers))
+            while token is not None:
+                response.content  # noqa: B018 - to its end, so that the connection can be reused
+                response.close()
+                again = request.copy()
+                # The copy shares the hook, which has done its work.
+                again.hooks = {**again.hooks, "response": []}
+                if start is not None:
+                    again.body.seek(start)  # type: ignore[union-attr]
+                again.headers.update(self._authorised(again, token))
+                repeated: requests.Response = response.connection.send(again, **settings)
+                repeated.history.append(response)
+                repeated.request = again
+                response = repeated
+                token = _token(flow, Answer(repeated.status_code, repeated.headers))
+            return response
 
         request.register_hook("response", on_response)  # type: ignore[no-untyped-call]
         return request
+
+    def _authorised(self, request: requests.PreparedRequest, token: Any) -> dict[str, str]:
+        return self.headers(token, request.method or "", request.url or "")
 
 
 def _token(flow: Generator[Any, Any, None], answer: object) -> Any:

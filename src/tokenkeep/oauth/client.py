@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,17 @@ from tokenkeep.clock import SystemClock
 from tokenkeep.errors import ProtocolViolation, RefreshUnavailable
 from tokenkeep.oauth import idtoken, requests
 from tokenkeep.oauth.answers import error_code, json_object, retry_after, token_outcome
+from tokenkeep.oauth.dpop import NONCE_WANTED, usable_nonce
 from tokenkeep.oauth.idtoken import Claims, Header
 from tokenkeep.oauth.metadata import Metadata, metadata_urls, parse_metadata
-from tokenkeep.oauth.outcome import Outcome, Unanswered, Unsent
+from tokenkeep.oauth.outcome import Answered, Misconfigured, Outcome, Unanswered, Unsent
 from tokenkeep.oauth.transport import Httpx2Transport, NoAnswer, NotSent
 from tokenkeep.oauth.wire import HttpRequest, HttpResponse
 from tokenkeep.secret import Secret, as_secret
 
 if TYPE_CHECKING:
     from tokenkeep.clock import Clock
+    from tokenkeep.oauth.dpop import DpopKey
     from tokenkeep.oauth.provider import Provider
     from tokenkeep.oauth.transport import Transport
 
@@ -38,6 +41,8 @@ class Client:
         self.clock: Clock = SystemClock() if clock is None else clock
         self._metadata: Metadata | None = provider.metadata
         self._key_set: object = None
+        # The newest that the token endpoint gave; RFC 9449, section 8.2.
+        self._dpop_nonce: str | None = None
 
     def close(self) -> None:
         """Lets the transport go; a later request starts anew."""
@@ -63,36 +68,61 @@ class Client:
         refresh_token: Secret,
         scope: str | None = None,
         timeout: float | None = None,
+        dpop_key: DpopKey | None = None,
     ) -> Outcome:
         """Redeems the refresh token, once; never raises for what the network or provider does.
 
         Args:
             scope: None asks for what was granted.
+            dpop_key: what the session's tokens are bound to, if they are.
 
         Raises:
             MissingExtra: httpx2 is not installed; nothing was sent.
         """
         refresh_token = as_secret(refresh_token)
-        return self.token_request(
-            requests.refresh_request(
-                self.provider, metadata, refresh_token=refresh_token, scope=scope
-            ),
-            timeout,
+        request = requests.refresh_request(
+            self.provider, metadata, refresh_token=refresh_token, scope=scope
         )
+        outcome = self.token_request(request, timeout, dpop_key)
+        if isinstance(outcome, Answered) and not outcome.response.is_bound_by(dpop_key):
+            return Unanswered("the tokens that came are bound otherwise than the session's")
+        return outcome
 
-    def token_request(self, request: HttpRequest, timeout: float | None = None) -> Outcome:
+    def token_request(
+        self,
+        request: HttpRequest,
+        timeout: float | None = None,
+        dpop_key: DpopKey | None = None,
+    ) -> Outcome:
         """Sends a request to the token endpoint and says what became of it.
+
+        With a DPoP key, an answer that only asks for a nonce is answered with one, once: the
+        provider has not looked at anything else of the request (RFC 9449, section 8).
 
         Raises:
             MissingExtra: httpx2 is not installed; nothing was sent.
         """
-        try:
-            response = self.transport.send(request, self._seconds(timeout))
-        except NotSent as exc:
-            return Unsent(exc.reason)
-        except NoAnswer as exc:
-            return Unanswered(exc.reason)
-        return token_outcome(response, request.secrets())
+        deadline = self.clock.monotonic() + self._seconds(timeout)
+        may_repeat = dpop_key is not None
+        while True:
+            nonce = self._dpop_nonce
+            sent = request if dpop_key is None else self._proven(request, dpop_key, nonce)
+            try:
+                response = self.transport.send(sent, max(0.1, deadline - self.clock.monotonic()))
+            except NotSent as exc:
+                return Unsent(exc.reason)
+            except NoAnswer as exc:
+                return Unanswered(exc.reason)
+            self._dpop_nonce = usable_nonce(response.headers.get("dpop-nonce")) or nonce
+            outcome = token_outcome(response, request.secrets())
+            is_asked = isinstance(outcome, Misconfigured) and outcome.error == NONCE_WANTED
+            if not (may_repeat and is_asked and self._dpop_nonce != nonce):
+                return outcome
+            may_repeat = False
+
+    def _proven(self, request: HttpRequest, key: DpopKey, nonce: str | None) -> HttpRequest:
+        proof = key.proof(request.method, request.url, at=self.clock.wall(), nonce=nonce)
+        return dataclasses.replace(request, headers=(*request.headers, ("dpop", proof)))
 
     def revoke(
         self,

@@ -23,6 +23,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.oauth import messages, requests
 from tokenkeep.oauth.answers import device_authorization, error_code
+from tokenkeep.oauth.dpop import ALGORITHM, DpopKey
 from tokenkeep.oauth.idtoken import Claims
 from tokenkeep.oauth.loopback import Loopback, Redirect
 from tokenkeep.oauth.messages import DeviceCode, TokenResponse
@@ -60,6 +61,8 @@ _AUTHORIZATION_ERRORS = frozenset(
 class LoginResult:
     """A confirmed login: checked against issuer, client, nonce and state.
 
+    `dpop_key` is what the tokens are bound to, if they are.
+
     `granted_scope` is what the provider granted, which may be less or more than was asked
     (RFC 6749, section 3.3); None if nothing was asked and nothing said.
     """
@@ -68,6 +71,7 @@ class LoginResult:
     claims: Claims | None
     metadata: Metadata
     granted_scope: str | None
+    dpop_key: DpopKey | None = None
 
 
 def browser_login(
@@ -100,6 +104,7 @@ def browser_login(
     wanted = checked_scope(scope)
     extra = checked_authorization_parameters(extra)
     metadata = _reached_metadata(client, timeout)
+    dpop_key = _new_key(client, metadata)
     with Loopback(client.provider.redirect_path) as loopback:
         pending = requests.begin_authorization(
             client.provider,
@@ -108,6 +113,7 @@ def browser_login(
             scope=wanted,
             random=secrets.token_bytes,
             extra=extra,
+            dpop_jkt=None if dpop_key is None else dpop_key.thumbprint(),
         )
         if on_url is not None:
             on_url(pending.url.reveal())
@@ -132,10 +138,12 @@ def browser_login(
             redirect_uri=pending.redirect_uri,
         ),
         _bounded(client, deadline),
+        dpop_key,
     )
     answered = _answered(outcome)
+    max_age = _max_age(client, extra)
     return _confirmed(
-        client, metadata, answered, wanted, pending.nonce, _max_age(client, extra), deadline
+        client, metadata, answered, wanted, pending.nonce, max_age, deadline, dpop_key
     )
 
 
@@ -166,8 +174,9 @@ def device_login(
     device = _device_authorization(client, metadata, wanted, _bounded(client, deadline))
     deadline = min(deadline, client.clock.monotonic() + device.shown.expires_in)
     on_code(device.shown)
-    answered = _polled(client, metadata, device, deadline)
-    return _confirmed(client, metadata, answered, wanted, None, None, deadline)
+    dpop_key = _new_key(client, metadata)
+    answered = _polled(client, metadata, device, deadline, dpop_key)
+    return _confirmed(client, metadata, answered, wanted, None, None, deadline, dpop_key)
 
 
 def checked_scope(scope: Sequence[str]) -> tuple[str, ...]:
@@ -282,9 +291,11 @@ def _confirmed(
     nonce: Secret | None,
     max_age: float | None,
     deadline: float,
+    dpop_key: DpopKey | None,
 ) -> LoginResult:
     """The login, once its ID token has been checked."""
     response = answered.response
+    check_binding(response, dpop_key)
     granted = response.scope if response.scope is not None else " ".join(wanted) or None
     claims: Claims | None = None
     problem: str = ""
@@ -305,7 +316,36 @@ def _confirmed(
             raise LoginFailed(f"the ID token could not be checked: {problem}")
     elif "openid" in (granted or "").split():
         raise ProtocolViolation("the provider granted openid and sent no ID token")
-    return LoginResult(response, claims, metadata, granted)
+    return LoginResult(response, claims, metadata, granted, dpop_key)
+
+
+def _new_key(client: Client, metadata: Metadata) -> DpopKey | None:
+    """The key that this login's tokens are to be bound to, if they are.
+
+    Raises:
+        ProviderRefused: the provider says that it cannot.
+    """
+    if not client.provider.dpop:
+        return None
+    if metadata.dpop_signing_algs and ALGORITHM not in metadata.dpop_signing_algs:
+        raise ProviderRefused(f"the provider does not support DPoP with {ALGORITHM}")
+    return DpopKey.generate()
+
+
+def check_binding(response: TokenResponse, dpop_key: DpopKey | None) -> None:
+    """Ends a login whose tokens are bound otherwise than was asked: nothing is weakened silently.
+
+    Raises:
+        ProtocolViolation: bearer tokens though a key was given, or the other way round.
+    """
+    if response.is_bound_by(dpop_key):
+        return
+    if dpop_key is None:
+        raise ProtocolViolation("the provider bound the tokens to a key that nobody gave it")
+    raise ProtocolViolation(
+        "the provider issued bearer tokens though DPoP was asked for",
+        hint="let the provider bind this client's tokens, or log in without dpop",
+    )
 
 
 def _device_authorization(
@@ -331,7 +371,11 @@ def _device_authorization(
 
 
 def _polled(
-    client: Client, metadata: Metadata, device: messages.DeviceAuthorization, deadline: float
+    client: Client,
+    metadata: Metadata,
+    device: messages.DeviceAuthorization,
+    deadline: float,
+    dpop_key: DpopKey | None,
 ) -> Answered:
     """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5)."""
     interval = device.interval
@@ -345,7 +389,7 @@ def _polled(
             raise LoginCancelled("the code was not used in time")
         client.clock.sleep(pause)
         pause = interval
-        match client.token_request(request, _bounded(client, deadline)):
+        match client.token_request(request, _bounded(client, deadline), dpop_key):
             case Misconfigured("authorization_pending", _):
                 pass
             case Misconfigured("slow_down", _):

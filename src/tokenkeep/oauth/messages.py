@@ -18,6 +18,8 @@ from tokenkeep.secret import Secret
 MAX_TOKEN_CHARACTERS = 65536
 MAX_SCOPE_CHARACTERS = 8192
 MAX_EXTRA_CHARACTERS = 65536
+#: RFC 6750, RFC 9449; types are compared whatever their case (RFC 6749, section 5.1).
+_TOKEN_TYPES = {"bearer": "Bearer", "dpop": "DPoP"}
 #: A century. Some providers say 2**31 - 1 for tokens that do not expire.
 MAX_LIFETIME = 100 * 366 * 86400.0
 #: RFC 8628, section 3.2: "If no value is provided, clients MUST use 5 as the default."
@@ -37,6 +39,10 @@ class TokenResponse:
     id_token: Secret | None = None
     token_type: str = "Bearer"
     extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def is_bound_by(self, dpop_key: object) -> bool:
+        """Whether the tokens are bound where a key was given, and bearer tokens where none was."""
+        return (self.token_type == "DPoP") == (dpop_key is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def parse_token_response(fields: object) -> TokenResponse:
 
     Raises:
         ProtocolViolation: a field is missing, of the wrong type, too long, with characters a
-            token cannot have, or the token is not a bearer token. No value is repeated.
+            token cannot have, or the token is of another type. No value is repeated.
     """
     read = read_token_response(fields)
     del fields
@@ -90,7 +96,7 @@ def read_token_response(fields: object) -> TokenResponse | str:
         expires_in=_seconds(fields.get("expires_in")),
         scope=_scope(fields.get("scope")),
         id_token=None if id_token is None else Secret(id_token),
-        token_type="Bearer",
+        token_type=_TOKEN_TYPES[fields["token_type"].lower()],
         extra={name: value for name, value in fields.items() if name not in _KNOWN_FIELDS},
     )
 
@@ -138,8 +144,8 @@ def _token_response_problem(fields: object) -> str | None:
     token_type = fields.get("token_type")
     if not isinstance(token_type, str):
         return "has no token_type"
-    if token_type.lower() != "bearer":
-        return "holds a token that is not a bearer token"
+    if token_type.lower() not in _TOKEN_TYPES:
+        return "holds a token that is neither a bearer token nor bound by DPoP"
     if not _is_absent_or_seconds(fields.get("expires_in")):
         return "has an expires_in that is not a plausible number of seconds"
     return _scope_problem(fields.get("scope")) or _extra_problem(fields)

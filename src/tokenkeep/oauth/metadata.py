@@ -27,6 +27,7 @@ _LISTS = {
     "token_endpoint_auth_methods": "token_endpoint_auth_methods_supported",
     "id_token_signing_algs": "id_token_signing_alg_values_supported",
     "code_challenge_methods": "code_challenge_methods_supported",
+    "dpop_signing_algs": "dpop_signing_alg_values_supported",
 }
 #: Far above what any provider lists; a bound on what the session record may be made to hold.
 MAX_LIST_ENTRIES = 64
@@ -55,6 +56,7 @@ class Metadata:
     token_endpoint_auth_methods: tuple[str, ...] = ()
     id_token_signing_algs: tuple[str, ...] = ()
     code_challenge_methods: tuple[str, ...] = ()
+    dpop_signing_algs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = issuer_problem(self.issuer)

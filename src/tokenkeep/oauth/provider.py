@@ -22,7 +22,7 @@ RESERVED_IN_AUTHORIZATION = frozenset(
     (
         *("client_id", "client_secret", "code_challenge", "code_challenge_method", "nonce"),
         *("redirect_uri", "request", "request_uri", "response_mode", "response_type"),
-        *("scope", "state"),
+        *("dpop_jkt", "scope", "state"),
     )
 )
 #: The longest window during which a provider is believed to take a refresh token twice: Auth0
@@ -43,6 +43,8 @@ class Provider:
         token_parameters: extra parameters of every token request, such as `resource`.
         authorization_parameters: extra parameters of the authorization request, such as `prompt`.
         timeout: seconds for one request, all in all.
+        dpop: bind tokens to a key that is made at login (RFC 9449); a provider that answers with
+            bearer tokens is refused.
 
     Raises:
         UnsupportedOption: one of them cannot be; the message names it and not its value.
@@ -52,6 +54,7 @@ class Provider:
         "authorization_parameters",
         "client_id",
         "client_secret",
+        "dpop",
         "issuer",
         "metadata",
         "redirect_path",
@@ -69,6 +72,7 @@ class Provider:
     token_parameters: Mapping[str, str]
     authorization_parameters: Mapping[str, str]
     timeout: float
+    dpop: bool
 
     def __init__(
         self,
@@ -82,6 +86,7 @@ class Provider:
         token_parameters: Mapping[str, str] | None = None,
         authorization_parameters: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        dpop: bool = False,
     ) -> None:
         put = object.__setattr__
         put(self, "issuer", issuer)  # first: a traceback with locals calls repr on what there is
@@ -124,6 +129,7 @@ class Provider:
             checked_authorization_parameters(authorization_parameters),
         )
         put(self, "timeout", float(timeout))
+        put(self, "dpop", bool(dpop))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Provider cannot be changed")

@@ -43,11 +43,15 @@ def begin_authorization(
     scope: Sequence[str],
     random: Callable[[int], bytes],
     extra: Mapping[str, str] | None = None,
+    dpop_jkt: str | None = None,
 ) -> AuthorizationRequest:
     """An authorization code request with PKCE S256, a state, and a nonce for OpenID Connect.
 
     `prompt=consent` goes with `offline_access` unless another prompt is given: OpenID Connect
     Core, section 11, lets a provider ignore the scope without it.
+
+    Args:
+        dpop_jkt: the thumbprint of the key that code and tokens are bound to (RFC 9449).
 
     Raises:
         ProviderRefused: the provider has no authorization endpoint, or not S256.
@@ -76,6 +80,8 @@ def begin_authorization(
         parameters["scope"] = " ".join(scope)
     if nonce is not None:
         parameters["nonce"] = nonce
+    if dpop_jkt is not None:
+        parameters["dpop_jkt"] = dpop_jkt
     # An empty value is how an application takes a parameter away.
     pairs = tuple((name, value) for name, value in parameters.items() if value != "")
     url = Secret(_with_query(metadata.authorization_endpoint, pairs))

@@ -75,6 +75,7 @@ def issued(
     policy: str,
     shares: bool,
     keeps_id_token: bool,
+    dpop_key: Secret | None = None,
 ) -> Record:
     """The record of a confirmed login."""
     return Record(
@@ -86,6 +87,7 @@ def issued(
         # Without a refresh token the access token is all there is to restore.
         access_token=response.access_token if shares or not response.refresh_token else None,
         id_token=response.id_token if keeps_id_token else None,
+        dpop_key=dpop_key,
         issuer=issuer,
         client_id=client_id,
         subject=subject,

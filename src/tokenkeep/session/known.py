@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from tokenkeep.errors import LoginRequired, StoreLocked, UnsupportedOption
+from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
@@ -79,13 +80,18 @@ class Known:
         """Holds a stored record against the provider.
 
         Raises:
-            UnsupportedOption: the record belongs to another issuer or client.
+            UnsupportedOption: the record belongs to another issuer or client, or its tokens are not
+                bound as the provider is to bind them.
         """
         theirs = (record.issuer, record.client_id)
         if record.issuer and theirs != (self._provider.issuer, self._provider.client_id):
             raise UnsupportedOption(
                 "the stored session belongs to another issuer or client",
                 hint="use another account, or sign out first",
+            )
+        if self._provider.dpop and record.refresh_token and record.dpop_key is None:
+            raise UnsupportedOption(
+                "the stored session's tokens are not bound by DPoP", hint="sign in again"
             )
 
     def settle(
@@ -142,6 +148,7 @@ class Known:
             unusable=expires - margins.mandatory,
             asked=asked,
             halfway=expires - lifetime / 2,
+            dpop_key=None if record.dpop_key is None else DpopKey(record.dpop_key),
         )
         with self.lock:
             if self.epoch != epoch:

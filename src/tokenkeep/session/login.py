@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from tokenkeep.errors import LoginFailed, StoreError
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.login import LoginResult
+from tokenkeep.oauth.dpop import DpopKey
+from tokenkeep.oauth.login import LoginResult, check_binding
 from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
@@ -35,13 +36,16 @@ class Confirmed:
     scope: str
     metadata: Metadata | None
     at: Moment
+    dpop_key: DpopKey | None = None
 
     @staticmethod
     def by_flow(provider: Provider, result: LoginResult, at: Moment) -> Confirmed:
         """The outcome of a browser or device login."""
         subject = "" if result.claims is None else result.claims.subject
         scope = result.granted_scope or ""
-        return Confirmed(result.response, provider, subject, scope, result.metadata, at)
+        return Confirmed(
+            result.response, provider, subject, scope, result.metadata, at, result.dpop_key
+        )
 
     @staticmethod
     def checked(
@@ -50,13 +54,15 @@ class Confirmed:
         nonce: Secret | None,
         scope: list[str] | tuple[str, ...],
         at: Moment,
+        dpop_key: DpopKey | None = None,
     ) -> Confirmed:
         """The outcome of a login that the application made itself.
 
         Raises:
-            ProtocolViolation: its ID token is not for us.
+            ProtocolViolation: its ID token is not for us, or the tokens are bound otherwise.
             RefreshUnavailable: the provider's keys cannot be fetched.
         """
+        check_binding(response, dpop_key)
         subject, metadata = "", None
         if response.id_token is not None:
             metadata = client.metadata(None)
@@ -64,7 +70,8 @@ class Confirmed:
                 metadata, response.id_token, nonce=nonce, access_token=response.access_token
             )
             subject = claims.subject
-        return Confirmed(response, client.provider, subject, " ".join(scope), metadata, at)
+        asked = " ".join(scope)
+        return Confirmed(response, client.provider, subject, asked, metadata, at, dpop_key)
 
     def record(self, account: str, *, shares: bool, keeps_id_token: bool) -> Record:
         """The record that begins the session."""
@@ -83,6 +90,7 @@ class Confirmed:
             policy=json.dumps(policy) if policy else "",
             shares=shares,
             keeps_id_token=keeps_id_token,
+            dpop_key=None if self.dpop_key is None else self.dpop_key.secret,
         )
 
 

@@ -17,6 +17,7 @@ from tokenkeep.errors import (
     WriteConflict,
 )
 from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.outcome import (
     Answered,
     Misconfigured,
@@ -74,6 +75,7 @@ class Sender:
                 record.refresh_token,
                 record.scope or None,
                 max(0.1, min(self._client.provider.timeout, sending.deadline - before.monotonic)),
+                None if record.dpop_key is None else DpopKey(record.dpop_key),
             )
             if not isinstance(outcome, Unanswered) or not self._may_send_again(sending, attempt):
                 break

@@ -41,6 +41,7 @@ from tokenkeep.tokens.storage import TokenStorage
 
 if TYPE_CHECKING:
     from tokenkeep.fence import Hold
+    from tokenkeep.oauth.dpop import DpopKey
     from tokenkeep.oauth.login import LoginResult
     from tokenkeep.oauth.messages import DeviceCode
     from tokenkeep.oauth.transport import Transport
@@ -193,6 +194,7 @@ class Session:
         *,
         nonce: str | None = None,
         scope: list[str] | tuple[str, ...] = (),
+        dpop_key: DpopKey | None = None,
     ) -> State:
         """Begins a session from a confirmed login that the application made itself.
 
@@ -201,6 +203,7 @@ class Session:
                 the provider's keys and so the network.
             nonce: what was sent with the authorization request.
             scope: what was asked for, where the answer does not repeat it.
+            dpop_key: the key that the application's login was made with, if it was.
 
         Raises:
             ProtocolViolation: the answer is none, or the ID token is not for us; nothing was saved.
@@ -212,7 +215,7 @@ class Session:
         del token_response, nonce  # no frame of an error below may keep them
         if isinstance(response, str):
             raise ProtocolViolation(response)
-        return self._begin(Confirmed.checked(self._client, response, given, scope, now))
+        return self._begin(Confirmed.checked(self._client, response, given, scope, now, dpop_key))
 
     def access_token(self, min_ttl: float = 0.0, *, timeout: float | None = None) -> AccessToken:
         """An access token that is good for `min_ttl` more seconds, refreshed at most once.

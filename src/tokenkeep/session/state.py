@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from tokenkeep.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenkeep.oauth.dpop import DpopKey
 
 
 class State(Enum):
@@ -39,7 +43,7 @@ class Change:
 
 
 class AccessToken(Secret):
-    """A bearer token in memory, and how long this process may use it.
+    """An access token in memory, and how long this process may use it.
 
     Attributes:
         generation: of the grant it came from; a 401 is judged by it.
@@ -50,9 +54,13 @@ class AccessToken(Secret):
         asked: the `min_ttl` it was refreshed for in vain, because the provider grants less; until
             `halfway`, it is what such a caller gets without another refresh.
         halfway: monotonic reading when half its lifetime is over.
+        dpop_key: what it is bound to, and a request has to prove; None for a bearer token.
     """
 
-    __slots__ = ("asked", "expires", "generation", "halfway", "renew", "session_id", "unusable")
+    __slots__ = (
+        *("asked", "dpop_key", "expires", "generation", "halfway"),
+        *("renew", "session_id", "unusable"),
+    )
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class AccessToken(Secret):
         unusable: float,
         asked: float = 0.0,
         halfway: float = 0.0,
+        dpop_key: DpopKey | None = None,
     ) -> None:
         super().__init__(value.reveal_bytes())
         self.session_id = session_id
@@ -74,6 +83,7 @@ class AccessToken(Secret):
         self.unusable = unusable
         self.asked = asked
         self.halfway = halfway
+        self.dpop_key = dpop_key
 
     def serves(self, now: float, min_ttl: float) -> bool:
         """Whether it may be handed out to a caller who needs it for `min_ttl` more seconds."""

@@ -84,6 +84,7 @@ def provider_of(record: Record, client_secret: Secret | None = None) -> Provider
         client_id=record.client_id,
         client_secret=client_secret,
         replay_window=window,
+        dpop=record.dpop_key is not None,
     )
 
 

@@ -28,7 +28,7 @@ _TEXTS = (
     "policy",
     "extra",
 )
-_SECRETS = ("refresh_token", "access_token", "id_token")
+_SECRETS = ("refresh_token", "access_token", "id_token", "dpop_key")
 _KNOWN = frozenset(
     (
         *_TEXTS,
@@ -121,6 +121,7 @@ class Record:
         obtained: when the token response came.
         access_token: the current one, if access tokens are shared or must survive; else None.
         shares: whether access tokens are kept here for every process.
+        dpop_key: what the tokens are bound to; None for bearer tokens.
         pause: what the provider asked for, until a redemption succeeds.
         metadata, policy, extra: JSON text, "" if there is none: the provider's metadata, what the
             application said of it, and the fields of the token response nobody here knows.
@@ -131,6 +132,7 @@ class Record:
         "access_token",
         "account",
         "client_id",
+        "dpop_key",
         "extra",
         "generation",
         "id_token",
@@ -160,6 +162,7 @@ class Record:
         refresh_token: Secret | None = None,
         access_token: Secret | None = None,
         id_token: Secret | None = None,
+        dpop_key: Secret | None = None,
         issuer: str = "",
         client_id: str = "",
         subject: str = "",
@@ -181,6 +184,7 @@ class Record:
         self.refresh_token = refresh_token
         self.access_token = access_token
         self.id_token = id_token
+        self.dpop_key = dpop_key
         self.issuer = issuer
         self.client_id = client_id
         self.subject = subject

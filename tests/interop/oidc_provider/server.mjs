@@ -32,6 +32,15 @@ const configuration = {
       response_types: ['code'],
     },
     {
+      client_id: 'bound',
+      application_type: 'native',
+      token_endpoint_auth_method: 'none',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      grant_types: grants,
+      response_types: ['code'],
+      dpop_bound_access_tokens: true,
+    },
+    {
       client_id: 'confidential',
       client_secret: 'a secret/with+signs%',
       application_type: 'native',
@@ -46,6 +55,8 @@ const configuration = {
     revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     devInteractions: { enabled: true },
+    // Every proof has to have a nonce of the server.
+    dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
   },
   pkce: { required: () => true },
   rotateRefreshToken: true,

@@ -13,11 +13,16 @@ from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from pathlib import Path
 
+import httpx2
 import pytest
+import requests
 
 from tokenkeep import KeyFile, SecureStorage, Session, State, TokenStorage, VaultOptions
-from tokenkeep.errors import LoginCancelled, LoginFailed, ProviderRefused
+from tokenkeep.errors import LoginCancelled, LoginFailed, ProtocolViolation, ProviderRefused
+from tokenkeep.integrations.httpx2 import SessionAuth
+from tokenkeep.integrations.requests import SessionAuth as RequestsAuth
 from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.login import LoginResult, browser_login, device_login
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.outcome import Answered, Misconfigured, Refused
@@ -293,6 +298,74 @@ def test_a_session_lives_and_ends_on_it(issuer: str, tmp_path: Path) -> None:
         session.logout()
         assert session.state is State.SIGNED_OUT
         assert userinfo_status(checker, Secret(token.reveal())) == 401
+
+
+@pytest.fixture
+def bound(issuer: str, tmp_path: Path) -> Session:
+    """A session whose tokens are bound to its key."""
+    storage = SecureStorage(
+        "org.example.notes",
+        VaultOptions(tmp_path / "vault", KeyFile(tmp_path / "key")),
+        state_directory=str(tmp_path),
+    )
+    return Session(Provider(issuer, client_id="bound", dpop=True), TokenStorage(storage))
+
+
+def test_a_bound_session_lives_on_nonces_the_provider_asks_for(bound: Session) -> None:
+    """Login, resource requests and refreshes by DPoP; a restart goes on with the same key."""
+    bound.login(SCOPE, open_browser=Person().visit, timeout=20)
+    userinfo = bound._client.metadata().userinfo_endpoint
+    assert userinfo is not None
+    with httpx2.Client(auth=SessionAuth(bound)) as http:
+        assert [200, 200] == [http.get(userinfo).status_code for _ in range(2)]
+    first = bound.access_token()
+    again = Session(bound.provider, bound.tokens)
+    assert again.restore() is State.ACTIVE
+    second = again.access_token()
+    assert second.reveal() != first.reveal()
+    assert second.dpop_key is not None
+    assert first.dpop_key is not None
+    assert first.dpop_key.thumbprint() == second.dpop_key.thumbprint()
+    with requests.Session() as http:
+        http.auth = RequestsAuth(again)
+        assert 200 == http.get(userinfo, timeout=10).status_code
+    assert {"done"} == {step.outcome for step in again.logout().steps} - {"not needed"}
+    assert bound.tokens.read_refresh_token() is None
+
+
+def test_a_bound_token_is_of_no_use_without_its_key(bound: Session) -> None:
+    """As a bearer token it is refused; the stolen refresh token, with another key, too."""
+    bound.login(SCOPE, open_browser=Person().visit, timeout=20)
+    token, client = bound.access_token(), bound._client
+    assert 401 == userinfo_status(client, token)
+    refresh = bound.tokens.read_refresh_token()
+    assert refresh is not None
+    outcome = client.refresh(client.metadata(), refresh, dpop_key=DpopKey.generate())
+    assert isinstance(outcome, Refused)
+
+
+def test_a_device_login_is_bound_too(issuer: str) -> None:
+    """The polls carry proofs, and nonces where the provider asks."""
+    person = Person()
+    threads = ThreadPoolExecutor(1)
+
+    def on_code(code: DeviceCode) -> None:
+        assert code.verification_uri_complete is not None
+        threads.submit(person.visit, code.verification_uri_complete)
+
+    client = Client(Provider(issuer, client_id="bound", dpop=True))
+    with threads:
+        result = device_login(client, scope=SCOPE, on_code=on_code, timeout=40)
+    assert "DPoP" == result.response.token_type
+    assert result.dpop_key is not None
+
+
+def test_bearer_tokens_where_binding_was_asked_for_are_refused(issuer: str, bound: Session) -> None:
+    """And a session that was begun without is not taken for a bound one."""
+    plain = Session(Provider(issuer, client_id="bound"), bound.tokens)
+    with pytest.raises((ProviderRefused, LoginFailed, ProtocolViolation)):
+        plain.login(SCOPE, open_browser=Person().visit, timeout=20)
+    assert bound.restore() is State.SIGNED_OUT
 
 
 def counts(issuer: str) -> dict[str, int]:

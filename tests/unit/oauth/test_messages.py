@@ -102,7 +102,7 @@ def test_a_scope_may_be_a_list() -> None:
         {"id_token": 7},
         {"id_token": "a\nb"},
         {"token_type": None},
-        {"token_type": "DPoP"},
+        {"token_type": "N_A"},
         {"token_type": "mac"},
         {"token_type": 7},
         {"expires_in": -1},
