@@ -1,0 +1,459 @@
+"""Migration: from a source into a storage, in steps that can be interrupted, resumed and undone.
+
+For each item: read the new place, then the old, write, read back and compare; the old place is only
+touched when somebody confirms. Every step is in the journal before it is done. One process at a
+time works at a migration, any process can go on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tokenkeep.errors import (
+    InvalidName,
+    NotAVault,
+    SecretDamaged,
+    SecretInvalidated,
+    StoreTimeout,
+    TokenkeepError,
+    UnsupportedOption,
+    ValueTooLarge,
+    VaultDamaged,
+    WriteConflict,
+    WrongKey,
+)
+from tokenkeep.fence import Fence
+from tokenkeep.migrate import journal
+from tokenkeep.migrate.fingerprint import (
+    RESERVED,
+    Fingerprints,
+    aside_name,
+    key_name,
+    new_id,
+    new_key,
+)
+from tokenkeep.migrate.journal import Entry, Journal, Phase, Told
+from tokenkeep.migrate.place import NewPlace
+from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
+from tokenkeep.migrate.source import Source
+from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
+
+#: What becomes of an item that the new place has with another value.
+FAIL, SKIP, REPLACE = "fail", "skip", "replace"
+
+#: Not about one item: the whole place does not open.
+_OF_THE_PLACE = (VaultDamaged, NotAVault, WrongKey)
+_WRITTEN = (journal.WRITE, journal.REPLACE, journal.WROTE)
+_COPIED = (journal.WROTE, journal.SAME)
+#: How long to wait for another process if a storage waits without end.
+_LONGEST_WAIT = 3600.0
+
+Tell = Callable[[int, int], object]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A migration that was begun: what its journal says, and the hashes it says it in."""
+
+    told: Told
+    prints: Fingerprints
+
+    def entry(self, pair: tuple[str, str]) -> Entry | None:
+        return self.told.entries.get(self.prints.of_pair(*pair))
+
+
+@dataclass(slots=True)
+class _Look:
+    """One item in both places, and what is to become of it."""
+
+    outcome: Outcome
+    value: Secret | None = None
+    there: Secret | None = None
+    is_there_damaged: bool = False
+    is_ours: bool = False  #: what lies in the new place was written by this migration
+
+
+class Migration:
+    """Moves a source's items into a storage.
+
+    Args:
+        source: the old place.
+        target: the new place.
+        names: which items, all if None; a mapping gives old names new ones.
+        existing: what happens where the new place has another value: FAIL writes nothing at all,
+            SKIP leaves that item, REPLACE writes over it (and `undo` puts it back).
+        step: told before each step; what it raises is a crash there.
+
+    Raises:
+        UnsupportedOption: `existing` is something else, or two items would get one name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        target: SecureStorage,
+        *,
+        names: Mapping[str, str] | Iterable[str] | None = None,
+        existing: str = FAIL,
+        step: Callable[[str], object] = lambda _name: None,
+    ) -> None:
+        if existing not in (FAIL, SKIP, REPLACE):
+            raise UnsupportedOption("an item that exists can fail, skip or replace")
+        self._source = source
+        self._target = target
+        self._new = NewPlace(target)
+        self._existing = existing
+        self._step = step
+        self._names: dict[str, str] | None = None
+        if names is not None:
+            pairs = (
+                names.items() if isinstance(names, Mapping) else ((name, name) for name in names)
+            )
+            self._names = dict(pairs)
+            if len(set(self._names.values())) != len(self._names):
+                raise UnsupportedOption("two items would get the same name")
+        self._journal = Journal(target.state_directory, target.service, source.identity)
+
+    def status(self) -> Phase:
+        """How far it is, from the journal alone: opens neither place."""
+        return self._journal.read().phase
+
+    def plan(self, progress: Tell = lambda _done, _total: None) -> MigrationReport:
+        """What `run` would do: reads both places, changes nothing.
+
+        Raises:
+            StoreError: as `run`, without those of writing.
+        """
+        opened = self._opened(self._journal.read())
+        return self._looked_at(self._pairs(), opened, progress)
+
+    def run(self, progress: Tell = lambda _done, _total: None) -> MigrationReport:
+        """Copies what there is to copy; the old place stays as it is. Run again, it goes on.
+
+        A confirmation or an undoing that was interrupted is brought to its end first.
+
+        Raises:
+            WriteConflict, ValueTooLarge, InvalidName: an item cannot be written as things are;
+                nothing was written at all. Also, if an item changed under our hands or did not
+                read back: run it again.
+            UnsupportedOption: both places are the same, or an import of other names from this
+                source is open.
+            StoreLocked, StoreUnavailable, StoreTimeout, AccessDenied, InteractionDenied,
+            StoreFull: it stopped there; run it again.
+            SecretDamaged: a place or the journal is damaged as a whole. An item that does not open
+                in the old place stays there, and the others are copied.
+        """
+        with self._held("import"):
+            told = self._journal.read()
+            if told.phase in (Phase.CONFIRMING, Phase.UNDOING):
+                self._finish(told)
+                told = self._journal.read()
+            opened = self._opened(told)
+            pairs = self._pairs()
+            report = self._looked_at(pairs, opened, lambda _done, _total: None)
+            _require_possible(report)
+            if not report.having(Outcome.COPY, Outcome.SAME, Outcome.REPLACE, Outcome.DONE):
+                return report
+            if opened is None:
+                opened = self._begin(told)
+            self._require_another_place(opened)
+            if not opened.told.names:
+                self._step("names")
+                self._journal.append(("names", opened.prints.of_names(self._names)))
+            done = []
+            for number, pair in enumerate(pairs):
+                done.append(MigratedItem(*pair, self._copy(pair, opened)))
+                progress(number + 1, len(pairs))
+            if self._journal.read().phase is not Phase.COPIED:
+                self._step("copied")
+                self._journal.append(("copied",))
+            return MigrationReport(tuple(done))
+
+    def confirm(self) -> MigrationReport:
+        """Takes from the old place what is in the new one; there is no way back from then on.
+
+        Only what was copied, or was found equal, and is still in the old place what it was then;
+        anything else stays in both places as `CHANGED`. Run again, it goes on.
+
+        Returns:
+            Nothing if there is no migration to confirm.
+
+        Raises:
+            WriteConflict: a run was interrupted; run it again first.
+            StoreError: as `run`.
+        """
+        with self._held("confirm"):
+            told = self._journal.read()
+            if told.phase is Phase.UNDOING:
+                self._finish(told)
+                return MigrationReport()
+            if told.phase is Phase.COPYING and self._opened(told) is not None:
+                raise WriteConflict("the import is not finished", hint="run it again, then confirm")
+            return self._confirm(told)
+
+    def undo(self) -> MigrationReport:
+        """Restores the new place: what was written goes, what was replaced comes back.
+
+        Only what nobody has changed since, and what the old place still has; anything else stays
+        as `CHANGED`. Run again, it goes on.
+
+        Returns:
+            Nothing if there is no migration that could be undone.
+
+        Raises:
+            WriteConflict: it was confirmed, and that was interrupted: confirm it again.
+            StoreError: as `run`.
+        """
+        with self._held("undo"):
+            told = self._journal.read()
+            if told.phase is Phase.CONFIRMING:
+                raise WriteConflict("it is confirmed already", hint="confirm it again")
+            return self._undo(told)
+
+    # Which items, and what is to become of each.
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        if self._names is not None:
+            return sorted(self._names.items())
+        return [(name, name) for name in self._source.names() if not name.startswith(RESERVED)]
+
+    def _looked_at(
+        self, pairs: list[tuple[str, str]], opened: _Open | None, progress: Tell
+    ) -> MigrationReport:
+        found = []
+        for number, pair in enumerate(pairs):
+            found.append(MigratedItem(*pair, self._look(pair, opened).outcome))
+            progress(number + 1, len(pairs))
+        return MigrationReport(tuple(found))
+
+    def _look(self, pair: tuple[str, str], opened: _Open | None) -> _Look:
+        old, new = pair
+        if not self._new.takes_name(new):
+            return _Look(Outcome.BAD_NAME)
+        entry = None if opened is None else opened.entry(pair)
+        there, is_there_damaged = self._there(new)
+        value, outcome = self._value(old)
+        if value is None:
+            is_gone = outcome is Outcome.MISSING and entry is not None and entry.event in _COPIED
+            return _Look(Outcome.DONE if is_gone else outcome)
+        look = _Look(Outcome.COPY, value, there, is_there_damaged)
+        if opened is not None and entry is not None:
+            if entry.event in _COPIED and entry.value == opened.prints.of_value(value):
+                look.outcome = Outcome.DONE
+                return look
+            look.is_ours = (
+                there is not None
+                and entry.event in _WRITTEN
+                and entry.value == opened.prints.of_value(there)
+            )
+        if there is not None and there == value:
+            look.outcome = Outcome.COPY if look.is_ours else Outcome.SAME
+        elif not self._new.takes_size(value.size):
+            look.outcome = Outcome.TOO_LARGE
+        elif (there is not None or is_there_damaged) and not look.is_ours:
+            look.outcome = {
+                FAIL: Outcome.CONFLICT,
+                SKIP: Outcome.KEEP,
+                REPLACE: Outcome.REPLACE,
+            }[self._existing]
+        return look
+
+    def _value(self, old: str) -> tuple[Secret | None, Outcome]:
+        try:
+            return self._source.read(old), Outcome.MISSING
+        except (SecretDamaged, SecretInvalidated, UnsupportedOption) as exc:
+            if isinstance(exc, _OF_THE_PLACE):
+                raise
+        return None, Outcome.UNREADABLE
+
+    def _there(self, new: str) -> tuple[Secret | None, bool]:
+        try:
+            return self._new.read(new), False
+        except (SecretDamaged, SecretInvalidated) as exc:
+            if isinstance(exc, _OF_THE_PLACE):
+                raise
+        return None, True
+
+    # Copying.
+
+    def _begin(self, told: Told) -> _Open:
+        if told.phase is not Phase.COPYING or not told.id or told.entries:
+            # Nothing is open, or its key was erased with everything else in the new place.
+            self._step("start")
+            told = Told(Phase.COPYING, new_id())
+            self._journal.append(("start", told.id))
+        self._step("key")
+        key = new_key()
+        self._new.put(key_name(told.id), None, key)
+        return _Open(told, Fingerprints(key))
+
+    def _require_another_place(self, opened: _Open) -> None:
+        """Ends what would copy items onto themselves and then erase them."""
+        name = key_name(opened.told.id)
+        if self._value(name)[0] is None:
+            return
+        if not opened.told.entries:
+            self._new.drop(name)
+            self._journal.append(("undone",))
+        raise UnsupportedOption("the old place and the new one are the same place")
+
+    def _copy(self, pair: tuple[str, str], opened: _Open) -> Outcome:
+        look = self._look(pair, opened)
+        if look.outcome not in (Outcome.COPY, Outcome.REPLACE, Outcome.SAME):
+            _require_possible(MigrationReport((MigratedItem(*pair, look.outcome),)))
+            return look.outcome
+        assert look.value is not None
+        name, value = opened.prints.of_pair(*pair), opened.prints.of_value(look.value)
+        if look.outcome is Outcome.SAME:
+            self._step("same")
+            self._journal.append((journal.SAME, name, value))
+            return look.outcome
+        if look.outcome is Outcome.REPLACE and look.there is not None:
+            aside = aside_name(opened.told.id, name)
+            self._step("set aside")
+            self._new.put(aside, self._new.read(aside), look.there)
+        self._step("intend")
+        event = journal.REPLACE if look.outcome is Outcome.REPLACE else journal.WRITE
+        self._journal.append((event, name, value))
+        self._step("write")
+        if look.is_there_damaged:
+            self._new.put_over_damage(pair[1], look.value)
+        elif look.there is None or look.there != look.value:
+            self._new.put(pair[1], look.there, look.value)
+        self._step("wrote")
+        self._journal.append((journal.WROTE, name, value))
+        return look.outcome
+
+    # Confirming and undoing.
+
+    def _finish(self, told: Told) -> None:
+        if told.phase is Phase.CONFIRMING:
+            self._confirm(told)
+        else:
+            self._undo(told)
+
+    def _confirm(self, told: Told) -> MigrationReport:
+        opened = self._opened(told)
+        if opened is None:
+            self._forget(told, "confirmed")
+            return MigrationReport()
+        self._require_another_place(opened)
+        done, leaving = [], []
+        for pair in self._pairs():
+            entry = opened.entry(pair)
+            if entry is not None and entry.event in (*_COPIED, journal.REMOVED):
+                outcome = self._may_leave(pair, entry, opened)
+                done.append(MigratedItem(*pair, outcome))
+                if outcome is Outcome.REMOVE:
+                    leaving.append((pair[0], opened.prints.of_pair(*pair), entry.value))
+        if told.phase is not Phase.CONFIRMING:
+            self._step("confirm")
+            self._journal.append(("confirm",))
+        self._step("remove")
+        self._source.remove(*(old for old, _name, _value in leaving))
+        self._step("removed")
+        self._journal.append(*((journal.REMOVED, name, value) for _old, name, value in leaving))
+        self._forget(told, "confirmed")
+        return MigrationReport(tuple(done))
+
+    def _may_leave(self, pair: tuple[str, str], entry: Entry, opened: _Open) -> Outcome:
+        value, outcome = self._value(pair[0])
+        if value is None and outcome is Outcome.MISSING:
+            return Outcome.REMOVE  # by an interrupted confirmation, or by its owner
+        if value is None or opened.prints.of_value(value) != entry.value:
+            return Outcome.CHANGED
+        there, _is_damaged = self._there(pair[1])
+        return Outcome.CHANGED if there is None else Outcome.REMOVE
+
+    def _undo(self, told: Told) -> MigrationReport:
+        opened = self._opened(told)
+        if opened is None:
+            self._forget(told, "undone")
+            return MigrationReport()
+        if told.phase is not Phase.UNDOING:
+            self._step("undo")
+            self._journal.append(("undo",))
+        done = []
+        for pair in self._pairs():
+            entry = opened.entry(pair)
+            if entry is not None and entry.event in _WRITTEN:
+                done.append(MigratedItem(*pair, self._take_back(pair, entry, opened)))
+        self._forget(told, "undone")
+        return MigrationReport(tuple(done))
+
+    def _take_back(self, pair: tuple[str, str], entry: Entry, opened: _Open) -> Outcome:
+        value, _outcome = self._value(pair[0])
+        there, is_damaged = self._there(pair[1])
+        before = self._new.read(aside_name(opened.told.id, opened.prints.of_pair(*pair)))
+        if there == before and not is_damaged:
+            return Outcome.RESTORE  # never written, or taken back before an interruption
+        if there is None or opened.prints.of_value(there) != entry.value:
+            return Outcome.CHANGED
+        if value is None or value != there:
+            return Outcome.CHANGED  # this is the only copy
+        self._step("take back")
+        if before is None:
+            self._new.take(pair[1], there)
+        else:
+            self._new.put(pair[1], there, before)
+        return Outcome.RESTORE
+
+    def _forget(self, told: Told, word: str) -> None:
+        """Erases the migration's own items, its key last, and ends the journal."""
+        if told.phase is Phase.NONE:
+            return
+        own = key_name(told.id)
+        for name in self._new.names():
+            if name.startswith(own + "."):
+                self._step("drop aside")
+                self._new.drop(name)
+        self._step("drop key")
+        self._new.drop(own)
+        self._step(word)
+        self._journal.append((word,))
+
+    # What every call begins with.
+
+    def _opened(self, told: Told) -> _Open | None:
+        """The migration that is open; None if none is, or its key is gone."""
+        if told.phase is Phase.NONE:
+            return None
+        key = self._new.read(key_name(told.id))
+        if key is None:
+            return None
+        opened = _Open(told, Fingerprints(key))
+        if told.names not in ("", opened.prints.of_names(self._names)):
+            raise UnsupportedOption(
+                "an import of other names from this place is open",
+                hint="give the same names, or confirm or undo that import first",
+            )
+        return opened
+
+    @contextmanager
+    def _held(self, purpose: str) -> Iterator[None]:
+        remaining = self._target.call().remaining()
+        fence = Fence(self._journal.fence_path, self._target.clock)
+        hold = fence.acquire(purpose, _LONGEST_WAIT if remaining is None else remaining)
+        if hold is None:
+            raise StoreTimeout(f"another process is at it: {fence.holder() or 'unknown'}")
+        with hold:
+            yield
+
+
+def _require_possible(report: MigrationReport) -> None:
+    """Ends a run that could not write everything."""
+    problem: TokenkeepError | None = None
+    if report.having(Outcome.BAD_NAME):
+        problem = InvalidName("an item's name cannot be a name here", hint="give it another")
+    elif report.having(Outcome.TOO_LARGE):
+        problem = ValueTooLarge("a value is too large for the new place", hint="use a vault")
+    elif found := report.having(Outcome.CONFLICT):
+        problem = WriteConflict(
+            f"items that the new place has with another value: {len(found)}",
+            hint="skip or replace existing items",
+        )
+    if problem is not None:
+        raise problem
