@@ -39,7 +39,11 @@ PUBLIC = {
     "Session",
     "State",
     "StoreFacts",
+    "StoreItemKey",
+    "SystemdCredential",
     "TokenStorage",
+    "TpmKey",
+    "UnlockedVault",
     "VaultOptions",
     "__version__",
 }

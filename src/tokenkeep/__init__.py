@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.secret_service import SecretServiceOptions as SecretServiceOptions
+    from tokenkeep.backends.store_item import StoreItemKey as StoreItemKey
+    from tokenkeep.backends.systemd_credential import SystemdCredential as SystemdCredential
+    from tokenkeep.backends.tpm import TpmKey as TpmKey
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
     from tokenkeep.database import DatabaseKey as DatabaseKey
     from tokenkeep.install import Installation as Installation
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from tokenkeep.store import Require as Require
     from tokenkeep.store import StoreFacts as StoreFacts
     from tokenkeep.tokens.storage import TokenStorage as TokenStorage
+    from tokenkeep.unlocked_vault import UnlockedVault as UnlockedVault
     from tokenkeep.vault.slots import KeyFile as KeyFile
     from tokenkeep.vault.slots import Passphrase as Passphrase
 
@@ -56,7 +60,11 @@ _HOMES = {
     "Session": "tokenkeep.session.session",
     "State": "tokenkeep.session.state",
     "StoreFacts": "tokenkeep.store",
+    "StoreItemKey": "tokenkeep.backends.store_item",
+    "SystemdCredential": "tokenkeep.backends.systemd_credential",
     "TokenStorage": "tokenkeep.tokens.storage",
+    "TpmKey": "tokenkeep.backends.tpm",
+    "UnlockedVault": "tokenkeep.unlocked_vault",
     "VaultOptions": "tokenkeep.backends.vault",
     "check_fresh_install": "tokenkeep.install",
 }

@@ -14,13 +14,13 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Persistence, Store
 from tokenkeep.vault.format import Slot
+from tokenkeep.vault.slots import STAYS
 
 #: The kind of such a slot.
 STORE_ITEM_SLOT = "store-item"
 #: Whose items these keys are in the other store.
 SERVICE = "tokenkeep.vault"
 _STORE = "store"
-_PERSISTENCE = "persistence"
 
 
 class StoreItemKey:
@@ -74,7 +74,7 @@ class StoreItemKey:
         kept = {_STORE: self.name.encode("utf-8")}
         persistence = self.store.facts.persistence
         if persistence is not Persistence.UNTIL_DELETED:
-            kept[_PERSISTENCE] = persistence.name.encode("ascii")
+            kept[STAYS] = persistence.name.encode("ascii")
         return kept
 
     def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:

@@ -7,7 +7,7 @@ import os
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import KeyFile, is_key, protection_of
+from tokenkeep.vault.slots import STAYS, KeyFile, is_key, protection_of
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
@@ -122,6 +122,7 @@ class VaultStore(StoreOverVault):
         keys = self._options.keys
         header = self._vault.header()
         notes = []
+        persistence = Persistence.UNTIL_DELETED
         if header is None:
             names = [key.protection for key in keys]
             kinds = {key.kind for key in keys}
@@ -129,6 +130,15 @@ class VaultStore(StoreOverVault):
         else:
             names = [protection_of(slot) for slot in header.slots]
             kinds = {slot.kind for slot in header.slots}
+            lasting = [
+                slot.extra.get(STAYS, b"").decode("ascii", "replace") for slot in header.slots
+            ]
+            if all(lasting):
+                # Every key goes sooner, and with the last of them the items do.
+                order = [each.name for each in Persistence]
+                stays = max(order.index(each) if each in order else 0 for each in lasting)
+                persistence = Persistence[order[stays]]
+                notes.append(f"the vault's only key stays until: {persistence.value}")
         # A word that this version does not know may mean anything.
         by_name = Protection.__members__
         protection = min(by_name.get(name, Protection.FILE_PERMISSIONS) for name in names)
@@ -140,7 +150,7 @@ class VaultStore(StoreOverVault):
         return StoreFacts(
             backend="vault",
             protection=protection,
-            persistence=Persistence.UNTIL_DELETED,
+            persistence=persistence,
             isolation=Isolation.USER,
             may_prompt=any(key.may_prompt for key in keys),
             survives_uninstall=True,

@@ -46,52 +46,9 @@ from tokenkeep.vault.format import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Protocol, TypeGuard
+    from typing import TypeGuard
 
-    class Key(Protocol):
-        """One way to open a vault's slots of one kind.
-
-        Attributes:
-            kind: the word in the slots that it opens; `ANY_SLOT` if it may open any.
-            protection: the name of a `Protection`: what stands before the root key in such a slot.
-            may_prompt: it may ask a person, which it must not do where the call forbids it.
-
-        A key that keeps something elsewhere for each of its slots also has
-        `forget(slot, vault_id, call)`, which erases that once the slot is gone.
-        """
-
-        # Properties, so that a constant of the class and an attribute of the object both will do.
-        @property
-        def kind(self) -> str:  # noqa: D102
-            ...
-
-        @property
-        def protection(self) -> str:  # noqa: D102
-            ...
-
-        @property
-        def may_prompt(self) -> bool:  # noqa: D102
-            ...
-
-        def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
-            """What a new slot must keep for this key, such as a wrapping key the platform sealed.
-
-            The fields survive in the header (`Slot.extra`) and are not secret.
-            """
-            ...
-
-        def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
-            """What gives a slot's wrapping key (32 bytes); None if the slot is not this key's.
-
-            Whatever costs time or asks a person happens at most once for one opener.
-
-            Raises (both here and in what is returned):
-                VaultKeyMissing: the key is not there.
-                SecretInvalidated: what sealed the slot is gone for good.
-                WrongKey, StoreLocked, StoreTimeout, StoreUnavailable, AccessDenied,
-                InteractionDenied: it cannot be used.
-            """
-            ...
+    from tokenkeep.vault.key import Key as Key
 
 
 #: RFC 9106 section 3.1: 16 bytes are enough for any application.
@@ -101,6 +58,8 @@ _LABEL = b"tokenkeep slot"
 #: The kind of a key that may open slots of every kind.
 ANY_SLOT = "*"
 _PROTECTION = "protection"
+#: How long what opens a slot stays by itself (the name of a `Persistence`), where that has an end.
+STAYS = "stays"
 
 
 class KeyFile:

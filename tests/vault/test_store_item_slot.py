@@ -1,0 +1,238 @@
+"""A vault's key that is an item in another store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.captured import assert_nothing_leaks
+from support.tpm import call, keys
+from tokenkeep.backends.memory import MemoryOptions, MemoryStore
+from tokenkeep.backends.store_item import SERVICE, StoreItemKey
+from tokenkeep.backends.vault import VaultOptions, VaultStore
+from tokenkeep.errors import (
+    AccessDenied,
+    InteractionDenied,
+    SecretDamaged,
+    StoreError,
+    StoreLocked,
+    StoreTimeout,
+    StoreUnavailable,
+    VaultKeyMissing,
+    WrongKey,
+)
+from tokenkeep.item import Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.store import Persistence, Protection
+from tokenkeep.vault import access
+from tokenkeep.vault.check import check
+from tokenkeep.vault.creation import create
+from tokenkeep.vault.rekey import rekey
+from tokenkeep.vault.vault import Vault
+from vault.places import item, passphrase
+
+
+class Platform(MemoryStore):
+    """A store that can be told to fail, and that lies when it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryOptions())
+        self.fails: StoreError | None = None
+        self.log: list[str] = []
+        self.forgets_writes = False
+
+    def _step(self, verb: str) -> None:
+        self.log.append(verb)
+        if self.fails is not None:
+            raise self.fails
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        self._step("read")
+        return super().read(name, call)
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        self._step("write")
+        if not self.forgets_writes:
+            super().write(name, value, call)
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        self._step("delete")
+        return super().delete(name, call)
+
+
+def filled(place: Path, platform: Platform) -> None:
+    both = keys(StoreItemKey(platform), passphrase())
+    VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
+
+
+def read(place: Path, *by: object) -> Secret | None:
+    return VaultStore(VaultOptions(place, by, create=False)).read(item("a"), call())  # type: ignore[arg-type]
+
+
+def items(platform: Platform) -> list[ItemName]:
+    return platform.names(SERVICE, call())
+
+
+def test_item_opens_the_vault(tmp_path: Path) -> None:
+    """The key is one item, named by vault and slot, written and read back before it is used."""
+    platform = Platform()
+    filled(tmp_path / "vault", platform)
+    header = Vault(str(tmp_path / "vault"), ()).header()
+    assert header is not None
+    slot = next(slot for slot in header.slots if slot.kind == "store-item")
+    assert [f"{header.vault_id.hex()}.{slot.id.hex()}"] == [each.name for each in items(platform)]
+    assert ["write", "read"] == platform.log[:2]
+    assert Secret("kept") == read(tmp_path / "vault", StoreItemKey(platform))
+
+
+def test_vault_s_facts_are_the_store_s(tmp_path: Path) -> None:
+    """A vault is protected no better than its key, and its key stays no longer than its store."""
+    platform, place = Platform(), tmp_path / "vault"
+    only = VaultStore(VaultOptions(place, StoreItemKey(platform)))
+    only.write(item("a"), Secret("kept"), call())
+    assert Protection.MEMORY is only.facts.protection
+    assert Persistence.PROCESS is only.facts.persistence
+    access.add_key(Vault(str(place), keys(StoreItemKey(platform))), passphrase(), call())
+    assert Persistence.UNTIL_DELETED is only.facts.persistence
+
+
+def test_store_that_does_not_keep_the_key_ends_the_creation(tmp_path: Path) -> None:
+    """A vault is never published with a key that is not there."""
+    platform = Platform()
+    platform.forgets_writes = True
+    with pytest.raises(SecretDamaged):
+        filled(tmp_path / "vault", platform)
+    assert not (tmp_path / "vault").exists()
+
+
+def test_vault_on_another_machine_is_recognised(tmp_path: Path) -> None:
+    """Copied, or restored without the store: key missing, with the way out; nothing is lost."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    shutil.copytree(place, tmp_path / "copied")
+    elsewhere = Platform()
+    for key in (StoreItemKey(elsewhere), StoreItemKey(elsewhere)):
+        with pytest.raises(VaultKeyMissing) as caught:
+            read(tmp_path / "copied", key)
+        assert "add-key" in str(caught.value.hint)
+    report = check(Vault(str(tmp_path / "copied"), keys(StoreItemKey(elsewhere))), call)
+    assert ["vault-key-missing"] == [finding.error.code for finding in report.findings]
+    assert [] == items(elsewhere)
+    access.add_key(
+        Vault(str(tmp_path / "copied"), keys(passphrase())), StoreItemKey(elsewhere), call()
+    )
+    assert Secret("kept") == read(tmp_path / "copied", StoreItemKey(elsewhere))
+    assert Secret("kept") == read(place, StoreItemKey(platform))
+
+
+@pytest.mark.parametrize(
+    "error", [StoreLocked, StoreTimeout, StoreUnavailable, AccessDenied, InteractionDenied]
+)
+def test_store_s_failure_is_the_vault_s(tmp_path: Path, error: type[StoreError]) -> None:
+    """What the store says is said; nothing is erased, and another key still opens."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    before = (place / "header").read_bytes()
+    platform.fails = error("not now")
+    with pytest.raises(error) as caught:
+        read(place, StoreItemKey(platform))
+    assert_nothing_leaks(caught.value, "kept")
+    assert Secret("kept") == read(place, StoreItemKey(platform), passphrase())
+    platform.fails = None
+    assert before == (place / "header").read_bytes()
+    assert Secret("kept") == read(place, StoreItemKey(platform))
+
+
+def test_item_that_is_no_key_is_a_wrong_key(tmp_path: Path) -> None:
+    """Somebody else's item under the name, or another slot's key, opens nothing."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    name = items(platform)[0]
+    for other in (Secret("short"), Secret(bytes(32))):
+        platform.write(name, other, call())
+        with pytest.raises(WrongKey):
+            read(place, StoreItemKey(platform))
+
+
+def test_several_stores_do_not_mix(tmp_path: Path) -> None:
+    """A slot names its store: another store is not asked for it."""
+    one, two, place = Platform(), Platform(), tmp_path / "vault"
+    both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
+    VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
+    one.log.clear()
+    assert Secret("kept") == read(place, StoreItemKey(two, "two"))
+    assert [] == one.log
+
+
+def test_removed_slot_takes_its_item_along(tmp_path: Path) -> None:
+    """The item goes last, once the slot is gone; rekeyed or not."""
+    for replace_root in (False, True):
+        platform, place = Platform(), tmp_path / f"vault-{replace_root}"
+        filled(place, platform)
+        vault = Vault(str(place), keys(StoreItemKey(platform), passphrase()))
+        slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
+        if replace_root:
+            rekey(vault, call, remove=slot.id)
+        else:
+            access.remove_key(vault, slot.id, call())
+        assert [] == items(platform)
+        assert Secret("kept") == read(place, passphrase())
+
+
+def test_item_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
+    """The slot is gone all the same; what is left over is named."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    vault = Vault(str(place), keys(passphrase(), StoreItemKey(platform)))
+    slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
+    vault.opened(call())
+    platform.fails = StoreLocked("the platform is locked")
+    with pytest.raises(StoreLocked, match="still there"):
+        access.remove_key(vault, slot.id, call())
+    assert ["passphrase"] == [each.kind for each in access.list_keys(vault)]
+
+
+def test_creator_that_was_not_first_leaves_no_item(tmp_path: Path) -> None:
+    """Of two creators one wins; the other's key for the vault that never was is erased."""
+    platform, place = Platform(), tmp_path / "vault"
+
+    def somebody_else(step: str) -> None:
+        if step == "publish":
+            filled(place, platform)
+
+    assert not create(str(place), keys(StoreItemKey(platform)), call(), somebody_else)
+    assert len(items(platform)) == 1
+    assert Secret("kept") == read(place, StoreItemKey(platform))
+
+
+def test_slot_that_was_never_published_leaves_no_item(tmp_path: Path) -> None:
+    """What keeps the header from being replaced takes the new item back."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    vault = Vault(str(place), keys(passphrase()))
+
+    def full(step: str) -> None:
+        if step == "header":
+            raise StoreUnavailable("the disk is full")
+
+    with pytest.raises(StoreUnavailable):
+        access.add_key(vault, StoreItemKey(platform), call(), step=full)
+    assert len(items(platform)) == 1
+
+
+def test_rekey_goes_through_the_item(tmp_path: Path) -> None:
+    """The item stays the same; what it wraps is new."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    rekey(Vault(str(place), keys(StoreItemKey(platform), passphrase())), call, root=True)
+    assert Secret("kept") == read(place, StoreItemKey(platform))
+
+
+def test_key_is_a_value() -> None:
+    """It cannot be changed, and shows no more than the store's name."""
+    key = StoreItemKey(Platform())
+    with pytest.raises(AttributeError):
+        key.name = "other"
+    assert repr(key) == "StoreItemKey('memory')"
