@@ -9,20 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from tokenkeep.errors import (
     InvalidName,
-    NotAVault,
-    SecretDamaged,
-    SecretInvalidated,
     StoreTimeout,
     TokenkeepError,
     UnsupportedOption,
     ValueTooLarge,
-    VaultDamaged,
     WriteConflict,
-    WrongKey,
 )
 from tokenkeep.fence import Fence
 from tokenkeep.migrate import journal
@@ -35,45 +29,16 @@ from tokenkeep.migrate.fingerprint import (
     new_key,
 )
 from tokenkeep.migrate.journal import Entry, Journal, Phase, Told
+from tokenkeep.migrate.looking import COPIED, FAIL, REPLACE, SKIP, WRITTEN, Begun, Looker
 from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
 from tokenkeep.migrate.source import Source
-from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 
-#: What becomes of an item that the new place has with another value.
-FAIL, SKIP, REPLACE = "fail", "skip", "replace"
-
-#: Not about one item: the whole place does not open.
-_OF_THE_PLACE = (VaultDamaged, NotAVault, WrongKey)
-_WRITTEN = (journal.WRITE, journal.REPLACE, journal.WROTE)
-_COPIED = (journal.WROTE, journal.SAME)
 #: How long to wait for another process if a storage waits without end.
 _LONGEST_WAIT = 3600.0
 
 Tell = Callable[[int, int], object]
-
-
-@dataclass(slots=True)
-class _Open:
-    """A migration that was begun: what its journal says, and the hashes it says it in."""
-
-    told: Told
-    prints: Fingerprints
-
-    def entry(self, pair: tuple[str, str]) -> Entry | None:
-        return self.told.entries.get(self.prints.of_pair(*pair))
-
-
-@dataclass(slots=True)
-class _Look:
-    """One item in both places, and what is to become of it."""
-
-    outcome: Outcome
-    value: Secret | None = None
-    there: Secret | None = None
-    is_there_damaged: bool = False
-    is_ours: bool = False  #: what lies in the new place was written by this migration
 
 
 class Migration:
@@ -105,7 +70,7 @@ class Migration:
         self._source = source
         self._target = target
         self._new = NewPlace(target)
-        self._existing = existing
+        self._looker = Looker(source, self._new, existing)
         self._step = step
         self._names: dict[str, str] | None = None
         if names is not None:
@@ -221,65 +186,17 @@ class Migration:
         return [(name, name) for name in self._source.names() if not name.startswith(RESERVED)]
 
     def _looked_at(
-        self, pairs: list[tuple[str, str]], opened: _Open | None, progress: Tell
+        self, pairs: list[tuple[str, str]], opened: Begun | None, progress: Tell
     ) -> MigrationReport:
         found = []
         for number, pair in enumerate(pairs):
-            found.append(MigratedItem(*pair, self._look(pair, opened).outcome))
+            found.append(MigratedItem(*pair, self._looker.look(pair, opened).outcome))
             progress(number + 1, len(pairs))
         return MigrationReport(tuple(found))
 
-    def _look(self, pair: tuple[str, str], opened: _Open | None) -> _Look:
-        old, new = pair
-        if not self._new.takes_name(new):
-            return _Look(Outcome.BAD_NAME)
-        entry = None if opened is None else opened.entry(pair)
-        there, is_there_damaged = self._there(new)
-        value, outcome = self._value(old)
-        if value is None:
-            is_gone = outcome is Outcome.MISSING and entry is not None and entry.event in _COPIED
-            return _Look(Outcome.DONE if is_gone else outcome)
-        look = _Look(Outcome.COPY, value, there, is_there_damaged)
-        if opened is not None and entry is not None:
-            if entry.event in _COPIED and entry.value == opened.prints.of_value(value):
-                look.outcome = Outcome.DONE
-                return look
-            look.is_ours = (
-                there is not None
-                and entry.event in _WRITTEN
-                and entry.value == opened.prints.of_value(there)
-            )
-        if there is not None and there == value:
-            look.outcome = Outcome.COPY if look.is_ours else Outcome.SAME
-        elif not self._new.takes_size(value.size):
-            look.outcome = Outcome.TOO_LARGE
-        elif (there is not None or is_there_damaged) and not look.is_ours:
-            look.outcome = {
-                FAIL: Outcome.CONFLICT,
-                SKIP: Outcome.KEEP,
-                REPLACE: Outcome.REPLACE,
-            }[self._existing]
-        return look
-
-    def _value(self, old: str) -> tuple[Secret | None, Outcome]:
-        try:
-            return self._source.read(old), Outcome.MISSING
-        except (SecretDamaged, SecretInvalidated, UnsupportedOption) as exc:
-            if isinstance(exc, _OF_THE_PLACE):
-                raise
-        return None, Outcome.UNREADABLE
-
-    def _there(self, new: str) -> tuple[Secret | None, bool]:
-        try:
-            return self._new.read(new), False
-        except (SecretDamaged, SecretInvalidated) as exc:
-            if isinstance(exc, _OF_THE_PLACE):
-                raise
-        return None, True
-
     # Copying.
 
-    def _begin(self, told: Told) -> _Open:
+    def _begin(self, told: Told) -> Begun:
         if told.phase is not Phase.COPYING or not told.id or told.entries:
             # Nothing is open, or its key was erased with everything else in the new place.
             self._step("start")
@@ -288,20 +205,20 @@ class Migration:
         self._step("key")
         key = new_key()
         self._new.put(key_name(told.id), None, key)
-        return _Open(told, Fingerprints(key))
+        return Begun(told, Fingerprints(key))
 
-    def _require_another_place(self, opened: _Open) -> None:
+    def _require_another_place(self, opened: Begun) -> None:
         """Ends what would copy items onto themselves and then erase them."""
         name = key_name(opened.told.id)
-        if self._value(name)[0] is None:
+        if self._looker.value(name)[0] is None:
             return
         if not opened.told.entries:
             self._new.drop(name)
             self._journal.append(("undone",))
         raise UnsupportedOption("the old place and the new one are the same place")
 
-    def _copy(self, pair: tuple[str, str], opened: _Open) -> Outcome:
-        look = self._look(pair, opened)
+    def _copy(self, pair: tuple[str, str], opened: Begun) -> Outcome:
+        look = self._looker.look(pair, opened)
         if look.outcome not in (Outcome.COPY, Outcome.REPLACE, Outcome.SAME):
             _require_possible(MigrationReport((MigratedItem(*pair, look.outcome),)))
             return look.outcome
@@ -344,7 +261,7 @@ class Migration:
         done, leaving = [], []
         for pair in self._pairs():
             entry = opened.entry(pair)
-            if entry is not None and entry.event in (*_COPIED, journal.REMOVED):
+            if entry is not None and entry.event in (*COPIED, journal.REMOVED):
                 outcome = self._may_leave(pair, entry, opened)
                 done.append(MigratedItem(*pair, outcome))
                 if outcome is Outcome.REMOVE:
@@ -359,13 +276,13 @@ class Migration:
         self._forget(told, "confirmed")
         return MigrationReport(tuple(done))
 
-    def _may_leave(self, pair: tuple[str, str], entry: Entry, opened: _Open) -> Outcome:
-        value, outcome = self._value(pair[0])
+    def _may_leave(self, pair: tuple[str, str], entry: Entry, opened: Begun) -> Outcome:
+        value, outcome = self._looker.value(pair[0])
         if value is None and outcome is Outcome.MISSING:
             return Outcome.REMOVE  # by an interrupted confirmation, or by its owner
         if value is None or opened.prints.of_value(value) != entry.value:
             return Outcome.CHANGED
-        there, _is_damaged = self._there(pair[1])
+        there, _is_damaged = self._looker.there(pair[1])
         return Outcome.CHANGED if there is None else Outcome.REMOVE
 
     def _undo(self, told: Told) -> MigrationReport:
@@ -379,14 +296,14 @@ class Migration:
         done = []
         for pair in self._pairs():
             entry = opened.entry(pair)
-            if entry is not None and entry.event in _WRITTEN:
+            if entry is not None and entry.event in WRITTEN:
                 done.append(MigratedItem(*pair, self._take_back(pair, entry, opened)))
         self._forget(told, "undone")
         return MigrationReport(tuple(done))
 
-    def _take_back(self, pair: tuple[str, str], entry: Entry, opened: _Open) -> Outcome:
-        value, _outcome = self._value(pair[0])
-        there, is_damaged = self._there(pair[1])
+    def _take_back(self, pair: tuple[str, str], entry: Entry, opened: Begun) -> Outcome:
+        value, _outcome = self._looker.value(pair[0])
+        there, is_damaged = self._looker.there(pair[1])
         before = self._new.read(aside_name(opened.told.id, opened.prints.of_pair(*pair)))
         if there == before and not is_damaged:
             return Outcome.RESTORE  # never written, or taken back before an interruption
@@ -417,14 +334,14 @@ class Migration:
 
     # What every call begins with.
 
-    def _opened(self, told: Told) -> _Open | None:
+    def _opened(self, told: Told) -> Begun | None:
         """The migration that is open; None if none is, or its key is gone."""
         if told.phase is Phase.NONE:
             return None
         key = self._new.read(key_name(told.id))
         if key is None:
             return None
-        opened = _Open(told, Fingerprints(key))
+        opened = Begun(told, Fingerprints(key))
         if told.names not in ("", opened.prints.of_names(self._names)):
             raise UnsupportedOption(
                 "an import of other names from this place is open",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenkeep.errors import UnsupportedOption
-from tokenkeep.migrate.migration import FAIL, Migration
+from tokenkeep.migrate.looking import FAIL
+from tokenkeep.migrate.migration import Migration
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 

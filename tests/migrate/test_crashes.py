@@ -1,0 +1,145 @@
+"""Killed before any step, by anybody, the next one goes on; nothing is lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migrate.places import Before, Crash, Drawer, items_of, own_items, storage_in, until_it_ends
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.errors import StoreLocked, StoreTimeout, WriteConflict
+from tokenkeep.migrate.journal import Phase
+from tokenkeep.migrate.looking import REPLACE
+from tokenkeep.migrate.migration import Migration
+from tokenkeep.testing.faulty import Fails, FaultyStore
+
+OLD = {"a": "1", "b": "2", "c": "3"}
+BEFORE = {"b": "other", "c": "3"}
+AFTER = {"a": "1", "b": "2", "c": "3"}
+
+
+def steps_of(action: str, tmp_path: Path) -> int:
+    drawer, storage = Drawer(**OLD), storage_in(tmp_path / "count", **BEFORE)
+    Migration(drawer, storage, existing=REPLACE).run()
+    counter = Before()
+    getattr(Migration(drawer, storage, existing=REPLACE, step=counter), action)()
+    return counter.count
+
+
+def test_a_run_killed_before_each_step_goes_on(tmp_path: Path) -> None:
+    """Everybody's values are in one of the places at any time; the last run finishes."""
+    drawer, storage = Drawer(**OLD), storage_in(tmp_path, **BEFORE)
+
+    def attempt(before: Before) -> None:
+        try:
+            Migration(drawer, storage, existing=REPLACE, step=before).run()
+        finally:
+            assert OLD == drawer.values
+            kept = set(items_of(storage).values())
+            assert "other" in kept
+
+    assert until_it_ends(attempt) > 0
+    assert Phase.COPIED is Migration(drawer, storage).status()
+    assert AFTER == {name: value for name, value in items_of(storage).items() if name in OLD}
+    Migration(drawer, storage).undo()
+    assert BEFORE == items_of(storage)
+
+
+@pytest.mark.parametrize("number", range(1, 16))
+def test_a_run_killed_before_one_step_is_finished_or_undone(tmp_path: Path, number: int) -> None:
+    """Each single interruption leads to the same end, both ways."""
+    for ending in ("run", "undo"):
+        state = tmp_path / ending
+        drawer, storage = Drawer(**OLD), storage_in(state, **BEFORE)
+        before = Before(number)
+        try:
+            Migration(drawer, storage, existing=REPLACE, step=before).run()
+        except Crash:
+            pass
+        else:
+            assert before.count < number
+        migration = Migration(drawer, storage, existing=REPLACE)
+        getattr(migration, ending)()
+        if ending == "undo":
+            assert BEFORE == items_of(storage)
+        else:
+            migration.confirm()
+            assert AFTER == items_of(storage)
+            assert {} == drawer.values
+        assert Phase.NONE is migration.status()
+
+
+@pytest.mark.parametrize(("action", "old", "new"), [("confirm", {}, AFTER), ("undo", OLD, BEFORE)])
+def test_confirming_or_undoing_killed_before_each_step_goes_on(
+    tmp_path: Path, action: str, old: dict[str, str], new: dict[str, str]
+) -> None:
+    """Begun is as good as done: whoever calls next finishes it."""
+    steps = steps_of(action, tmp_path)
+    assert steps > 3
+    for number in range(1, steps + 1):
+        drawer, storage = Drawer(**OLD), storage_in(tmp_path / str(number), **BEFORE)
+        Migration(drawer, storage, existing=REPLACE).run()
+        with pytest.raises(Crash):
+            getattr(Migration(drawer, storage, step=Before(number)), action)()
+        getattr(Migration(drawer, storage), action)()
+        assert (old, new) == (drawer.values, items_of(storage)), number
+        assert Phase.NONE is Migration(drawer, storage).status()
+
+
+@pytest.mark.parametrize("action", ["confirm", "undo"])
+def test_a_run_finishes_what_was_begun_after_the_last_one(tmp_path: Path, action: str) -> None:
+    """An interrupted confirmation is not a migration to go on with."""
+    for number in range(2, steps_of(action, tmp_path) + 1):
+        drawer, storage = Drawer(**OLD), storage_in(tmp_path / str(number), **BEFORE)
+        Migration(drawer, storage, existing=REPLACE).run()
+        with pytest.raises(Crash):
+            getattr(Migration(drawer, storage, step=Before(number)), action)()
+        if action == "undo":
+            Migration(drawer, storage, existing=REPLACE).run()
+            assert Phase.COPIED is Migration(drawer, storage).status()
+        else:
+            with pytest.raises(WriteConflict):
+                Migration(drawer, storage).undo()
+            Migration(drawer, storage).run()
+            assert [] == own_items(storage)
+            assert ({}, AFTER) == (drawer.values, items_of(storage))
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_store_that_locks_at_any_call_loses_nothing(tmp_path: Path, after: bool) -> None:
+    """Locked in the middle, whether or not the call took effect: the same call later finishes."""
+    calls = 0
+    while True:
+        calls += 1
+        drawer, inner, state = Drawer(**OLD), MemoryStore(), tmp_path / f"{calls}"
+        good = storage_in(state, inner, **BEFORE)
+        bad = storage_in(state, FaultyStore(inner, {calls: Fails(StoreLocked, after=after)}))
+        try:
+            Migration(drawer, bad, existing=REPLACE).run()
+            Migration(drawer, bad).confirm()
+        except StoreLocked:
+            assert OLD.items() <= {**items_of(good), **drawer.values}.items()
+            Migration(drawer, good, existing=REPLACE).run()
+            Migration(drawer, good, existing=REPLACE).confirm()
+            assert ({}, AFTER) == (drawer.values, items_of(good)), calls
+        else:
+            break
+    assert calls > 20
+
+
+def test_only_one_at_a_time(tmp_path: Path) -> None:
+    """While one process is at it, another is told who; then it takes over."""
+    drawer, storage = Drawer(**OLD), storage_in(tmp_path)
+    storage.timeout = 0.05
+
+    def meanwhile(step: str) -> None:
+        if step == "write":
+            with pytest.raises(StoreTimeout, match=r"another process is at it: pid \d+"):
+                Migration(drawer, storage).run()
+            raise Crash
+
+    with pytest.raises(Crash):
+        Migration(drawer, storage, step=meanwhile).run()
+    Migration(drawer, storage).run()
+    assert OLD.items() <= items_of(storage).items()
