@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from tokenkeep.errors import UnsupportedOption
 
@@ -150,6 +151,10 @@ class AndroidOptions:
             f" unlocked_device_required={self.unlocked_device_required},"
             f" user_authentication={self.user_authentication}, place={self.place})"
         )
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return partial(AndroidOptions, **values), ()
 
     def _key(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from tokenkeep.backends.android.key import AndroidKeystoreKey, promises_hardware
 from tokenkeep.backends.android.options import AndroidOptions, Place, StrongBox
-from tokenkeep.clock import Clock
 from tokenkeep.errors import StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.native.android import application, biometric, keystore
@@ -15,6 +15,9 @@ from tokenkeep.vault.format import Header
 from tokenkeep.vault.slots import protection_of
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
 
 #: Seconds for a look at the device that no call stands behind.
 _LOOK_SECONDS = 5.0
@@ -123,4 +126,4 @@ def probe(options: AndroidOptions, call: Call) -> None:
         )
     application.no_backup_directory(call)
     if options.user_authentication is not None:
-        biometric.require_prompt()
+        biometric.require_prompt(call)

@@ -10,8 +10,9 @@ from typing import Any
 
 from tokenkeep.errors import InteractionDenied, StoreError, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call, Interaction
+from tokenkeep.native.android import application
 from tokenkeep.native.android.codes import PROMPT, UNKNOWN, Meaning
-from tokenkeep.native.android.jvm import Bridge, JavaThrown, bridge, run
+from tokenkeep.native.android.jvm import Bridge, JavaThrown, run, run_here
 from tokenkeep.native.android.keystore import Confirm
 
 _OUTCOME = "org.tokenkeep.android.PromptOutcome"
@@ -56,7 +57,7 @@ def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
     """
     if call.interaction == Interaction.NEVER:
         raise InteractionDenied("a person has to confirm, and prompting is not allowed")
-    outcome_class, context = _parts()
+    outcome_class, context = _parts(call)
 
     def confirm(way: Bridge, cipher: Any) -> None:
         _show(way, call, outcome_class(), context, title, authenticators, cipher)
@@ -76,37 +77,27 @@ def confirm(call: Call, title: str, authenticators: int) -> None:
         raise StoreUnavailable(f"the prompt cannot be shown: {problem}")
 
 
-def require_prompt() -> None:
+def require_prompt(call: Call) -> None:
     """Ends what will need the prompt where it can never be shown.
 
     Raises:
         StoreUnavailable: the application was built without the Java file, or is no application.
     """
-    _parts()
+    _parts(call)
 
 
-def _parts() -> tuple[Any, Any]:
-    """The application's own classes, which only threads that Java started find."""
-    way = bridge()
-    found, context = None, way.context()
+def _parts(call: Call) -> tuple[Any, Any]:
+    """The Java file's class and the context to show the prompt in."""
+    context = application.context(call)
+    problem: str | None = None
     try:
-        found = way.load(_OUTCOME)
-    except Exception as exc:
-        if not _is_missing_class(way, exc):
-            raise
-    if found is None:
-        raise StoreUnavailable(
-            "this application was built without tokenkeep's Java file",
-            hint="add the folder tokenkeep.native.android.biometric.java_source() to its build",
-        )
-    return found, context
-
-
-def _is_missing_class(way: Bridge, exc: Exception) -> bool:
-    thrown = way.thrown(exc)
-    names = {"java.lang.ClassNotFoundException", "java.lang.NoClassDefFoundError"}
-    # pyjnius says it with an exception of its own, Chaquopy with Java's.
-    return thrown is not None and (bool(names & set(thrown.classes)) or "Throwable" in str(thrown))
+        return run_here(call, "looking for the prompt", lambda way: way.load(_OUTCOME)), context
+    except JavaThrown as exc:
+        problem = str(exc)
+    raise StoreUnavailable(
+        f"this application was built without tokenkeep's Java file ({problem})",
+        hint="add the folder tokenkeep.native.android.biometric.java_source() to its build",
+    )
 
 
 def _show(
@@ -130,7 +121,7 @@ def _show(
     else:
         crypto = way.load("android.hardware.biometrics.BiometricPrompt$CryptoObject")(cipher)
         prompt.authenticate(crypto, signal, outcome, outcome)
-    while not getattr(outcome, "await")(_TICK):
+    while not outcome.waitFor(_TICK):
         if call.remaining() == 0.0:
             signal.cancel()
             raise StoreTimeout("nobody confirmed in time")

@@ -2,6 +2,11 @@
 
 Load a class, call it, catch its throwables: class names and codes are kept of them, no messages,
 which may hold what was being encrypted. Every call has its deadline.
+
+pyjnius keeps the object of a call in a place that all threads share (kivy/pyjnius issue 563). Our
+own calls take turns; and for the application's threads, which know nothing of that, no Python runs
+between looking a method up and calling it: Java's methods are called on plain names, which keep the
+object alive, with plain names and constants. A test holds this folder to it.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
-from tokenkeep.errors import MissingExtra, StoreError, StoreUnavailable
+from tokenkeep.errors import MissingExtra, StoreError, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.native.android.codes import Thrown
 from tokenkeep.native.bounded import bounded
@@ -40,6 +45,10 @@ class Bridge(Protocol):
 
     def load(self, name: str) -> Any:
         """A Java class: call it to construct, take static members from it; `Outer$Inner` works."""
+        ...
+
+    def cast(self, name: str, value: Any) -> Any:
+        """The same object as one of that class: pyjnius knows only a method's declared type."""
         ...
 
     def thrown(self, exc: BaseException) -> Thrown | None:
@@ -79,6 +88,8 @@ def bridge() -> Bridge:
 
 #: The process's one virtual machine: the process it lives in, and the way to it.
 _found: tuple[int, Bridge] | None = None
+#: Held during each call; a forked child never comes so far as to wait for it.
+_turn = threading.Lock()
 
 
 def run(call: Call, doing: str, function: Callable[[Bridge], T]) -> T:
@@ -91,21 +102,39 @@ def run(call: Call, doing: str, function: Callable[[Bridge], T]) -> T:
     """
     way, caller = bridge(), threading.get_ident()
 
-    def translated() -> T:
-        thrown: Thrown | None = None
+    def work() -> T:
         try:
-            return function(way)
-        except Exception as exc:
-            thrown = way.thrown(exc)
-            if thrown is None:
-                raise
+            return _in_turn(way, call, doing, function)
         finally:
             # Android ends a process whose thread goes without telling the virtual machine.
             if threading.get_ident() != caller:
                 way.leave_thread()
-        raise JavaThrown(thrown)  # outside: no message of Java's stays in the chain
 
-    return bounded(call, translated, doing)
+    return bounded(call, work, doing)
+
+
+def run_here(call: Call, doing: str, function: Callable[[Bridge], T]) -> T:
+    """As `run`, on the caller's own thread: for what returns at once.
+
+    A thread that Java did not start finds Android's classes, and not the application's.
+    """
+    call.check(doing)
+    return _in_turn(bridge(), call, doing, function)
+
+
+def _in_turn(way: Bridge, call: Call, doing: str, function: Callable[[Bridge], T]) -> T:
+    left, thrown = call.remaining(), None
+    if not _turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
+        raise StoreTimeout(f"{doing} did not get its turn in time")
+    try:
+        return function(way)
+    except Exception as exc:
+        thrown = way.thrown(exc)
+        if thrown is None:
+            raise
+    finally:
+        _turn.release()
+    raise JavaThrown(thrown)  # outside: no message of Java's stays in the chain
 
 
 def as_bytes(array: Any) -> bytes:
@@ -146,6 +175,9 @@ class _Chaquopy:
     def load(self, name: str) -> Any:
         return self._java.jclass(name)
 
+    def cast(self, name: str, value: Any) -> Any:
+        return self._java.cast(self._java.jclass(name), value)
+
     def thrown(self, exc: BaseException) -> Thrown | None:
         if not isinstance(exc, self._throwable):
             return None
@@ -157,7 +189,8 @@ class _Chaquopy:
         return thrown_of(texts)
 
     def context(self) -> Any:
-        return self.load("com.chaquo.python.Python").getPlatform().getApplication()
+        platform = self.load("com.chaquo.python.Python").getPlatform()
+        return platform.getApplication()
 
     def leave_thread(self) -> None:
         """Chaquopy detaches a thread that ends (its documentation, "Multi-threading")."""
@@ -179,6 +212,9 @@ class _Pyjnius:
 
     def load(self, name: str) -> Any:
         return self._jnius.autoclass(name)
+
+    def cast(self, name: str, value: Any) -> Any:
+        return self._jnius.cast(name, value)
 
     def thrown(self, exc: BaseException) -> Thrown | None:
         if not isinstance(exc, self._jnius.JavaException):

@@ -30,6 +30,9 @@ T = TypeVar("T")
 Confirm = Callable[[Bridge, Any], None]
 
 _STORE = "AndroidKeyStore"
+_KEY_INFO = "android.security.keystore.KeyInfo"
+#: Where the ciphers live that can use a Keystore key.
+_CIPHERS = "AndroidKeyStoreBCWorkaround"
 _GCM = "AES/GCM/NoPadding"
 _TAG_BITS = 128
 #: The Keystore chooses 96 bits; a caller's own are refused.
@@ -103,7 +106,8 @@ def generate(call: Call, alias: str, spec: KeySpec) -> None:
 
     def make(way: Bridge) -> None:
         generator = way.load("javax.crypto.KeyGenerator").getInstance("AES", _STORE)
-        generator.init(_parameters(way, alias, spec))
+        parameters = _parameters(way, alias, spec)
+        generator.init(parameters)
         generator.generateKey()
 
     settled(call, "making a key in the Keystore", None, make)
@@ -121,12 +125,15 @@ def seal(
     def encrypt(way: Bridge) -> bytes:
         cipher = way.load("javax.crypto.Cipher")
         using = cipher.getInstance(_GCM)
-        using.init(cipher.ENCRYPT_MODE, _key(way, alias))
+        mode, key = cipher.ENCRYPT_MODE, _key(way, alias)
+        using.init(mode, key)
         if confirm is not None:
             confirm(way, using)
         using.updateAAD(associated)
-        sealed = as_bytes(using.doFinal(plain.reveal_bytes()))
-        return as_bytes(using.getIV()) + sealed
+        value = plain.reveal_bytes()
+        sealed = using.doFinal(value)
+        del value  # this frame may end up in a traceback
+        return as_bytes(using.getIV()) + as_bytes(sealed)
 
     return settled(call, "sealing with the Keystore", alias, encrypt)
 
@@ -148,12 +155,13 @@ def open_sealed(
         cipher = way.load("javax.crypto.Cipher")
         parameters = way.load("javax.crypto.spec.GCMParameterSpec")
         using = cipher.getInstance(_GCM)
-        nonce = parameters(_TAG_BITS, sealed[:_NONCE_BYTES])
-        using.init(cipher.DECRYPT_MODE, _key(way, alias), nonce)
+        nonce, body = parameters(_TAG_BITS, sealed[:_NONCE_BYTES]), sealed[_NONCE_BYTES:]
+        mode, key = cipher.DECRYPT_MODE, _key(way, alias)
+        using.init(mode, key, nonce)
         if confirm is not None:
             confirm(way, using)
         using.updateAAD(associated)
-        return Secret(as_bytes(using.doFinal(sealed[_NONCE_BYTES:])))
+        return Secret(as_bytes(using.doFinal(body)))
 
     return settled(call, "opening with the Keystore", alias, decrypt)
 
@@ -170,15 +178,16 @@ def unwrap(call: Call, alias: str, wrapped: bytes, is_oaep: bool) -> Secret:
 
     def unwrapped(way: Bridge) -> Secret:
         cipher = way.load("javax.crypto.Cipher")
-        private = _key(way, alias)
-        padding = "OAEPPadding" if is_oaep else "PKCS1Padding"
+        private, mode, kind = _key(way, alias), cipher.UNWRAP_MODE, cipher.SECRET_KEY
+        transformation = f"RSA/ECB/{'OAEPPadding' if is_oaep else 'PKCS1Padding'}"
         # Named, because another provider may come first and cannot use a Keystore key.
-        using = cipher.getInstance(f"RSA/ECB/{padding}", "AndroidKeyStoreBCWorkaround")
+        using = cipher.getInstance(transformation, _CIPHERS)
         if is_oaep:
-            using.init(cipher.UNWRAP_MODE, private, _oaep(way))
+            parameters = _oaep(way)
+            using.init(mode, private, parameters)
         else:
-            using.init(cipher.UNWRAP_MODE, private)
-        key = using.unwrap(wrapped, "AES", cipher.SECRET_KEY)
+            using.init(mode, private)
+        key = using.unwrap(wrapped, "AES", kind)
         return Secret(as_bytes(key.getEncoded()))
 
     return settled(call, "unwrapping with the Keystore", alias, unwrapped, is_unwrapping=True)
@@ -186,14 +195,22 @@ def unwrap(call: Call, alias: str, wrapped: bytes, is_oaep: bool) -> Secret:
 
 def contains(call: Call, alias: str) -> bool:
     """Whether the Keystore has a key by this name."""
-    return settled(
-        call, "looking in the Keystore", None, lambda way: bool(_store(way).containsAlias(alias))
-    )
+
+    def look(way: Bridge) -> bool:
+        store = _store(way)
+        return bool(store.containsAlias(alias))
+
+    return settled(call, "looking in the Keystore", None, look)
 
 
 def delete(call: Call, alias: str) -> None:
     """Erases a key for good; nothing happens if there is none."""
-    settled(call, "erasing a key", None, lambda way: _store(way).deleteEntry(alias))
+
+    def erase(way: Bridge) -> None:
+        store = _store(way)
+        store.deleteEntry(alias)
+
+    settled(call, "erasing a key", None, erase)
 
 
 def security_level(call: Call, alias: str) -> SecurityLevel:
@@ -204,10 +221,12 @@ def security_level(call: Call, alias: str) -> SecurityLevel:
     """
 
     def look(way: Bridge) -> SecurityLevel:
-        key = _key(way, alias)
-        factory = way.load("javax.crypto.SecretKeyFactory").getInstance(key.getAlgorithm(), _STORE)
-        kind = way.load("java.lang.Class").forName("android.security.keystore.KeyInfo")
-        info = factory.getKeySpec(key, kind)
+        key = way.cast("javax.crypto.SecretKey", _key(way, alias))
+        factory = way.load("javax.crypto.SecretKeyFactory").getInstance("AES", _STORE)
+        loader = way.load("java.lang.ClassLoader").getSystemClassLoader()
+        kind = loader.loadClass(_KEY_INFO)
+        found = factory.getKeySpec(key, kind)
+        info = way.cast(_KEY_INFO, found)
         if sdk(way) < _API_31:
             is_secure = bool(info.isInsideSecureHardware())
             return SecurityLevel.UNKNOWN_SECURE if is_secure else SecurityLevel.SOFTWARE
@@ -273,7 +292,8 @@ def _store(way: Bridge) -> Any:
 
 
 def _key(way: Bridge, alias: str) -> Any:
-    key = _store(way).getKey(alias, None)
+    store = _store(way)
+    key = store.getKey(alias, None)
     if key is None:
         raise _NoKey
     return key
@@ -281,11 +301,11 @@ def _key(way: Bridge, alias: str) -> Any:
 
 def _parameters(way: Bridge, alias: str, spec: KeySpec) -> Any:
     names = way.load("android.security.keystore.KeyProperties")
-    builder = way.load("android.security.keystore.KeyGenParameterSpec$Builder")(
-        alias, names.PURPOSE_ENCRYPT | names.PURPOSE_DECRYPT
-    )
-    builder.setBlockModes(names.BLOCK_MODE_GCM)
-    builder.setEncryptionPaddings(names.ENCRYPTION_PADDING_NONE)
+    purposes = names.PURPOSE_ENCRYPT | names.PURPOSE_DECRYPT
+    mode, padding = names.BLOCK_MODE_GCM, names.ENCRYPTION_PADDING_NONE
+    builder = way.load("android.security.keystore.KeyGenParameterSpec$Builder")(alias, purposes)
+    builder.setBlockModes(mode)
+    builder.setEncryptionPaddings(padding)
     builder.setKeySize(256)
     builder.setRandomizedEncryptionRequired(True)
     level = sdk(way)
@@ -295,12 +315,14 @@ def _parameters(way: Bridge, alias: str, spec: KeySpec) -> Any:
     if spec.strongbox:
         _require(level, _API_28, "strongbox")
         builder.setIsStrongBoxBacked(True)
-    if spec.authentication_seconds is not None:
+    seconds, authenticators = spec.authentication_seconds, spec.authenticators
+    if seconds is not None:
         _require(level, _API_30, "user_authentication")
         builder.setUserAuthenticationRequired(True)
-        builder.setUserAuthenticationParameters(spec.authentication_seconds, spec.authenticators)
-        if spec.invalidated_by_enrolment is not None:
-            builder.setInvalidatedByBiometricEnrollment(spec.invalidated_by_enrolment)
+        builder.setUserAuthenticationParameters(seconds, authenticators)
+        ends = spec.invalidated_by_enrolment
+        if ends is not None:
+            builder.setInvalidatedByBiometricEnrollment(ends)
     return builder.build()
 
 

@@ -23,7 +23,7 @@ public final class PromptOutcome extends BiometricPrompt.AuthenticationCallback
     private volatile int code = PENDING;
 
     /** Waits for the person; false if the time is over first. */
-    public boolean await(long milliseconds) throws InterruptedException {
+    public boolean waitFor(long milliseconds) throws InterruptedException {
         return over.await(milliseconds, TimeUnit.MILLISECONDS);
     }
 

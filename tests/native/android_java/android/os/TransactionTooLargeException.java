@@ -1,0 +1,7 @@
+package android.os;
+
+public class TransactionTooLargeException extends Exception {
+    public TransactionTooLargeException(String message) {
+        super(message);
+    }
+}

@@ -1,0 +1,9 @@
+package android.security.keystore;
+
+import java.security.InvalidKeyException;
+
+public class KeyExpiredException extends InvalidKeyException {
+    public KeyExpiredException(String message) {
+        super(message);
+    }
+}

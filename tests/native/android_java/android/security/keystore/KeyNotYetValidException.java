@@ -1,0 +1,9 @@
+package android.security.keystore;
+
+import java.security.InvalidKeyException;
+
+public class KeyNotYetValidException extends InvalidKeyException {
+    public KeyNotYetValidException(String message) {
+        super(message);
+    }
+}
