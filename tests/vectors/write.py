@@ -38,6 +38,7 @@ NONCE = bytes(range(0x80, 0x8C))
 NAME = ItemName("org.example.notes", "api key")
 VALUE = b"s3cret"
 PASSPHRASE = "correct horse"
+CREDENTIAL = b"a credential of at least 32 bytes, whatever they are\n"
 PROFILE = Argon2Profile(memory_kib=64, passes=1, lanes=1)
 
 
@@ -54,6 +55,34 @@ def passphrase_slot(profile: Argon2Profile = PROFILE) -> Slot:
     )  # fmt: skip
     kek = Passphrase(PASSPHRASE).opener(b"", Call(None))(slot) if profile is PROFILE else None
     return slots.rewrapped(slot, kek or Secret(bytes(32)), Secret(ROOT), VAULT_ID)
+
+
+def platform_slot(kind: str, purpose: bytes, key: bytes, **extra: bytes) -> Slot:
+    slot = Slot(
+        slot_id=b"\3\3\3\3", kind=kind, label="", salt=b"\6" * 16, wrapped=b"",
+        extra={name.replace("_", "-"): value for name, value in extra.items()},
+    )  # fmt: skip
+    return slots.rewrapped(slot, crypto.derive(Secret(key), purpose, slot.salt), Secret(ROOT),
+                           VAULT_ID)  # fmt: skip
+
+
+def credential_slot() -> Slot:
+    return platform_slot("systemd-credential", b"tk systemd", crypto.checksum(CREDENTIAL),
+                         systemd_credential=b"notes", protection=b"FILE_PERMISSIONS")  # fmt: skip
+
+
+def item_slot() -> Slot:
+    return platform_slot("store-item", b"tk store item", KEY, store=b"memory",
+                         protection=b"MEMORY", stays=b"PROCESS")  # fmt: skip
+
+
+def tpm_slot(**changes: bytes) -> Slot:
+    fields = {
+        "tpm_parent": b"\x00\x0b" + bytes(32), "tpm_public": bytes.fromhex("0008000b") + bytes(74),
+        "tpm_private": bytes(158), "tpm_bank": b"\x00\x0b", "tpm_pcrs": b"\x80\x00\x00",
+        "protection": b"HARDWARE",
+    }  # fmt: skip
+    return platform_slot("tpm2", b"tk tpm2", KEY, **{**fields, **changes})
 
 
 def header(*with_slots: Slot, **changes: Any) -> Header:
@@ -127,6 +156,18 @@ def cases() -> dict[str, dict[str, Any]]:
             header=fields_of_header(format=number, least_writer=number)),
         "ok-empty-value": bad("an empty value is a value", "opens", value=b"",
             envelope=opened.seal_value(subject(NAME), Secret(b""))),
+        "ok-systemd-credential": bad("opened by a credential", "opens",
+            header=header(credential_slot()).encode(), key_file=None, credential=CREDENTIAL),
+        "ok-store-item": bad("opened by an item in another store", "opens",
+            header=header(item_slot()).encode(), key_file=None, item=KEY),
+        "ok-tpm2": bad("opened by what a TPM unseals", "opens",
+            header=header(tpm_slot()).encode(), key_file=None, unsealed=KEY),
+        "slot-credential-short": bad("a credential of 31 bytes", "wrong-key",
+            header=header(credential_slot()).encode(), key_file=None, credential=CREDENTIAL[:31]),
+        "slot-item-short": bad("an item that is no key", "wrong-key",
+            header=header(item_slot()).encode(), key_file=None, item=KEY[:31]),
+        "slot-tpm2-pcrs": bad("PCRs in four bytes", "vault-damaged", key_file=None, unsealed=KEY,
+            header=header(tpm_slot(tpm_pcrs=bytes(4))).encode()),
         "header-magic": bad("another magic", "not-a-vault", header=flip(whole, 0)),
         "header-empty": bad("an empty header", "not-a-vault", header=b""),
         "header-checksum": bad("a flipped bit of the checksum", "vault-damaged",
