@@ -29,6 +29,11 @@ TokenkeepError
 │   ├── LoginFailed
 │   │   └── LoginCancelled
 │   └── ProtocolViolation
+├── PresenceError
+│   ├── PresenceDenied
+│   ├── PresenceUnavailable
+│   ├── NotEnrolled
+│   └── PresenceLockedOut      temporary
 └── MissingExtra
 
 No message, hint or attribute of any of them holds a secret.
@@ -248,6 +253,57 @@ class ProtocolViolation(SessionError):
     """The provider's answer broke the protocol and was dropped; report it to the provider."""
 
     code = "protocol-violation"
+
+
+class PresenceError(TokenkeepError):
+    """Nobody proved to be at the device, so nothing was shown; see the subclass for the way out."""
+
+    code = "presence-error"
+
+
+class PresenceDenied(PresenceError):
+    """The person cancelled, failed, or did not come in time; do not ask again at once.
+
+    Attributes:
+        reason: "cancelled", "failed" or "timed out".
+    """
+
+    code = "presence-denied"
+
+    def __init__(
+        self, message: str = "", *, reason: str = "cancelled", hint: str | None = None
+    ) -> None:
+        super().__init__(message or f"nobody confirmed: {reason}", hint=hint)
+        self.reason = reason
+
+
+class PresenceUnavailable(PresenceError):
+    """This way of confirming does not exist here or cannot be used now; choose another one."""
+
+    code = "presence-unavailable"
+
+
+class NotEnrolled(PresenceError):
+    """There is no finger, key or passphrase to compare with; enrol one first."""
+
+    code = "not-enrolled"
+
+
+class PresenceLockedOut(PresenceError):
+    """Too many attempts failed; wait, or unlock the device, then retry.
+
+    Attributes:
+        retry_after: seconds to wait before another attempt can help; None if unknown.
+    """
+
+    code = "presence-locked-out"
+    is_temporary = True
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message or "too many attempts failed", hint=hint)
+        self.retry_after = retry_after
 
 
 class MissingExtra(TokenkeepError):

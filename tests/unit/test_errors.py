@@ -16,7 +16,7 @@ CLASSES = [
     for value in vars(errors).values()
     if inspect.isclass(value) and issubclass(value, TokenkeepError)
 ]
-TEMPORARY = {"StoreLocked", "StoreTimeout", "RefreshUnavailable"}
+TEMPORARY = {"StoreLocked", "StoreTimeout", "PresenceLockedOut", "RefreshUnavailable"}
 
 
 def make(kind: type[TokenkeepError], message: str = "", hint: str | None = None) -> TokenkeepError:

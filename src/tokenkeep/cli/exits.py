@@ -44,6 +44,11 @@ CODES: dict[type[errors.TokenkeepError], int] = {
     errors.LoginFailed: FAILED,
     errors.LoginCancelled: FAILED,
     errors.ProtocolViolation: FAILED,
+    errors.PresenceError: FAILED,
+    errors.PresenceDenied: NOT_NOW,
+    errors.PresenceUnavailable: UNAVAILABLE,
+    errors.NotEnrolled: FAILED,
+    errors.PresenceLockedOut: NOT_NOW,
     errors.MissingExtra: USAGE,
 }
 

@@ -1,0 +1,159 @@
+"""A passphrase typed on the terminal, compared with what was enrolled.
+
+What is kept is an Argon2id hash with a count of failures, as one item of a storage: guessing is
+slow, and is refused for growing times, also by the next process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+
+from tokenkeep import fields
+from tokenkeep.crypto import RFC_9106_LOW_MEMORY, Argon2Profile, argon2id, random_bytes
+from tokenkeep.errors import (
+    NotEnrolled,
+    PresenceDenied,
+    PresenceLockedOut,
+    PresenceUnavailable,
+    SecretDamaged,
+)
+from tokenkeep.item import checked_name
+from tokenkeep.secret import Secret, as_secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenkeep.item import Call
+    from tokenkeep.storage import SecureStorage
+
+_SALT_BYTES = 16
+#: After so many failures in a row each further one has to wait, twice as long each time.
+_FREE_FAILURES = 4
+_FIRST_WAIT, _LONGEST_WAIT = 30.0, 3600.0
+
+
+class TerminalPassphrase:
+    """A `Verifier` for programs in a terminal.
+
+    Args:
+        storage: where the hash is kept; never a gate of itself.
+        name: the hash's name there.
+        ask: shows the question and gives what was typed; the terminal's hidden prompt if None.
+        profile: what a comparison costs.
+    """
+
+    name = "passphrase on the terminal"
+
+    def __init__(
+        self,
+        storage: SecureStorage,
+        *,
+        name: str = "presence passphrase",
+        ask: Callable[[str], Secret | str] | None = None,
+        profile: Argon2Profile = RFC_9106_LOW_MEMORY,
+    ) -> None:
+        self._storage = storage
+        self._item = checked_name(name, "name")
+        self._ask = ask if ask is not None else _ask_on_terminal
+        self._profile = profile
+
+    def enrol(self, passphrase: Secret | str) -> None:
+        """Keeps a passphrase to compare with, in place of the one before.
+
+        Raises:
+            PresenceUnavailable: it is empty.
+            StoreError: it could not be kept.
+        """
+        try:
+            passphrase = as_secret(passphrase)
+        except (TypeError, ValueError):
+            del passphrase  # this frame is in the traceback
+            raise
+        if not passphrase.size:
+            raise PresenceUnavailable("an empty passphrase proves nothing")
+        salt = random_bytes(_SALT_BYTES)
+        self._keep(salt, argon2id(passphrase, salt, self._profile), self._profile, 0, 0.0)
+
+    def verify(self, reason: str, call: Call) -> None:
+        """Asks once and compares; raises as `Verifier.verify`."""
+        value = self._storage.read(self._item)
+        if value is None:
+            raise NotEnrolled("no passphrase was enrolled", hint="TerminalPassphrase.enrol(...)")
+        salt, wanted, profile, failures, failed_at = _unpacked(value)
+        now = self._storage.clock.wall()
+        wait = _wait_after(failures) - max(0.0, now - failed_at)
+        if wait > 0:
+            raise PresenceLockedOut(
+                f"too many wrong passphrases: wait {wait:.0f} s", retry_after=wait
+            )
+        # Counted before the answer: who ends the process instead of waiting has failed, too.
+        self._keep(salt, wanted, profile, failures + 1, now)
+        try:
+            given = as_secret(self._ask(f"passphrase to {reason}: "))
+        except (KeyboardInterrupt, EOFError):
+            self._keep(salt, wanted, profile, failures, failed_at)
+            raise PresenceDenied(reason="cancelled") from None
+        if call.remaining() == 0.0:
+            raise PresenceDenied(reason="timed out")
+        found = argon2id(given, salt, profile)
+        if not hmac.compare_digest(found.reveal_bytes(), wanted.reveal_bytes()):
+            raise PresenceDenied("the passphrase is wrong", reason="failed")
+        self._keep(salt, wanted, profile, 0, 0.0)
+
+    def _keep(
+        self, salt: bytes, wanted: Secret, profile: Argon2Profile, failures: int, at: float
+    ) -> None:
+        self._storage.write(
+            self._item,
+            Secret(
+                fields.pack(
+                    {
+                        "salt": salt,
+                        "hash": wanted.reveal_bytes(),
+                        "memory-kib": b"%d" % profile.memory_kib,
+                        "passes": b"%d" % profile.passes,
+                        "lanes": b"%d" % profile.lanes,
+                        "failures": b"%d" % failures,
+                        "failed-at": b"%d" % int(at),
+                    }
+                )
+            ),
+        )
+
+
+def _unpacked(value: Secret) -> tuple[bytes, Secret, Argon2Profile, int, float]:
+    found: tuple[bytes, Secret, Argon2Profile, int, float] | None = None
+    try:
+        kept = fields.unpack(value.reveal_bytes())
+        profile = Argon2Profile(int(kept["memory-kib"]), int(kept["passes"]), int(kept["lanes"]))
+        if profile.is_acceptable():
+            found = (
+                kept["salt"],
+                Secret(kept["hash"]),
+                profile,
+                int(kept["failures"]),
+                float(kept["failed-at"]),
+            )
+    except (ValueError, KeyError):
+        pass  # raised below, where no frame holds the fields
+    kept = {}
+    if found is None:
+        raise SecretDamaged("the enrolled passphrase is damaged", hint="enrol it again")
+    return found
+
+
+def _wait_after(failures: int) -> float:
+    if failures < _FREE_FAILURES:
+        return 0.0
+    # A count that is absurdly high must not overflow.
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - _FREE_FAILURES, 20))
+
+
+def _ask_on_terminal(question: str) -> Secret:
+    import getpass
+
+    if not os.isatty(0) and not os.path.exists("/dev/tty"):
+        raise PresenceUnavailable("there is no terminal to ask on")
+    return Secret(getpass.getpass(question))
