@@ -110,7 +110,13 @@ class Channel:
 
         def attempt(connection: Connection) -> tuple[Session, tuple[Any, ...]]:
             session = self._negotiated(connection, call)
-            return session, connection.ask(build(session), call)
+            try:
+                return session, connection.ask(build(session), call)
+            except ErrorReply as exc:
+                # KWallet's word for a session of the daemon before it, as for an item that is gone.
+                if verdict(exc.name) is Verdict.SEARCH:
+                    self.forget_session(session)
+                raise
 
         return self.repeated(attempt, call)
 
