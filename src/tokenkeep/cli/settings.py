@@ -142,7 +142,8 @@ class Settings:
         """The chosen vault, and what may open it: never one that is made on the way.
 
         Where neither a key file nor a passphrase file was named, the default key file is tried,
-        and a passphrase that the vault has is asked for on a terminal.
+        then what `vault unlock` left, and a passphrase that the vault has is asked for on a
+        terminal.
 
         Raises:
             StoreUnavailable: no store is chosen.
@@ -157,7 +158,8 @@ class Settings:
             from tokenkeep.vault.slots import Passphrase
 
             asked = Passphrase(self._ask_passphrase, prompts=True)
-            return VaultOptions(options.path, (*options.keys, SlotKeys(self), asked), create=False)
+            keys = (*options.keys, SlotKeys(self), WhileUnlocked(), asked)
+            return VaultOptions(options.path, keys, create=False)
         return options
 
     def storage(self, service: str | None = None) -> SecureStorage:
@@ -226,3 +228,23 @@ class SlotKeys:
         erase = getattr(key_of(slot, self._settings), "forget", None)
         if erase is not None:
             erase(slot, vault_id, call)
+
+
+class WhileUnlocked:
+    """What `vault unlock` left: an `UnlockedVault` that is imported when nothing else opened."""
+
+    __slots__ = ()
+
+    kind = "*"
+    protection = "HARDWARE"  # see UnlockedVault
+    may_prompt = False
+
+    def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
+        """Nothing: no slot is made with it."""
+        return {}
+
+    def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
+        """See `tokenkeep.unlocked_vault.UnlockedVault`."""
+        from tokenkeep.unlocked_vault import UnlockedVault
+
+        return UnlockedVault().opener(vault_id, call)

@@ -119,6 +119,8 @@ def require_nameable(key: KeyFile) -> None:
 def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[str], None]) -> bytes:
     vault_id, key_id = random_bytes(VAULT_ID_BYTES), random_bytes(KEY_ID_BYTES)
     root = Secret(random_bytes(KEY_BYTES))
+    # What opens any slot has none of its own, unless nothing else is given: then that is an error.
+    own = [key for key in with_keys if key.kind != slots.ANY_SLOT] or with_keys
     header = Header(
         vault_id=vault_id,
         generation=1,
@@ -126,7 +128,7 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
         wrapped_keys={
             key_id: keys.wrap_key(root, vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
         },
-        slots=tuple(slots.new_slot(key, "", root, vault_id, call)[0] for key in with_keys),
+        slots=tuple(slots.new_slot(key, "", root, vault_id, call)[0] for key in own),
     )
     step("database")
     database = os.path.join(aside, files.DATABASE)

@@ -8,6 +8,7 @@ import click
 
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.status import EXITS, describe
+from tokenkeep.cli.commands.vault.unlock import spoken
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
@@ -20,12 +21,15 @@ from tokenkeep.errors import (
     WrongKey,
 )
 from tokenkeep.health import HealthReport, state_of
+from tokenkeep.item import Call
 from tokenkeep.outlook import outlook
 from tokenkeep.select import candidates
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.accounts import stored_accounts
+from tokenkeep.unlocked_vault import Unlocked, unlocked
+from tokenkeep.vault.vault import Vault
 
 #: A service that nobody has: asking for it opens the store.
 _NOBODY = "tokenkeep.doctor"
@@ -98,6 +102,9 @@ def examine(settings: Settings, found: Findings) -> None:
         found.problem(exits.UNAVAILABLE, "tokenkeep vault create")
         return
     facts["path"] = next((getattr(each, "path", None) for each in chosen), None)
+    kept = _unlocked(facts["path"]) if config.names_vault() else None
+    if kept is not None:
+        facts["unlocked"] = spoken(kept)
     with settings.storage(config.app or _NOBODY) as storage:
         _examine_storage(storage, found, knows_app=config.app is not None)
     if config.passphrase_file is not None and "protection" in facts:
@@ -107,6 +114,15 @@ def examine(settings: Settings, found: Findings) -> None:
             f"the passphrase lies in {config.passphrase_file}: whoever can read it and the vault"
             " can read every item"
         )
+
+
+def _unlocked(path: str) -> Unlocked | None:
+    """Until when the vault opens without a question, if somebody unlocked it for a while."""
+    try:
+        header = Vault(path, (), False).header()
+    except StoreError:
+        return None  # the store's own state says why
+    return None if header is None else unlocked(header.vault_id, Call())
 
 
 def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:

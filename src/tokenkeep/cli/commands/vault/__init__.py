@@ -7,7 +7,8 @@ import click
 from tokenkeep.cli.tree import LazyGroup
 
 VERBS = (
-    *("create", "new-key", "add-key", "remove-key", "rekey"),
+    *("create", "unlock", "lock"),
+    *("new-key", "add-key", "remove-key", "rekey"),
     *("check", "upgrade", "export", "import", "reset"),
 )
 

@@ -12,7 +12,11 @@ from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import tell
 from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.errors import StoreError
+from tokenkeep.item import Call
+from tokenkeep.unlocked_vault import lock
 from tokenkeep.vault.rekey import RekeyReport, rekey
+from tokenkeep.vault.vault import Vault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,9 +52,21 @@ def command(
     try:
         with progress("rekeying") as told:
             report = rekey(vault, calls(settings), root=root, progress=told)
+        if root:
+            lock_again(vault, calls(settings)())
     finally:
         vault.close()
     return say_rekeyed(report)
+
+
+def lock_again(vault: Vault, call: Call) -> None:
+    """Takes back what `vault unlock` left: with the keys that it was given under, it has to go."""
+    header = vault.header()
+    try:
+        if header is not None and lock(header.vault_id, call):
+            tell("the vault was unlocked for a while and is locked now")
+    except StoreError as exc:
+        tell(f"the vault may still be unlocked for a while: {exc}", "hint: tokenkeep vault lock")
 
 
 def say_rekeyed(report: RekeyReport) -> int:

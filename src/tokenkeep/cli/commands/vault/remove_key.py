@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
-from tokenkeep.cli.commands.vault.rekey import further_keys, say_rekeyed
+from tokenkeep.cli.commands.vault.rekey import further_keys, lock_again, say_rekeyed
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import require_yes, tell
@@ -42,10 +42,12 @@ def command(
     try:
         if not and_rekey:
             remove_key(vault, slot_id, call())
+            lock_again(vault, call())
             tell("its holder may know the root key: `remove-key --rekey` would have replaced it")
             return 0
         with progress("rekeying") as told:
             report = rekey(vault, call, remove=slot_id, progress=told)
+        lock_again(vault, call())
     finally:
         vault.close()
     return say_rekeyed(report)
