@@ -37,10 +37,13 @@ EACH = [pytest.param(name, marks=pytest.mark.requires(name), id=name) for name i
 
 
 @contextlib.contextmanager
-def running(name: str, *, has_collection: bool = True) -> Iterator[Daemon]:
-    """A daemon on a bus that this process finds; ended when the block is left."""
-    # gnome-keyring comes back by itself on every desktop that has it; the others do not.
-    with Bus(activates=name == "gnome-keyring") as bus, in_environment(bus):
+def running(name: str, *, has_collection: bool = True, activates: bool = False) -> Iterator[Daemon]:
+    """A daemon on a bus that this process finds; ended when the block is left.
+
+    Args:
+        activates: whether the bus starts a gnome-keyring of its own when none is there.
+    """
+    with Bus(activates=activates) as bus, in_environment(bus):
         yield started(name, bus, has_collection=has_collection)
 
 
