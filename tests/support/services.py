@@ -137,6 +137,20 @@ def _missing_logind_mock() -> str | None:
     return _missing_programs("dbus", "dbus-daemon")
 
 
+def _missing_fprintd() -> str | None:
+    if not os.path.exists("/usr/libexec/fprintd"):
+        return "fprintd is not installed (Debian: fprintd)"
+    return _missing_logind_mock()
+
+
+def _missing_polkit() -> str | None:
+    if not os.path.exists("/usr/lib/polkit-1/polkitd"):
+        return "polkitd is not installed (Debian: polkitd)"
+    if os.geteuid() != 0:
+        return "only root can give polkitd rules of the test's own"
+    return _missing_programs("dbus util-linux", "dbus-daemon", "unshare")
+
+
 #: name -> why it is missing here, or None if it is there.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
@@ -152,5 +166,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "kwallet": _missing_kwallet,
     "keepassxc": _missing_keepassxc,
     "screen": _missing_screen,
+    "fprintd": _missing_fprintd,
+    "polkit": _missing_polkit,
     "logind mock": _missing_logind_mock,
 }

@@ -1,0 +1,187 @@
+"""Fingers at the real fprintd, and questions of the real polkitd, on a private system bus."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.system_bus import ACTION, SystemBus
+from tokenkeep.errors import (
+    NotEnrolled,
+    PresenceDenied,
+    PresenceError,
+    PresenceUnavailable,
+    UnsupportedOption,
+)
+from tokenkeep.item import Call
+from tokenkeep.presence import fprintd
+from tokenkeep.presence.fprintd import Fprintd
+from tokenkeep.presence.polkit import Polkit
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[SystemBus]:
+    with SystemBus() as started:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", started.address)
+        yield started
+
+
+@pytest.fixture
+def reader(bus: SystemBus) -> SystemBus:
+    bus.start_fingerprints()
+    bus.enrol("mine", getpass.getuser())
+    return bus
+
+
+def scanning(reader: SystemBus, *commands: str) -> threading.Thread:
+    """Somebody who uses the reader while it waits for them."""
+
+    def act() -> None:
+        for command in commands:
+            time.sleep(0.3)
+            reader.tell_reader(command)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+@pytest.mark.requires("fprintd")
+def test_the_enrolled_finger_confirms(reader: SystemBus) -> None:
+    """Also after a scan that was too short; the reader is free again afterwards."""
+    for commands in (("SCAN mine",), ("RETRY 1", "SCAN mine")):
+        person = scanning(reader, *commands)
+        Fprintd().verify("x", Call(10))
+        person.join()
+
+
+@pytest.mark.requires("fprintd")
+def test_another_finger_is_refused(reader: SystemBus) -> None:
+    """Failed, and the next attempt may succeed."""
+    person = scanning(reader, "SCAN somebody-else")
+    with pytest.raises(PresenceDenied) as caught:
+        Fprintd().verify("x", Call(10))
+    person.join()
+    assert "failed" == caught.value.reason
+    person = scanning(reader, "SCAN mine")
+    Fprintd().verify("x", Call(10))
+    person.join()
+
+
+@pytest.mark.requires("fprintd")
+def test_no_finger_ends_at_the_deadline(reader: SystemBus) -> None:
+    """And leaves the reader free."""
+    started = time.monotonic()
+    with pytest.raises(PresenceDenied) as caught:
+        Fprintd().verify("x", Call(0.5))
+    assert "timed out" == caught.value.reason
+    assert time.monotonic() - started < 5
+    person = scanning(reader, "SCAN mine")
+    Fprintd().verify("x", Call(10))
+    person.join()
+
+
+@pytest.mark.requires("fprintd")
+def test_no_enrolled_finger_is_told(bus: SystemBus) -> None:
+    """Nobody is asked."""
+    bus.start_fingerprints()
+    with pytest.raises(NotEnrolled):
+        Fprintd().verify("x", Call(10))
+
+
+@pytest.mark.requires("fprintd")
+def test_a_refused_reader_is_unavailable(reader: SystemBus) -> None:
+    """polkit says that this program may not use it."""
+    reader.allow(False)
+    with pytest.raises(PresenceUnavailable):
+        Fprintd().verify("x", Call(10))
+
+
+def test_every_error_of_fprintd_is_one_of_ours() -> None:
+    """Each with words for the person."""
+    assert 9 <= len([name for name in fprintd.ERRORS if "Fprint" in name])
+    for kind, message in fprintd.ERRORS.values():
+        assert issubclass(kind, PresenceError)
+        assert message
+
+
+@pytest.mark.requires("fprintd")
+@pytest.mark.parametrize("verify", [Fprintd().verify, Polkit(ACTION).verify])
+def test_a_bus_without_the_service_is_unavailable(
+    bus: SystemBus, verify: Callable[[str, Call], None]
+) -> None:
+    """Neither denied nor enrolled nowhere."""
+    with pytest.raises(PresenceUnavailable):
+        verify("x", Call(10))
+
+
+@pytest.mark.parametrize("verify", [Fprintd().verify, Polkit(ACTION).verify])
+def test_no_bus_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, verify: Callable[[str, Call], None]
+) -> None:
+    """As on a server, or in a container."""
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+    with pytest.raises(PresenceUnavailable):
+        verify("x", Call(5))
+
+
+def as_ordinary_user(check: Callable[[], None]) -> str:
+    """The name of what `check` raised in a child that gave up being root; "" if it returned."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            check()
+        except BaseException as exc:
+            os.write(write, type(exc).__name__.encode() + f": {exc}".encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read, "rb") as pipe:
+        return pipe.read().decode()
+
+
+@pytest.mark.requires("polkit")
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("polkit.Result.YES", ""),
+        ("polkit.Result.NO", "PresenceDenied"),
+        ("polkit.Result.AUTH_SELF", "PresenceUnavailable"),
+    ],
+)
+def test_what_polkit_says(bus: SystemBus, answer: str, expected: str) -> None:
+    """Allowed; refused; it would ask, and there is no agent to do it."""
+    bus.start_polkit(f"""polkit.addRule(function(action, subject) {{
+        if (action.id == "{ACTION}") return {answer};
+    }});""")
+    import tokenkeep.native.dbus.connection  # noqa: F401 - the child may not be able to read it
+
+    said = as_ordinary_user(lambda: Polkit(ACTION).verify("x", Call(10)))
+    assert expected == said.partition(":")[0], said
+
+
+@pytest.mark.requires("polkit")
+def test_an_action_that_polkit_does_not_know_is_unavailable(bus: SystemBus) -> None:
+    """The application's policy file was not installed."""
+    bus.start_polkit()
+    import tokenkeep.native.dbus.connection  # noqa: F401
+
+    said = as_ordinary_user(lambda: Polkit("org.example.unknown").verify("x", Call(10)))
+    assert said.startswith("PresenceUnavailable"), said
+
+
+@pytest.mark.parametrize("action", ["", "a b", "a/b", "é"])
+def test_what_cannot_be_an_action_is_refused(action: str) -> None:
+    """Before anybody is asked."""
+    with pytest.raises(UnsupportedOption):
+        Polkit(action)
