@@ -62,6 +62,8 @@ def test_vault_of_a_tpm_opens_without_options(shell_with_tpm: Shell, tpm: Emulat
     shell_with_tpm.plays("""
         $ tokenkeep --passphrase-file phrase get name; echo
         v
+        $ tokenkeep --passphrase-file phrase vault check | grep tpm2
+        key ...: tpm2, PCR 7, does not open here: unsealing the key: a PCR that the key is ...
         $ tokenkeep --passphrase-file phrase vault add-key --tpm > again
         $ tokenkeep get name; echo
         v
@@ -89,8 +91,8 @@ def test_vault_of_a_tpm_opens_without_options(shell_with_tpm: Shell, tpm: Emulat
 
 
 @pytest.mark.requires("swtpm")
-def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell) -> None:
-    """A slot that has a PIN asks for it, and nothing is asked where there is nobody."""
+def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell, tpm: Emulator) -> None:
+    """A slot that has a PIN asks for it, and each command sends a wrong one once."""
     shell_with_tpm.plays("""
         $ (umask 077; echo 1234 > pin; echo 4321 > wrong)
         $ tokenkeep vault create --tpm --tpm-pin-file pin --pcr 0 --pcr 7 2> /dev/null
@@ -105,9 +107,15 @@ def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell) -> None:
         error: unsealing the key: the TPM refuses this authorization (0x98e)
         hint: give the PIN of the vault's TPM key; wrong ones lock the TPM for a while
         [4]
-        $ TOKENKEEP_TPM_PIN_FILE=pin tokenkeep vault check --json | grep about
+        $ TOKENKEEP_TPM_PIN_FILE=pin tokenkeep vault check --json | grep -e about -e problem
               "about": "PCR 0, 7, PIN",
+              "problem": null,
+        $ TOKENKEEP_TPM_PIN_FILE=wrong tokenkeep vault check 2> /dev/null | grep -e PIN -e key:
+        key ...: tpm2, PCR 0, 7, PIN
+        wrong: key: unsealing the key: the TPM refuses this authorization (0x98e)
     """)
+    counter = tpm.tool("tpm2_getcap", "properties-variable")
+    assert "TPM2_PT_LOCKOUT_COUNTER: 0x2" in counter
 
 
 @pytest.mark.parametrize(

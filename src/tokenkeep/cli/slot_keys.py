@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable
 
 from tokenkeep.cli.settings import Settings
-from tokenkeep.errors import UnsupportedOption
+from tokenkeep.errors import InteractionDenied, TokenkeepError, UnsupportedOption, WrongKey
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
-from tokenkeep.vault.format import Slot
+from tokenkeep.vault.format import Header, Slot
+from tokenkeep.vault.slots import opens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,24 @@ def about(slot: Slot) -> str:
     return ""
 
 
+def closed(slot: Slot, header: Header, settings: Settings, call: Call) -> TokenkeepError | None:
+    """Why a platform's slot does not open here and now; None if it does, or is another kind's.
+
+    Args:
+        call: allows no prompt; a slot that needs one, or a PIN, which could be a wrong one too
+            many, is not tried: None.
+    """
+    try:
+        key = key_of(slot, settings)
+        if key is None or opens(header.following(slots=(slot,)), key, call):
+            return None
+    except InteractionDenied:
+        return None
+    except TokenkeepError as exc:
+        return exc.with_traceback(None)
+    return WrongKey("the key does not open the slot")
+
+
 def item_key(name: str) -> Key:
     """A key that is an item in the store of this name.
 
@@ -89,7 +108,7 @@ def _tpm(_slot: Slot, settings: Settings) -> Key:
             return read_passphrase(path, "--tpm-pin-file")
         return _asked("PIN of the vault's TPM key: ")
 
-    return TpmKey(auth=ask, device=settings.option("tpm_device"))
+    return TpmKey(auth=ask, device=settings.option("tpm_device"), prompts=True)
 
 
 def _credential(slot: Slot, _settings: Settings) -> Key:
@@ -106,7 +125,6 @@ def _item(slot: Slot, _settings: Settings) -> Key:
 
 def _asked(question: str) -> Secret:
     from tokenkeep.cli.terminal import ask_hidden
-    from tokenkeep.errors import InteractionDenied
 
     if not os.isatty(0):
         raise InteractionDenied(

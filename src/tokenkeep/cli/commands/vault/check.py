@@ -7,10 +7,12 @@ import click
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
-from tokenkeep.cli.slot_keys import about
+from tokenkeep.cli.settings import Settings
+from tokenkeep.cli.slot_keys import about, closed
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import SecretDamaged
+from tokenkeep.errors import SecretDamaged, TokenkeepError
+from tokenkeep.item import Call
 from tokenkeep.vault.access import list_keys
 from tokenkeep.vault.check import CheckReport, check
 from tokenkeep.vault.format import RESTORE_HINT, Slot
@@ -28,14 +30,15 @@ def command(ctx: click.Context) -> int:
         with progress("checking") as told:
             report = check(vault, calls(settings), told)
         keys = _keys(vault)
+        shut = _closed(vault, keys, settings)
     finally:
         vault.close()
     if settings.wants_json:
-        write_json(_document(vault, report, keys))
+        write_json(_document(vault, report, keys, shut))
     else:
         write_lines(
             f"vault: {vault.path}",
-            *(f"key {_spoken(slot)}" for slot in keys),
+            *(f"key {_spoken(slot, shut)}" for slot in keys),
             f"items that open: {report.items}",
             f"kept in quarantine: {report.quarantined}",
             *(["a rekey was begun and not finished"] if report.is_rekeying else []),
@@ -69,13 +72,37 @@ def _keys(vault: Vault) -> tuple[Slot, ...]:
         return ()
 
 
-def _spoken(slot: Slot) -> str:
+def _closed(
+    vault: Vault, keys: tuple[Slot, ...], settings: Settings
+) -> dict[bytes, TokenkeepError | None]:
+    """Why platforms' slots do not open here, by slot id; without a prompt."""
+    header = vault.header() if keys else None
+    if header is None:
+        return {}
+    return {
+        slot.id: closed(slot, header, settings, Call(settings.timeout)) for slot in header.slots
+    }
+
+
+def _spoken(slot: Slot, shut: dict[bytes, TokenkeepError | None]) -> str:
+    problem = shut.get(slot.id)
     label = f" ({shown(slot.label)})" if slot.label else ""
     what = shown(about(slot))
-    return f"{slot.id.hex()}: {slot.kind or 'damaged'}{label}{what and f', {what}'}"
+    return f"{slot.id.hex()}: {slot.kind or 'damaged'}{label}{what and f', {what}'}" + (
+        f", does not open here: {shown(str(problem))}" if problem is not None else ""
+    )
 
 
-def _document(vault: Vault, report: CheckReport, keys: tuple[Slot, ...]) -> dict[str, object]:
+def _code(problem: TokenkeepError | None) -> str | None:
+    return None if problem is None else problem.code
+
+
+def _document(
+    vault: Vault,
+    report: CheckReport,
+    keys: tuple[Slot, ...],
+    shut: dict[bytes, TokenkeepError | None],
+) -> dict[str, object]:
     return {
         "path": vault.path,
         "keys": [
@@ -84,6 +111,7 @@ def _document(vault: Vault, report: CheckReport, keys: tuple[Slot, ...]) -> dict
                 "kind": slot.kind,
                 "label": slot.label,
                 "about": about(slot),
+                "problem": _code(shut.get(slot.id)),
                 "well": not slot.is_damaged,
             }
             for slot in keys
