@@ -108,6 +108,15 @@ class _Kind:
 
 _KINDS = (
     _Kind(
+        "android",
+        "tokenkeep.backends.android",
+        "AndroidOptions",
+        "AndroidStore",
+        platforms=("android",),
+        is_default=True,
+        unasked="takes part when nothing else is asked for, or by AndroidOptions",
+    ),
+    _Kind(
         "secret-service",
         "tokenkeep.backends.secret_service",
         "SecretServiceOptions",

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from support.java import missing_java
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 OIDC_PROVIDER = REPOSITORY / ".venv" / "oidc-provider" / "node_modules"
 
@@ -169,4 +171,5 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "fprintd": _missing_fprintd,
     "polkit": _missing_polkit,
     "logind mock": _missing_logind_mock,
+    "java": missing_java,
 }

@@ -13,10 +13,12 @@ from tokenkeep.item import Call, Interaction
 from tokenkeep.native.android import application
 from tokenkeep.native.android.codes import PROMPT, UNKNOWN, Meaning
 from tokenkeep.native.android.jvm import Bridge, JavaThrown, run, run_here
-from tokenkeep.native.android.keystore import Confirm
+from tokenkeep.native.android.keystore import Confirm, sdk
 
 _OUTCOME = "org.tokenkeep.android.PromptOutcome"
-_PENDING, _CONFIRMED = -1, 0
+_CONFIRMED = 0
+#: `setAllowedAuthenticators` came with it.
+_LEAST_API = 30
 #: Milliseconds of one wait, so that the deadline is noticed.
 _TICK = 100
 #: `BiometricManager.Authenticators`.
@@ -109,6 +111,8 @@ def _show(
     authenticators: int,
     cipher: Any,
 ) -> None:
+    if sdk(way) < _LEAST_API:
+        raise StoreUnavailable(f"the prompt needs Android's API level {_LEAST_API}")
     signal = way.load("android.os.CancellationSignal")()
     builder = way.load("android.hardware.biometrics.BiometricPrompt$Builder")(context)
     builder.setTitle(title)

@@ -130,13 +130,14 @@ GENERAL = {
     "javax.crypto.IllegalBlockSizeException": _M.UNDECIDED,
     "java.security.UnrecoverableKeyException": _M.DOUBTED,
     "java.security.UnrecoverableEntryException": _M.DOUBTED,
-    "java.security.InvalidKeyException": _M.INVALIDATED,
     "java.security.NoSuchAlgorithmException": _M.UNAVAILABLE,
     "java.security.NoSuchProviderException": _M.UNAVAILABLE,
     "javax.crypto.NoSuchPaddingException": _M.UNAVAILABLE,
     "java.security.InvalidAlgorithmParameterException": _M.MISUSED,
     "java.lang.IllegalStateException": _M.UNAVAILABLE,
     "java.lang.SecurityException": _M.DENIED,
+    # Whatever else is in the chain says more; this is what a dead key says before API level 33.
+    "java.security.InvalidKeyException": _M.INVALIDATED,
     # Without a code these three tell nothing: nothing is concluded from them.
     "android.security.KeyStoreException": _M.UNAVAILABLE,
     "java.security.KeyStoreException": _M.UNAVAILABLE,
