@@ -118,6 +118,26 @@ def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell, tpm: Emulator)
     assert "TPM2_PT_LOCKOUT_COUNTER: 0x2" in counter
 
 
+@pytest.mark.requires("swtpm", "kernel keyring")
+def test_unlocked_vault_asks_for_no_pin(shell_with_tpm: Shell, tpm: Emulator) -> None:
+    """`vault unlock` spares the PIN too, and the TPM is not even asked."""
+    shell_with_tpm.plays("""
+        $ (umask 077; echo 1234 > pin)
+        $ tokenkeep vault create --tpm --tpm-pin-file pin 2> /dev/null
+        ~/.local/share/tokenkeep/vault
+        $ TOKENKEEP_TPM_PIN_FILE=pin sh -c 'printf v | tokenkeep set name'
+        $ TOKENKEEP_TPM_PIN_FILE=pin tokenkeep vault unlock --for 30m 2> /dev/null
+    """)
+    tpm.freeze()
+    shell_with_tpm.plays("""
+        $ tokenkeep get name; echo
+        v
+        $ tokenkeep vault lock 2> /dev/null
+    """)
+    tpm.thaw()
+    assert shell_with_tpm.tokenkeep("get", "name").code == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

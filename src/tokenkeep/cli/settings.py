@@ -158,7 +158,7 @@ class Settings:
             from tokenkeep.vault.slots import Passphrase
 
             asked = Passphrase(self._ask_passphrase, prompts=True)
-            keys = (*options.keys, SlotKeys(self), WhileUnlocked(), asked)
+            keys = (*options.keys, WhileUnlocked(), SlotKeys(self), asked)
             return VaultOptions(options.path, keys, create=False)
         return options
 
