@@ -21,6 +21,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 #: What an application imports by name; a name more or less is a decision, so it is written twice.
 PUBLIC = {
+    "AndroidOptions",
     "AsyncSecureStorage",
     "AsyncSession",
     "AsyncTokenStorage",
@@ -125,6 +126,8 @@ OPTIONAL_HOMES = {
     "trio": (),
     "click": ("cli/",),
     "rich": ("cli/",),
+    "jnius": ("native/android/jvm.py",),
+    "java": ("native/android/jvm.py",),
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
 }

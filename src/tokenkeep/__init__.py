@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
     from tokenkeep.backends.kernel_keyring import KernelKeyringOptions as KernelKeyringOptions
     from tokenkeep.backends.kernel_keyring import Keyring as Keyring
+    from tokenkeep.backends.android import AndroidOptions as AndroidOptions
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.secret_service import SecretServiceOptions as SecretServiceOptions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AndroidOptions": "tokenkeep.backends.android",
     "AsyncSecureStorage": "tokenkeep.aio",
     "AsyncSession": "tokenkeep.aio",
     "AsyncTokenStorage": "tokenkeep.aio",
