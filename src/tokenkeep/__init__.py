@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from tokenkeep.aio import AsyncSecureStorage as AsyncSecureStorage
     from tokenkeep.aio import AsyncSession as AsyncSession
     from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
+    from tokenkeep.backends.android import AndroidOptions as AndroidOptions
     from tokenkeep.backends.kernel_keyring import KernelKeyringOptions as KernelKeyringOptions
     from tokenkeep.backends.kernel_keyring import Keyring as Keyring
-    from tokenkeep.backends.android import AndroidOptions as AndroidOptions
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
     from tokenkeep.backends.memory import MemoryStore as MemoryStore
     from tokenkeep.backends.secret_service import SecretServiceOptions as SecretServiceOptions
