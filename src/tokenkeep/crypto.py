@@ -32,6 +32,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 CHECKSUM_BYTES = 32
 CBC_BLOCK_BYTES = 16
+_SHA256_BLOCK_BYTES = 64
 
 random_bytes = os.urandom
 
@@ -300,7 +301,21 @@ class CbcCipher:
 
 def hkdf_sha256(secret: Secret, size: int) -> Secret:
     """HKDF with SHA-256, no salt and no info (RFC 5869); up to 32 bytes."""
-    from hmac import digest
+    extracted = _hmac_sha256(Secret(bytes(32)), secret)
+    return Secret(_hmac_sha256(extracted, Secret(b"\x01")).reveal_bytes()[:size])
 
-    extracted = digest(bytes(32), secret.reveal_bytes(), "sha256")
-    return Secret(digest(extracted, b"\x01", "sha256")[:size])
+
+def _hmac_sha256(key: Secret, message: Secret) -> Secret:
+    """RFC 2104, for a key of up to a block: the `hmac` module loads a second OpenSSL."""
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        try:
+            # Python 3.11
+            from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:  # pragma: no cover - an interpreter built without the module
+            from hashlib import sha256
+    block = Secret(key.reveal_bytes().ljust(_SHA256_BLOCK_BYTES, b"\0"))
+    inner = sha256(bytes(byte ^ 0x36 for byte in block.reveal_bytes()) + message.reveal_bytes())
+    outer = sha256(bytes(byte ^ 0x5C for byte in block.reveal_bytes()) + inner.digest())
+    return Secret(outer.digest())
