@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tokenkeep.crypto import (
@@ -12,6 +13,8 @@ from tokenkeep.crypto import (
     Argon2Profile,
     Cipher,
     KeyedHash,
+    aes_cfb,
+    agree_p256,
     argon2id,
     checksum,
     derive,
@@ -85,3 +88,33 @@ def test_no_key_prints() -> None:
     for holder in (Cipher(KEY), KeyedHash(KEY, b"one", 20)):
         assert bytes(range(32)).hex() not in repr(vars(type(holder)))
         assert "object at" in repr(holder)
+
+
+def test_cfb_is_nist_s() -> None:
+    """SP 800-38A F.3.13 and F.3.14, and a last block that is not whole."""
+    key_and_iv = Secret(bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c") + bytes(range(16)))
+    plain = bytes.fromhex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51")
+    sealed = bytes.fromhex("3b3fd92eb72dad20333449f8e83cfb4ac8a64537a0b3a93fcde3cdad9f1ce58b")
+    for size in (0, 1, 16, 20, 32):
+        assert Secret(sealed[:size]) == aes_cfb(key_and_iv, Secret(plain[:size]), sealing=True)
+        assert Secret(plain[:size]) == aes_cfb(key_and_iv, Secret(sealed[:size]), sealing=False)
+
+
+def test_agreement_is_what_the_other_side_computes() -> None:
+    """ECDH on P-256: our point and their key give the same coordinate; each time another one."""
+    theirs = ec.generate_private_key(ec.SECP256R1())
+    point = theirs.public_key().public_numbers()
+    x, y = point.x.to_bytes(32, "big"), point.y.to_bytes(32, "big")
+    agreed = agree_p256(x, y)
+    assert agreed is not None
+    ours = ec.EllipticCurvePublicNumbers(
+        int.from_bytes(agreed[0], "big"), int.from_bytes(agreed[1], "big"), ec.SECP256R1()
+    )
+    assert Secret(theirs.exchange(ec.ECDH(), ours.public_key())) == agreed[2]
+    assert agree_p256(x, y) != agreed
+
+
+@pytest.mark.parametrize("point", [(bytes(32), bytes(32)), (b"\1" * 32, b"\2" * 32), (b"", b"")])
+def test_point_that_is_not_on_the_curve_agrees_on_nothing(point: tuple[bytes, bytes]) -> None:
+    """An invalid point would betray the key."""
+    assert agree_p256(*point) is None

@@ -451,7 +451,25 @@ def test_character_device_speaks_the_same(tpm: Emulator, tmp_path: Path) -> None
     os.close(ours)
 
 
-def test_device_that_is_not_ours_is_denied(tmp_path: Path) -> None:
+@pytest.mark.requires("fork")
+def test_device_of_others_is_denied(tpm: Emulator) -> None:
+    """A user outside of the device's group is told so, for real."""
+    tpm.socket.chmod(0)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)  # modes are nothing to root
+            Tpm(tpm.device, call())
+        except AccessDenied as exc:
+            code = 0 if "tss" in str(exc.hint) else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_device_that_is_none_is_unavailable(tmp_path: Path) -> None:
     """A regular file, or nothing that speaks: an error, and the file stays as it is."""
     file = tmp_path / "file"
     file.write_bytes(b"")
