@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import pytest
@@ -25,6 +25,7 @@ class Daemon(Protocol):
     def collection(self) -> str: ...
     def lock(self) -> None: ...
     def unlock(self) -> None: ...
+    def save(self) -> None: ...
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...
     def kill(self) -> None: ...
@@ -37,13 +38,20 @@ EACH = [pytest.param(name, marks=pytest.mark.requires(name), id=name) for name i
 
 
 @contextlib.contextmanager
-def running(name: str, *, has_collection: bool = True, activates: bool = False) -> Iterator[Daemon]:
+def running(
+    name: str,
+    *,
+    has_collection: bool = True,
+    activates: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Daemon]:
     """A daemon on a bus that this process finds; ended when the block is left.
 
     Args:
         activates: whether the bus starts a gnome-keyring of its own when none is there.
+        env: what everything on the bus finds in its environment, such as a screen.
     """
-    with Bus(activates=activates) as bus, in_environment(bus):
+    with Bus(env, activates=activates) as bus, in_environment(bus):
         yield started(name, bus, has_collection=has_collection)
 
 

@@ -70,6 +70,7 @@ class Bus:
             folder.mkdir(mode=0o700, exist_ok=True)
             self.env[name] = str(folder)
         self.env.update(env or {})
+        self._activates = activates
         try:
             self.daemon = self._start_daemon(activates)
         except BaseException:
@@ -159,6 +160,19 @@ class Bus:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def kill(self) -> None:
+        """Ends the bus at once, and with it most that is on it."""
+        self.disconnect()
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def restart(self) -> None:
+        """A bus anew, in the same home; it may have another address."""
+        self.disconnect()
+        self.end(self.daemon)
+        (self.home / "bus").unlink(missing_ok=True)
+        self.daemon = self._start_daemon(self._activates)
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Ends a process and waits until it is gone; one that is frozen or ended already too."""

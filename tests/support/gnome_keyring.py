@@ -42,6 +42,9 @@ class GnomeKeyring:
         method = f"{_INTERNAL}.UnlockWithMasterPassword"
         self.bus.call(SERVICE, ROOT, method, "o(oayays)", COLLECTION, secret)
 
+    def save(self) -> None:
+        """Nothing: what was written is on the disk when the daemon answers."""
+
     def freeze(self) -> None:
         """Stops the daemon without ending it."""
         self.process.send_signal(signal.SIGSTOP)

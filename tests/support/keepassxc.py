@@ -83,6 +83,11 @@ class KeePassXC:
         )
         eventually(lambda: not self._is_locked(), "the database did not open")
 
+    def save(self) -> None:
+        """Has what was written on the disk, which is otherwise done a moment later."""
+        self.lock()
+        self.unlock()
+
     def freeze(self) -> None:
         """Stops the program without ending it."""
         self.process.send_signal(signal.SIGSTOP)
@@ -114,6 +119,8 @@ class KeePassXC:
         self.bus.wait_for(SERVICE)
         if self._has_group:
             eventually(self._is_open, "KeePassXC did not open the database", 20.0)
+        method = "org.freedesktop.Secret.Service.ReadAlias"
+        self.bus.call(SERVICE, ROOT, method, "s", "default")  # answers when it has settled
         return process
 
     def _is_open(self) -> bool:

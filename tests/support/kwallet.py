@@ -81,6 +81,11 @@ class KWallet:
         self.bus.call(*_NATIVE, "org.kde.KWallet.pamOpen", "sayi", WALLET, key, 0)
         eventually(self._is_open, "the wallet did not open")
 
+    def save(self) -> None:
+        """Has what was written on the disk, which is otherwise done seconds later."""
+        self.lock()
+        self.unlock()
+
     def freeze(self) -> None:
         """Stops the daemon without ending it."""
         self.process.send_signal(signal.SIGSTOP)

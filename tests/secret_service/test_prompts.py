@@ -1,0 +1,168 @@
+"""gnome-keyring's own prompt on a real screen: answered, dismissed, and left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from secret_service.daemons import running
+from support.bus import eventually
+from support.gnome_keyring import PASSWORD, GnomeKeyring
+from support.screen import screen
+from tokenkeep.backends.secret_service import SecretServiceStore
+from tokenkeep.errors import InteractionDenied, StoreError, StoreLocked, StoreTimeout
+from tokenkeep.item import Call, Interaction, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.testing.together import together
+
+pytestmark = pytest.mark.requires("gnome-keyring", "screen")
+
+NAME = ItemName("org.example.notes", "token")
+
+
+class Person:
+    """Somebody at the screen, with a keyboard."""
+
+    def __init__(self, display: str) -> None:
+        self._env = {**os.environ, "DISPLAY": display}
+
+    def sees_a_window(self) -> bool:
+        return bool(self._xdotool("search", "--onlyvisible", "--name", "."))
+
+    def types(self, text: str) -> None:
+        self._look()
+        self._xdotool("type", "--delay", "20", text)
+        self._xdotool("key", "Return")
+
+    def presses(self, key: str) -> None:
+        self._look()
+        self._xdotool("key", key)
+
+    def _look(self) -> None:
+        eventually(self.sees_a_window, "no prompt was shown", 15.0)
+        time.sleep(0.5)  # a window takes the keyboard after it is shown
+
+    def _xdotool(self, *arguments: str) -> str:
+        answer = subprocess.run(
+            ["xdotool", *arguments], env=self._env, capture_output=True, text=True, timeout=20
+        )
+        return answer.stdout
+
+
+@pytest.fixture
+def keyring_and_person() -> Iterator[tuple[GnomeKeyring, Person]]:
+    """A keyring with an item in it, locked since."""
+    with screen() as display:
+        with running("gnome-keyring", activates=True, env={"DISPLAY": display}) as keyring:
+            assert isinstance(keyring, GnomeKeyring)
+            store = SecretServiceStore()
+            store.write(NAME, Secret("kept"), Call(10.0))
+            store.close()
+            keyring.lock()
+            yield keyring, Person(display)
+
+
+@pytest.fixture
+def store() -> Iterator[SecretServiceStore]:
+    made = SecretServiceStore()
+    yield made
+    made.close()
+
+
+def allowed(seconds: float = 30.0) -> Call:
+    return Call(seconds, Interaction.ALLOWED)
+
+
+def meanwhile(work: Callable[[], object], person: Callable[[], object]) -> object:
+    """What the work gives while the person does something."""
+
+    def either(number: int) -> object:
+        return work() if number == 0 else person() if number == 1 else None
+
+    return together(either, 2)[0]
+
+
+def test_answered_prompt_gives_the_value(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """The right password opens the keyring; the next call asks nobody."""
+    _keyring, person = keyring_and_person
+    value = meanwhile(lambda: store.read(NAME, allowed()), lambda: person.types(PASSWORD.decode()))
+    assert Secret("kept") == value
+    assert Secret("kept") == store.read(NAME, Call(10.0))
+
+
+def test_dismissed_prompt_is_a_no(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """Escape: `InteractionDenied`, the keyring stays locked and the daemon lives."""
+    keyring, person = keyring_and_person
+
+    def read() -> type[StoreError] | None:
+        with pytest.raises(StoreError) as caught:
+            store.read(NAME, allowed())
+        return caught.type
+
+    assert InteractionDenied is meanwhile(read, lambda: person.presses("Escape"))
+    with pytest.raises(StoreLocked):
+        store.read(NAME, Call(10.0))
+    assert keyring.process.poll() is None
+
+
+def test_prompt_that_nobody_answers_ends_with_the_deadline_and_can_be_answered_later(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """`StoreTimeout` in time; the prompt stays, and the next call waits for that very one."""
+    keyring, person = keyring_and_person
+    began = time.monotonic()
+    with pytest.raises(StoreTimeout):
+        store.read(NAME, allowed(2.0))
+    assert 2.0 <= time.monotonic() - began < 4.0
+    assert keyring.process.poll() is None
+    value = meanwhile(lambda: store.read(NAME, allowed()), lambda: person.types(PASSWORD.decode()))
+    assert Secret("kept") == value
+    assert not person.sees_a_window()
+
+
+def test_threads_share_one_prompt(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """Several calls at once, one question."""
+    _keyring, person = keyring_and_person
+
+    def either(number: int) -> object:
+        if number == 0:
+            return person.types(PASSWORD.decode())
+        return store.read(NAME, allowed())
+
+    assert [None, *[Secret("kept")] * 3] == together(either, 4)
+    assert not person.sees_a_window()
+
+
+def test_process_that_gave_up_leaves_the_daemon_alive(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """Going away with a prompt on the screen ends neither the daemon nor what it keeps."""
+    keyring, _person = keyring_and_person
+    with pytest.raises(StoreTimeout):
+        store.read(NAME, allowed(2.0))
+    store.close()
+    time.sleep(0.5)
+    assert keyring.process.poll() is None
+    keyring.unlock()
+    assert Secret("kept") == store.read(NAME, Call(10.0))
+
+
+def test_call_that_may_not_prompt_shows_nothing(
+    keyring_and_person: tuple[GnomeKeyring, Person], store: SecretServiceStore
+) -> None:
+    """However often it is made: more often than the daemon is left with unused prompts."""
+    _keyring, person = keyring_and_person
+    for _ in range(40):
+        with pytest.raises(StoreLocked):
+            store.read(NAME, Call(10.0))
+    assert not person.sees_a_window()
