@@ -270,7 +270,11 @@ class Migration:
             self._step("confirm")
             self._journal.append(("confirm",))
         self._step("remove")
-        self._source.remove(*(old for old, _name, _value in leaving))
+        try:
+            self._source.remove(*(old for old, _name, _value in leaving))
+        except UnsupportedOption:  # nothing changed: it can be undone after all
+            self._journal.append(("copied",))
+            raise
         self._step("removed")
         self._journal.append(*((journal.REMOVED, name, value) for _old, name, value in leaving))
         self._forget(told, "confirmed")

@@ -1,0 +1,129 @@
+"""A dotenv file as the source: its variables, as python-dotenv gives them to an application.
+
+References to variables of the same file (`${NAME}`) are resolved; a value that depends on the
+environment is none of its own and is not moved. Removing a variable keeps every other line.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING
+
+from tokenkeep.errors import MissingExtra, SecretDamaged, UnsupportedOption
+from tokenkeep.migrate.plain_file import PlainFile
+from tokenkeep.secret import Secret
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+    from dotenv.variables import Variable
+
+
+class DotenvSource:
+    """The variables of a dotenv file; one without `=` is none.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MissingExtra: python-dotenv is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = ".env") -> None:
+        try:
+            import dotenv.parser
+            import dotenv.variables
+        except ImportError:
+            dotenv = None  # type: ignore[assignment]
+        if dotenv is None:
+            raise MissingExtra("reading a dotenv file needs python-dotenv", extra="dotenv")
+        self._parse = dotenv.parser.parse_stream
+        self._atoms = dotenv.variables.parse_variables
+        self._reference = dotenv.variables.Variable
+        self._file = PlainFile(path)
+
+    @property
+    def identity(self) -> str:
+        """The file's path."""
+        return f"dotenv {self._file.path}"
+
+    def names(self) -> list[str]:
+        """The variables, sorted.
+
+        Raises:
+            SecretDamaged: a line cannot be read; the message has its number.
+        """
+        return sorted(self._values(self._file.text()))
+
+    def read(self, name: str) -> Secret | None:
+        """A variable's value.
+
+        Raises:
+            UnsupportedOption: it refers to a variable that the file does not set before it.
+        """
+        values = self._values(self._file.text())
+        if name not in values:
+            return None
+        value = values[name]
+        if value is None:
+            raise UnsupportedOption("a variable's value depends on the environment")
+        return value
+
+    def remove(self, *names: str) -> None:
+        """Takes the variables' lines out of the file; the others stay as they are.
+
+        Raises:
+            UnsupportedOption: a variable that stays refers to one of them.
+        """
+        content = self._file.text()
+        leaving = set(names) & self._values(content).keys()
+        if not leaving:
+            return
+        lines, used = [], set()
+        for binding in self._bindings(content):
+            if binding.key not in leaving:
+                lines.append(binding.original.string)
+                used |= {atom.name for atom in self._references(binding)}
+        rest = Secret("".join(lines))
+        del lines, binding
+        if used & leaving:
+            raise UnsupportedOption(
+                "a variable that stays in the file refers to one that would go",
+                hint="import both, or neither",
+            )
+        self._file.replace(content, rest)
+
+    def _values(self, content: Secret) -> dict[str, Secret | None]:
+        """Every variable; None where the value depends on the environment. The last line counts."""
+        values: dict[str, Secret | None] = {}
+        for binding in self._bindings(content):
+            if binding.key is not None and binding.value is not None:
+                values[binding.key] = self._resolved(binding, values)
+            elif binding.key is not None:
+                values.pop(binding.key, None)
+        return values
+
+    def _resolved(self, binding: Binding, before: dict[str, Secret | None]) -> Secret | None:
+        known = {name: value.reveal() for name, value in before.items() if value is not None}
+        for reference in self._references(binding):
+            if reference.name in before and reference.name not in known:
+                return None
+            if reference.name not in known and reference.default is None:
+                return None
+        return Secret("".join(atom.resolve(known) for atom in self._atoms(binding.value or "")))
+
+    def _references(self, binding: Binding) -> list[Variable]:
+        return [
+            atom for atom in self._atoms(binding.value or "") if isinstance(atom, self._reference)
+        ]
+
+    def _bindings(self, content: Secret) -> list[Binding]:
+        bindings = list(self._parse(io.StringIO(content.reveal(), newline="")))
+        damaged = [binding.original.line for binding in bindings if binding.error]
+        if damaged:
+            del bindings
+            raise SecretDamaged(
+                f"{self._file.path}, line {damaged[0]}: this is no dotenv file",
+                hint="mend the line, then try again",
+            )
+        return bindings
