@@ -22,8 +22,9 @@ ITEM_HASH_BYTES = 16
 #: Services whose tags are remembered; an application has one.
 _MOST_SERVICES = 64
 
-#: Items whose sealed names are remembered, at most some hundred bytes each.
+#: Items whose sealed names and values are remembered, at most some hundred bytes and these each.
 _MOST_ITEMS = 1000
+_LONGEST_VALUE = 1024
 
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
@@ -61,7 +62,9 @@ class Keys:
 
     __slots__ = (
         "_sealed_names",
+        "_sealed_values",
         "_sealers",
+        "_version",
         "current_key",
         "finder",
         "header",
@@ -83,6 +86,8 @@ class Keys:
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
         self._sealed_names: dict[bytes, bytes] = {}
+        self._sealed_values: dict[bytes, bytes] = {}
+        self._version: object = None
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -126,6 +131,24 @@ class Keys:
             sealed = self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
             _keep(self._sealed_names, place_a, sealed)
         return sealed
+
+    def remember(self, place_a: bytes, sealed: bytes, version: object) -> None:
+        """Keeps what was just put at a place, for as long as nobody else writes.
+
+        Args:
+            version: the database's, as its writer saw it under the lock.
+        """
+        if version != self._version:
+            self._sealed_values.clear()
+            self._version = version
+        if len(sealed) <= _LONGEST_VALUE:
+            _keep(self._sealed_values, place_a, sealed)
+        else:
+            self._sealed_values.pop(place_a, None)
+
+    def remembered(self, place_a: bytes, version: object) -> bytes | None:
+        """What `remember` kept, if nobody else has written since."""
+        return self._sealed_values.get(place_a) if version == self._version else None
 
     def is_name(self, place_a: bytes, subject: bytes, sealed: bytes) -> bool:
         """Whether a sealed name is this item's; raises as `open_name`."""

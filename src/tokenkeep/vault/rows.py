@@ -39,6 +39,7 @@ LIST = (
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
+_UPDATE = "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?"
 #: Behind every place that begins with a tag.
 _BEHIND = b"\xff" * (ITEM_HASH_BYTES + 1)
 
@@ -181,14 +182,22 @@ def put_at_once(connection: Connection, keys: Keys, name: ItemName, value: Secre
     """
     target = Target(keys, name)
     what, place = target.subject, target.place
+    # Differs after every commit of anybody else (https://www.sqlite.org/pragma.html#pragma_data_version).
+    version = connection.execute("PRAGMA data_version").fetchone()
+    last = keys.remembered(place[0], version)
+    if last is not None:
+        fresh = keys.seal_value(what, value)
+        if connection.execute(_UPDATE, (fresh, place[0], last)).rowcount == 1:
+            keys.remember(place[0], fresh, version)
+            return True
     row = target.found(connection)
     if keys.previous is not None or row is None or row[0] != keys.header.generation:
         return False
     place_a, place_b, sealed, sealed_name = row[1:5]
     if place_a is None and place_b is None:
-        connection.execute(
-            _INSERT, (*place, keys.seal_name(place[0], what), keys.seal_value(what, value))
-        )
+        fresh = keys.seal_value(what, value)
+        connection.execute(_INSERT, (*place, keys.seal_name(place[0], what), fresh))
+        keys.remember(place[0], fresh, version)
         return True
     if (place_a, place_b) != place or not (type(sealed) is type(sealed_name) is bytes):
         return False
@@ -198,11 +207,11 @@ def put_at_once(connection: Connection, keys: Keys, name: ItemName, value: Secre
         keys.open_value(what, sealed)
     except SecretDamaged:
         return False
-    values = (keys.seal_value(what, value), place_a, sealed)
-    found = connection.execute(
-        "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?", values
-    )
-    return found.rowcount == 1
+    fresh = keys.seal_value(what, value)
+    if connection.execute(_UPDATE, (fresh, place_a, sealed)).rowcount != 1:
+        return False
+    keys.remember(place[0], fresh, version)
+    return True
 
 
 def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> None:
