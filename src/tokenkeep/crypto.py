@@ -299,6 +299,24 @@ class CbcCipher:
             return Secret(padded.reveal_bytes()[:-length])
 
 
+def aes_siv_open(key: Secret, sealed: bytes, associated: bytes) -> Secret | None:
+    """What AES-SIV (RFC 5297) sealed with one piece of associated data; None if it does not open.
+
+    Args:
+        key: 64 bytes for AES-256: one half authenticates, the other encrypts.
+    """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    if key.size != 2 * KEY_BYTES or len(sealed) <= TAG_BYTES:
+        return None
+    try:
+        return Secret(AESSIV(key.reveal_bytes()).decrypt(sealed, [associated]))
+    except InvalidTag:
+        pass
+    return None
+
+
 def hkdf_sha256(secret: Secret, size: int) -> Secret:
     """HKDF with SHA-256, no salt and no info (RFC 5869); up to 32 bytes."""
     extracted = _hmac_sha256(Secret(bytes(32)), secret)

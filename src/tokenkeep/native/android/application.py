@@ -1,13 +1,10 @@
-"""The Android application this program runs in: its directories, preferences, features.
-
-Nothing here writes.
-"""
+"""The Android application this program runs in: its directories, preferences, features."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tokenkeep.errors import StoreUnavailable
+from tokenkeep.errors import StoreFull, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.native.android.jvm import Bridge, JavaThrown, run_here
 from tokenkeep.native.android.keystore import settled
@@ -87,3 +84,22 @@ def preferences(call: Call, name: str) -> dict[str, str]:
         return found
 
     return settled(call, "reading the application's preferences", None, read)
+
+
+def remove_preferences(call: Call, name: str, keys: list[str]) -> None:
+    """Takes entries out of a SharedPreferences file, in one durable commit.
+
+    Raises:
+        StoreFull: Android could not write the file; nothing changed.
+    """
+    here = context(call)
+
+    def remove(_way: Bridge) -> bool:
+        file = here.getSharedPreferences(name, _MODE_PRIVATE)
+        editor = file.edit()
+        for key in keys:
+            editor.remove(key)
+        return bool(editor.commit())
+
+    if not settled(call, "writing the application's preferences", None, remove):
+        raise StoreFull("Android could not write the application's preferences")
