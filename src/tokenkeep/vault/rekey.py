@@ -76,27 +76,46 @@ def rekey(
     _engine, keys = vault.opened(call())
     header = keys.header
     if header.is_rekeying:
-        report = _move_all(vault, call, progress, step)
+        report = move_all(vault, call, progress, step)
         is_removed = remove is None or all(slot.id != remove for slot in header.slots)
         if is_removed and (header.previous_root or not root):
             return report
         keys = vault.opened(call())[1]
     if root:
-        if keys.header.previous_root:
-            raise SecretDamaged(
-                "damaged items keep the vault from getting a new root key",
-                hint="tokenkeep vault check, then delete or write them anew",
-            )
+        require_one_root(keys.header)
         keks = _keks(vault, keys.header, remove, call())
-        vault.change_header(call(), lambda _connection, keys: _new_root(keys, keks, remove), step)
+
+        def wrapped_again(header: Header, root: Secret) -> tuple[Slot, ...]:
+            remaining = _remaining(header, remove)
+            missing = [slot for slot in remaining if slot.id not in keks]
+            if missing:  # added while we asked for the keys
+                raise _key_missing(missing)
+            return tuple(
+                slots.rewrapped(slot, keks[slot.id], root, header.vault_id) for slot in remaining
+            )
+
+        vault.change_header(call(), lambda _connection, keys: new_root(keys, wrapped_again), step)
     else:
         vault.change_header(call(), _new_dek, step)
-    report = _move_all(vault, call, progress, step)
+    report = move_all(vault, call, progress, step)
     for slot in keys.header.slots:
         if slot.id == remove:
             step("forget")
             forget(vault.keys, slot, keys.vault_id, call())
     return report
+
+
+def require_one_root(header: Header) -> None:
+    """Ends an attempt to replace a root key while another one is still being replaced.
+
+    Raises:
+        SecretDamaged: items that do not open need the one before.
+    """
+    if header.previous_root:
+        raise SecretDamaged(
+            "damaged items keep the vault from getting a new root key",
+            hint="tokenkeep vault check, then delete or write them anew",
+        )
 
 
 def _new_dek(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
@@ -110,7 +129,14 @@ def _new_dek(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
     return header, keys.root
 
 
-def _new_root(keys: Keys, keks: dict[bytes, Secret], remove: bytes | None) -> tuple[Header, Secret]:
+def new_root(
+    keys: Keys, slots_of: Callable[[Header, Secret], tuple[Slot, ...]]
+) -> tuple[Header, Secret]:
+    """The header under a new root key, with a new DEK, and the key; `move_all` does the rest.
+
+    Args:
+        slots_of: the slots that open from now on, given the header as it was and the new root key.
+    """
     old, vault_id = keys.header, keys.vault_id
     root, key_id = Secret(random_bytes(KEY_BYTES)), random_bytes(KEY_ID_BYTES)
     wrapped = {
@@ -120,16 +146,12 @@ def _new_root(keys: Keys, keks: dict[bytes, Secret], remove: bytes | None) -> tu
         for each, blob in old.wrapped_keys.items()
     }
     wrapped[key_id] = wrapping.wrap_key(root, vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
-    remaining = _remaining(old, remove)
-    missing = [slot for slot in remaining if slot.id not in keks]
-    if missing:  # added while we asked for the keys
-        raise _key_missing(missing)
     header = old.following(
         current_key=key_id,
         wrapped_keys=wrapped,
         is_rekeying=True,
         previous_root=wrapping.wrap_previous_root(root, vault_id, keys.root),
-        slots=tuple(slots.rewrapped(slot, keks[slot.id], root, vault_id) for slot in remaining),
+        slots=slots_of(old, root),
     )
     return header, root
 
@@ -155,12 +177,13 @@ def _key_missing(missing: list[Slot]) -> VaultKeyMissing:
     )
 
 
-def _move_all(
+def move_all(
     vault: Vault,
     call: Callable[[], Call],
     progress: Callable[[int, int], None],
     step: Callable[[str], None],
 ) -> RekeyReport:
+    """Seals every item with the current keys, retires the old ones, and erases the old bytes."""
     engine, _keys = vault.opened(call())
     (total,) = engine.row(call(), "SELECT count(*) FROM item")
     done, damaged, unplaced, after = 0, 0, 0, b""

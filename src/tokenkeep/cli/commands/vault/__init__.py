@@ -8,7 +8,7 @@ from tokenkeep.cli.tree import LazyGroup
 
 VERBS = (
     *("create", "unlock", "lock"),
-    *("new-key", "add-key", "remove-key", "rekey"),
+    *("new-key", "add-key", "remove-key", "rekey", "replace-all"),
     *("check", "upgrade", "export", "import", "reset"),
 )
 
