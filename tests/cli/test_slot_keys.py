@@ -118,6 +118,23 @@ def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell, tpm: Emulator)
     assert "TPM2_PT_LOCKOUT_COUNTER: 0x2" in counter
 
 
+@pytest.mark.requires("swtpm")
+def test_configured_key_file_that_is_lost_is_not_the_only_way(shell_with_tpm: Shell) -> None:
+    """What the configuration names is tried first; what a flag names is the only key."""
+    shell_with_tpm.plays("""
+        $ tokenkeep --key-file my.key vault create 2> /dev/null
+        ~/.local/share/tokenkeep/vault
+        $ printf v | tokenkeep set name
+        $ tokenkeep vault add-key --tpm > slot; rm my.key
+        $ tokenkeep get name; echo
+        v
+        $ tokenkeep --key-file my.key get name
+        error: the key file is not there: ~/my.key
+        hint: bring the key file back
+        [6]
+    """)
+
+
 @pytest.mark.requires("swtpm", "kernel keyring")
 def test_unlocked_vault_asks_for_no_pin(shell_with_tpm: Shell, tpm: Emulator) -> None:
     """`vault unlock` spares the PIN too, and the TPM is not even asked."""

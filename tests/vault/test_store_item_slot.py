@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.places import spoil
 from support.captured import assert_nothing_leaks
 from support.tpm import call, keys
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
@@ -125,6 +126,23 @@ def test_vault_on_another_machine_is_recognised(tmp_path: Path) -> None:
     )
     assert Secret("kept") == read(tmp_path / "copied", StoreItemKey(elsewhere))
     assert Secret("kept") == read(place, StoreItemKey(platform))
+
+
+def test_quarantine_survives_a_vault_without_its_key(tmp_path: Path) -> None:
+    """What was kept aside before the key was lost is there when another key opens the vault."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+
+    def opened() -> VaultStore:
+        return VaultStore(VaultOptions(place, passphrase()))
+
+    spoil(opened, str(place), item("a"))
+    opened().write(item("a"), Secret("anew"), call())
+    for _ in range(2):
+        with pytest.raises(VaultKeyMissing):
+            read(place, StoreItemKey(Platform()))
+    report = check(Vault(str(place), keys(passphrase())), call)
+    assert (1, 1, []) == (report.items, report.quarantined, report.findings)
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,9 @@ class Settings:
     def vault(self) -> VaultOptions:
         """The chosen vault, and what may open it: never one that is made on the way.
 
-        Where neither a key file nor a passphrase file was named, the default key file is tried,
-        then what `vault unlock` left, and a passphrase that the vault has is asked for on a
+        A key that a flag or the environment names is the only one. Otherwise the configured or the
+        default key file is tried, then what `vault unlock` left and the keys that the vault's own
+        slots name; where none is configured, a passphrase that the vault has is asked for on a
         terminal.
 
         Raises:
@@ -153,14 +154,15 @@ class Settings:
 
         config = self.config
         options = vault_options(config)
-        if config.key_file is None and config.passphrase_file is None:
-            from tokenkeep.backends.vault import VaultOptions
-            from tokenkeep.vault.slots import Passphrase
+        if self.option("key_file") is not None or self.option("passphrase_file") is not None:
+            return options
+        from tokenkeep.backends.vault import VaultOptions
+        from tokenkeep.vault.slots import Passphrase
 
-            asked = Passphrase(self._ask_passphrase, prompts=True)
-            keys = (*options.keys, WhileUnlocked(), SlotKeys(self), asked)
-            return VaultOptions(options.path, keys, create=False)
-        return options
+        keys = (*options.keys, WhileUnlocked(), SlotKeys(self))
+        if config.key_file is None and config.passphrase_file is None:
+            keys = (*keys, Passphrase(self._ask_passphrase, prompts=True))
+        return VaultOptions(options.path, keys, create=False)
 
     def storage(self, service: str | None = None) -> SecureStorage:
         """The application's items in the chosen store; another service's if one is given.

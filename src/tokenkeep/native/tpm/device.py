@@ -7,6 +7,7 @@ socket that speaks the same packets, as `unix:PATH`: the emulator swtpm.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 
@@ -48,6 +49,8 @@ class Device:
         self._is_busy = False
         self._fd = -1
         self._socket: socket.socket | None = None
+        if sys.platform == "win32":
+            raise StoreUnavailable("tokenkeep reaches a TPM through Linux only")
         if path.startswith(_UNIX):
             self._socket = self._until_free(self._connected)
             self._fd = self._socket.fileno()
