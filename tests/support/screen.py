@@ -7,6 +7,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+from support.bus import eventually
+
 
 @contextlib.contextmanager
 def screen() -> Iterator[str]:
@@ -15,7 +17,17 @@ def screen() -> Iterator[str]:
     with open(reading, "rb") as number:
         # Xvfb takes the first free display and writes its number when it is ready.
         process = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
+            [
+                "Xvfb",
+                "-displayfd",
+                str(writing),
+                "-screen",
+                "0",
+                "640x480x24",
+                "-nolisten",
+                "tcp",
+                "-noreset",
+            ],
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -25,6 +37,13 @@ def screen() -> Iterator[str]:
         try:
             display = number.readline().decode().strip()
             assert display, "Xvfb did not start"
+            # The number comes before the first connection is taken.
+            look = ["xdotool", "getdisplaygeometry"]
+            env = {**os.environ, "DISPLAY": f":{display}"}
+            eventually(
+                lambda: subprocess.run(look, env=env, capture_output=True).returncode == 0,
+                "Xvfb takes no connection",
+            )
             yield f":{display}"
         finally:
             process.terminate()
