@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 VERBS = (
     *("set", "get", "delete", "list", "clear"),
     *("login", "status", "token", "logout", "accounts"),
-    *("vault", "doctor", "demo", "completion"),
+    *("import", "vault", "doctor", "demo", "completion"),
 )
 
 
@@ -160,7 +160,12 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, package="tokenkeep.cli.commands", verbs=VERBS)
+@click.group(
+    cls=LazyGroup,
+    package="tokenkeep.cli.commands",
+    verbs=VERBS,
+    files={"import": "import_from"},  # no module can have a keyword's name
+)
 @click.option(
     "--version",
     is_flag=True,

@@ -1,0 +1,18 @@
+"""`import SOURCE`: items from another store or an older format, one file for each source."""
+
+from __future__ import annotations
+
+import click
+
+from tokenkeep.cli.tree import LazyGroup
+
+VERBS = ("store", "keyring", "dotenv", "netrc", "flutter-linux")
+
+
+@click.group(cls=LazyGroup, package="tokenkeep.cli.commands.import_from", verbs=VERBS)
+def command() -> None:
+    """Move items here from another store or an older format.
+
+    Copies first; the same command with --confirm then takes from the old place what was copied, or
+    with --undo restores the new one. Interrupted at any step, it goes on when called again.
+    """

@@ -1,0 +1,196 @@
+"""`import SOURCE` as a person types it: what moves, what is said, and the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from cli.shell import Shell
+from support.desktop import gnome_desktop, put
+
+pytestmark = pytest.mark.requires("terminal")
+
+
+def test_a_dotenv_file_moves_in_two_steps(shell_with_vault: Shell) -> None:
+    """Look first, copy, try, then let go of the old place; values are never shown."""
+    (shell_with_vault.home / ".env").write_text("# mine\nAPI_KEY=s3cret\nDEBUG=1\n")
+    shell_with_vault.plays("""
+        $ tokenkeep import dotenv .env --name API_KEY=api_key --dry-run
+        copy       API_KEY -> api_key
+        $ tokenkeep list
+        $ tokenkeep import dotenv .env --name API_KEY=api_key
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep get api_key; echo
+        s3cret
+        $ tokenkeep import dotenv .env --name API_KEY=api_key
+        items copied earlier: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep import dotenv .env --confirm
+        error: an import of other names from this place is open
+        hint: give the same names, or confirm or undo that import first
+        [2]
+        $ tokenkeep import dotenv .env --name API_KEY=api_key --confirm
+        items taken from the old place: 1
+        $ cat .env
+        # mine
+        DEBUG=1
+        $ tokenkeep list
+        api_key
+        $ tokenkeep import dotenv .env --name API_KEY=api_key --confirm
+        error: there is no import from there to confirm
+        [3]
+    """)
+
+
+def test_an_import_is_undone(shell_with_vault: Shell) -> None:
+    """What was replaced comes back; the old place was never touched."""
+    (shell_with_vault.home / ".env").write_text("A=1\nB=2\n")
+    shell_with_vault.plays("""
+        $ printf other | tokenkeep set B
+        $ tokenkeep import dotenv .env --dry-run
+        copy       A
+        conflict   B
+        [1]
+        $ tokenkeep import dotenv .env
+        error: items that the new place has with another value: 1
+        hint: skip or replace existing items
+        [1]
+        $ tokenkeep list
+        B
+        $ tokenkeep import dotenv .env --existing replace
+        items copied: 1
+        items replaced: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep get B; echo
+        2
+        $ tokenkeep import dotenv .env --undo
+        items restored: 2
+        $ tokenkeep list
+        B
+        $ tokenkeep get B; echo
+        other
+        $ cat .env
+        A=1
+        B=2
+    """)
+
+
+def test_a_netrc_file_moves_at_once(shell_with_vault: Shell) -> None:
+    """`--remove` is a run and its confirmation in one."""
+    (shell_with_vault.home / ".netrc").write_text("machine a.org login ada password s3cret\n")
+    shell_with_vault.plays("""
+        $ tokenkeep import netrc --remove
+        items taken from the old place: 1
+        $ tokenkeep get ada@a.org; echo
+        s3cret
+        $ cat .netrc
+        $ tokenkeep import netrc --remove
+        there is nothing to import
+        $ tokenkeep import netrc nothing
+        error: there is no such file: ~/nothing
+        [6]
+    """)
+
+
+def test_items_move_from_vault_to_vault_and_back(shell_with_vault: Shell) -> None:
+    """Another vault, another key; the first one is empty afterwards, and full again."""
+    shell_with_vault.plays("""
+        $ printf s3cret | tokenkeep set name
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+    """)
+    second = "tokenkeep --store vault:second --key-file second.key"
+    shell_with_vault.plays(f"""
+        $ {second} import store vault --from-key-file $HOME/.config/tokenkeep/vault.key --remove
+        items taken from the old place: 1
+        $ tokenkeep list
+        $ {second} list
+        name
+        $ tokenkeep import store vault:second --from-key-file second.key --remove
+        items taken from the old place: 1
+        $ tokenkeep get name; echo
+        s3cret
+        $ tokenkeep import store vault
+        error: the old place and the new one are the same place
+        [2]
+        $ tokenkeep list
+        name
+    """)
+
+
+def test_what_cannot_be_asked_for_is_a_usage_error(shell_with_vault: Shell) -> None:
+    """Two acts, one name twice, and names that are not there."""
+    (shell_with_vault.home / ".env").write_text("A=1\n")
+    shell_with_vault.plays("""
+        $ tokenkeep import dotenv .env --confirm --undo
+        error: --confirm and --undo cannot be had at once
+        [2]
+        $ tokenkeep import dotenv .env --name A --name A=b
+        error: an item was named twice
+        [2]
+        $ tokenkeep import dotenv .env --name B
+        items not found: 1
+          missing    B
+        [3]
+        $ tokenkeep import nothing
+        error: no such command 'nothing'
+        hint: tokenkeep import --help
+        [2]
+    """)
+    answer = shell_with_vault.tokenkeep("import", "dotenv", ".env", "--json")
+    assert [{"old": "A", "new": "A", "outcome": "copy"}] == json.loads(answer.out)
+
+
+@pytest.mark.requires("gnome-keyring")
+def test_a_vault_moves_to_a_real_keyring_and_back(shell_with_vault: Shell) -> None:
+    """The platform's store and the vault are each other's way out."""
+    with gnome_desktop() as desktop:
+        shell_with_vault.variables |= desktop.bus.env | {"HOME": str(shell_with_vault.home)}
+        shell_with_vault.variables |= {
+            name: os.environ[name] for name in os.environ if name.startswith("XDG_")
+        }
+        shell_with_vault.plays("""
+            $ printf s3cret | tokenkeep set name
+            $ printf 'a\\377b' | tokenkeep set bytes
+            $ tokenkeep --store secret-service import store vault --remove
+            items taken from the old place: 2
+            $ tokenkeep list
+            $ tokenkeep --store secret-service get name; echo
+            s3cret
+            $ tokenkeep import store secret-service
+            items copied: 2
+            both places have them now: --confirm takes them from the old one, --undo back
+            $ tokenkeep import store secret-service --undo
+            items restored: 2
+            $ tokenkeep import store secret-service --remove
+            items taken from the old place: 2
+            $ tokenkeep get bytes | od -An -c
+               a 377   b
+            $ tokenkeep --store secret-service list
+        """)
+
+
+@pytest.mark.requires("gnome-keyring")
+def test_a_flutter_application_and_keyring_on_linux(shell_with_vault: Shell) -> None:
+    """What other programs left in the same keyring."""
+    with gnome_desktop() as desktop:
+        item = {"account": "com.example.notes.secureStorage"}
+        put(desktop.bus, desktop.collection, item, b'{"token":"s3cret"}')
+        bus = {"DBUS_SESSION_BUS_ADDRESS": desktop.bus.address}
+        shell_with_vault.variables |= bus
+        shell_with_vault.plays("""
+            $ tokenkeep import flutter-linux com.example.notes --remove
+            items taken from the old place: 1
+            $ tokenkeep get token; echo
+            s3cret
+            $ printf 'pass\\n' | python -m keyring set example.org ada
+            $ tokenkeep import keyring example.org --name ada=password --remove
+            items taken from the old place: 1
+            $ tokenkeep get password; echo
+            pass
+            $ python -m keyring get example.org ada
+            [1]
+        """)
