@@ -128,6 +128,9 @@ OPTIONAL_HOMES = {
     "rich": ("cli/",),
     "jnius": ("native/android/jvm.py",),
     "java": ("native/android/jvm.py",),
+    "keyring": ("migrate/keyring.py",),
+    "secretstorage": ("migrate/keyring.py",),
+    "dotenv": ("migrate/dotenv.py",),
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
 }

@@ -18,7 +18,7 @@ SECTIONS = dict(
     re.findall(r"^### `([a-z -]+)`.*?\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
 )
 EVERYWHERE = {"--help"}
-GROUPS = ("vault",)
+GROUPS = ("import", "vault")
 
 
 def verbs() -> Iterator[str]:
