@@ -112,6 +112,12 @@ def _missing_gnome_keyring() -> str | None:
     return _missing_programs("gnome-keyring dbus", "gnome-keyring-daemon", "dbus-daemon")
 
 
+def _missing_secret_tool() -> str | None:
+    if find_spec("keyring") is None:
+        return "python-keyring is not installed (scripts/test installs it)"
+    return _missing_programs("libsecret-tools", "secret-tool")
+
+
 def _missing_kwallet() -> str | None:
     return _missing_programs(
         "libkf5wallet-bin libqca-qt5-2-plugins dbus", "kwalletd5", "dbus-daemon"
@@ -165,6 +171,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "systemd-creds": _missing_systemd_creds,
     "kernel keyring": _missing_kernel_keyring,
     "gnome-keyring": _missing_gnome_keyring,
+    "secret-tool": _missing_secret_tool,
     "kwallet": _missing_kwallet,
     "keepassxc": _missing_keepassxc,
     "screen": _missing_screen,
