@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,17 @@ from cli.person import Person
 from cli.shell import Shell, kill
 
 pytestmark = pytest.mark.requires("terminal", "kernel keyring")
+
+
+#: As a login does: a session keyring that is nobody else's.
+LOGGED_IN = """
+import os, sys
+from support.keyrings import join_new_session
+join_new_session()
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+#: A user whom nobody is.
+ORDINARY = 54_330
 
 
 @pytest.fixture
@@ -213,4 +227,88 @@ def test_the_kernel_is_not_asked_where_nothing_is_asked(shell_with_vault: Shell)
         $ printf v | tokenkeep set name
         $ python look.py
         v[]
+    """)
+
+
+@pytest.mark.requires("ordinary user")
+def test_an_ordinary_user_unlocks_in_one_login_and_reads_in_another(tmp_path: Path) -> None:
+    """Every process of the user, in whatever session, until one of them locks; nobody else."""
+    user = ORDINARY if os.geteuid() == 0 else os.geteuid()
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    phrase = home / "phrase"
+    phrase.write_text("correct horse", encoding="utf-8")
+    phrase.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(home, user, user)
+        os.chown(phrase, user, user)
+    folders = {f"XDG_{each}_HOME": str(home / each) for each in ("CONFIG", "DATA", "STATE")}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
+        "HOME": str(home),
+        "TOKENKEEP_APP": "org.example.notes",
+        **folders,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "TOKENKEEP_STORE": "vault",
+    }
+    # A Python below root's home can be read all the same; keys know no such right.
+    become = [
+        *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"),
+        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+    ]
+
+    def logged_in(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [
+                *(become if os.geteuid() == 0 else []),
+                *(sys.executable, "-B", "-c", LOGGED_IN, "-B", "-m", "tokenkeep.cli", *words),
+            ],
+            input=stdin,
+            capture_output=True,
+            cwd=home,
+            env=environment,
+            timeout=60,
+        )
+
+    with_phrase = ("--passphrase-file", "phrase")
+    assert 0 == logged_in(*with_phrase, "vault", "create").returncode
+    (home / "CONFIG" / "tokenkeep" / "config.toml").unlink()
+    assert 0 == logged_in(*with_phrase, "set", "name", stdin=b"v").returncode
+    assert 4 == logged_in("get", "name").returncode
+    unlocked = logged_in(*with_phrase, "vault", "unlock", "--for", "10m")
+    assert (0, b"") == (unlocked.returncode, unlocked.stdout)
+    assert b"kernel-keyring" in unlocked.stderr
+    assert b"v" == logged_in("get", "name").stdout
+    assert b"locked\n" == logged_in("vault", "lock").stderr
+    assert 4 == logged_in("get", "name").returncode
+
+
+def test_a_slot_in_the_kernel_keyring_is_rekeyed_and_replaced(shell_with_vault: Shell) -> None:
+    """A key that is an item of this store is found without being named."""
+    shell_with_vault.plays("""
+        $ printf v | tokenkeep set name
+        $ tokenkeep vault add-key --store-item kernel-keyring > slot
+        $ tokenkeep vault rekey --root
+        items encrypted anew: 1
+        $ tokenkeep --key-file none get name
+        error: the key file is not there: ~/none
+        hint: bring the key file back
+        [6]
+        $ mv .config/tokenkeep/vault.key away
+        $ tokenkeep get name; echo
+        v
+        $ tokenkeep vault replace-all --yes --store-item kernel-keyring 2>&1 | grep store-item
+        opens no more: ...: store-item
+        opens now: ...: store-item
+        $ tokenkeep get name; echo
+        v
+        $ tokenkeep --key-file away get name
+        error: none of the given keys opens this vault
+        hint: give its store-item
+        [7]
+        $ tokenkeep vault add-key --new-key-file last > slot
+        $ tokenkeep vault check | grep store-item | cut -d' ' -f2 | tr -d : > kept
+        $ tokenkeep vault remove-key --yes $(cat kept) 2> said
     """)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
+from support.captured import assert_nothing_leaks, raised_in_library
 from support.fake_kernel import FakeKernel
 from tokenkeep.backends.kernel_keyring import (
     KernelKeyringOptions,
@@ -16,6 +18,7 @@ from tokenkeep.backends.kernel_keyring import (
 from tokenkeep.errors import (
     AccessDenied,
     SecretInvalidated,
+    StoreError,
     StoreFull,
     StoreTimeout,
     StoreUnavailable,
@@ -115,6 +118,32 @@ def test_no_error_is_taken_for_absent(
         store.read(ONE, Call())
     kernel.failure = 0
     assert Secret("kept") == store.read(ONE, Call())
+
+
+class Unready(Keyctl):
+    """A machine whose system calls nobody knows."""
+
+    def _ready(self) -> Callable[..., int]:
+        raise StoreUnavailable("the kernel's keys are not known here")
+
+
+@pytest.mark.parametrize(("verb", "arguments"), VERBS[:4], ids=lambda each: str(each)[:8])
+@pytest.mark.parametrize("code", [number for number, _name, kind in TABLE if kind] + [0])
+def test_no_value_is_in_a_traceback(code: int, verb: str, arguments: tuple[object]) -> None:
+    """Neither the one that is there nor the one to be written, whatever the kernel says."""
+    kernel = FakeKernel()
+    options = KernelKeyringOptions(Keyring.USER)
+    store = KernelKeyringStore(options, keys=Keyctl(kernel))
+    store.write(ONE, Secret("kept-secret-value"), Call())
+    if code == 0:
+        store = KernelKeyringStore(options, keys=Unready())
+    kernel.failure = code
+    if verb == "write":
+        arguments = (ONE, Secret("written-secret-value"))  # type: ignore[assignment]
+    with pytest.raises(StoreError) as caught:
+        getattr(store, verb)(*arguments, Call(0.02))
+    assert raised_in_library(caught.value)
+    assert_nothing_leaks(caught.value, "kept-secret-value", "written-secret-value")
 
 
 @pytest.mark.parametrize("keyring", [Keyring.USER, Keyring.PERSISTENT])

@@ -170,6 +170,7 @@ class Keyctl:
 
     def add(self, ring: int, description: bytes, payload: Secret) -> int:
         """Adds a "user" key, or gives the keyring's key of that description the new payload."""
+        self._ready()  # whose errors must not pass through a frame that has the payload
         return self._call(
             "add_key", b"user", description, payload.reveal_bytes(), payload.size, ring
         )
@@ -240,12 +241,16 @@ class Keyctl:
         return self._call("keyctl", _GET_PERSISTENT, -1, into)
 
     def _call(self, name: str, *arguments: object) -> int:
-        if self._invoke is None:
-            self._invoke = _system_call()
-        result = self._invoke(name, *arguments)
+        result = self._ready()(name, *arguments)
         if result < 0:
+            del arguments  # this frame is in the traceback
             raise KeyctlError(-result)
         return result
+
+    def _ready(self) -> Callable[..., int]:
+        if self._invoke is None:
+            self._invoke = _system_call()
+        return self._invoke
 
 
 def _system_call() -> Callable[..., int]:
