@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -56,14 +57,16 @@ class Person:
 @pytest.fixture
 def keyring_and_person() -> Iterator[tuple[GnomeKeyring, Person]]:
     """A keyring with an item in it, locked since."""
-    with screen() as display:
-        with running("gnome-keyring", activates=True, env={"DISPLAY": display}) as keyring:
-            assert isinstance(keyring, GnomeKeyring)
-            store = SecretServiceStore()
-            store.write(NAME, Secret("kept"), Call(10.0))
-            store.close()
-            keyring.lock()
-            yield keyring, Person(display)
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(screen())
+        env = {"DISPLAY": display}
+        keyring = stack.enter_context(running("gnome-keyring", activates=True, env=env))
+        assert isinstance(keyring, GnomeKeyring)
+        store = SecretServiceStore()
+        store.write(NAME, Secret("kept"), Call(10.0))
+        store.close()
+        keyring.lock()
+        yield keyring, Person(display)
 
 
 @pytest.fixture

@@ -46,8 +46,9 @@ def found(bus: Bus, **attributes: str) -> list[str]:
 
 
 def attributes_of(bus: Bus, item: str) -> dict[str, str]:
-    """An item's attributes."""
+    """An item's attributes, without the schema that daemons add by themselves."""
     attributes: dict[str, str] = bus.get(SERVICE, item, _ITEM, "Attributes")
+    attributes.pop("xdg:schema", None)
     return attributes
 
 

@@ -1,0 +1,191 @@
+"""Our items, python-keyring's and secret-tool's are found by each other, on a real gnome-keyring."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from support.desktop import attributes_of, delete, found, gnome_desktop, items, label_of, put
+from support.gnome_keyring import COLLECTION, GnomeKeyring
+from tokenkeep.backends.secret_service import SecretServiceStore
+from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.secret import Secret
+
+pytestmark = pytest.mark.requires("gnome-keyring", "secret-tool")
+
+SERVICE = "org.example.notes"
+NAME = ItemName(SERVICE, "api key")
+RECORD = ItemName(SERVICE, "api key", SESSION)
+
+
+@pytest.fixture
+def keyring() -> Iterator[GnomeKeyring]:
+    with gnome_desktop() as keyring:
+        yield keyring
+
+
+@pytest.fixture
+def store(keyring: GnomeKeyring) -> Iterator[SecretServiceStore]:
+    made = SecretServiceStore()
+    yield made
+    made.close()
+
+
+def call() -> Call:
+    return Call(20.0)
+
+
+def secret_tool(*arguments: str, value: bytes = b"") -> bytes:
+    answer = subprocess.run(["secret-tool", *arguments], input=value, capture_output=True)
+    return answer.stdout
+
+
+def by_python_keyring(verb: str, *arguments: str) -> str:
+    """What python-keyring prints, in a process of its own, with its own choice of backend."""
+    script = f"import sys, keyring; print(keyring.{verb}(*sys.argv[1:]))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"},
+    )
+    return answer.stdout.rstrip("\n")
+
+
+def test_others_find_what_we_wrote(store: SecretServiceStore) -> None:
+    """By `service` and `username`, with any tool."""
+    store.write(NAME, Secret("ours"), call())
+    assert b"ours" == secret_tool("lookup", "service", SERVICE, "username", NAME.name)
+    assert "ours" == by_python_keyring("get_password", SERVICE, NAME.name)
+
+
+@pytest.mark.parametrize("writer", ["python-keyring", "secret-tool"])
+def test_we_find_list_change_and_delete_what_others_wrote(
+    store: SecretServiceStore, keyring: GnomeKeyring, writer: str
+) -> None:
+    """Changed in place: their attributes and label stay, and there is one item."""
+    if writer == "secret-tool":
+        where = ("service", SERVICE, "username", NAME.name)
+        secret_tool("store", "--label=theirs", *where, value=b"theirs")
+    else:
+        by_python_keyring("set_password", SERVICE, NAME.name, "theirs")
+    assert Secret("theirs") == store.read(NAME, call())
+    assert [NAME] == store.names(SERVICE, call())
+    assert store.contains(NAME, call())
+    (item,) = items(keyring.bus)
+    before = attributes_of(keyring.bus, item), label_of(keyring.bus, item)
+    store.write(NAME, Secret("ours"), call())
+    assert [item] == items(keyring.bus)
+    assert before == (attributes_of(keyring.bus, item), label_of(keyring.bus, item))
+    assert "ours" == by_python_keyring("get_password", SERVICE, NAME.name)
+    assert store.delete(NAME, call()) is True
+    assert [] == items(keyring.bus)
+
+
+@pytest.mark.parametrize("writer", ["python-keyring", "secret-tool"])
+def test_others_write_over_our_item(
+    store: SecretServiceStore, keyring: GnomeKeyring, writer: str
+) -> None:
+    """They replace it rather than put a second one beside it: everybody sees the new value."""
+    store.write(NAME, Secret("ours"), call())
+    if writer == "secret-tool":
+        where = ("service", SERVICE, "username", NAME.name)
+        secret_tool("store", "--label=theirs", *where, value=b"theirs")
+    else:
+        by_python_keyring("set_password", SERVICE, NAME.name, "theirs")
+    assert 1 == len(items(keyring.bus))
+    assert Secret("theirs") == store.read(NAME, call())
+
+
+def test_others_delete_our_item(store: SecretServiceStore) -> None:
+    """Then it is absent."""
+    store.write(NAME, Secret("ours"), call())
+    secret_tool("clear", "service", SERVICE, "username", NAME.name)
+    assert store.read(NAME, call()) is None
+    store.write(NAME, Secret("ours"), call())
+    by_python_keyring("delete_password", SERVICE, NAME.name)
+    assert store.read(NAME, call()) is None
+
+
+def test_session_record_is_nobodys_password(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """Neither under the account's name nor among the service's passwords."""
+    store.write(RECORD, Secret("record"), call())
+    assert b"" == secret_tool("lookup", "service", SERVICE, "username", RECORD.name)
+    assert b"" == secret_tool("search", "--all", "service", SERVICE)
+    assert "None" == by_python_keyring("get_password", SERVICE, RECORD.name)
+    (item,) = items(keyring.bus)
+    expected = {"tokenkeep:service": SERVICE, "tokenkeep:account": RECORD.name}
+    assert expected == attributes_of(keyring.bus, item)
+    assert label_of(keyring.bus, item)
+
+
+def test_items_of_a_service_that_are_not_named_are_left_alone(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """Other programs' items with a `service` and no `username`, or none that can be a name."""
+    for attributes in ({"service": SERVICE}, {"service": SERVICE, "username": ""},
+                       {"service": SERVICE, "username": "x" * 300}):  # fmt: skip
+        put(keyring.bus, COLLECTION, attributes, b"theirs", replace=False)
+    assert [] == store.names(SERVICE, call())
+    store.write(NAME, Secret("ours"), call())
+    assert [NAME] == store.names(SERVICE, call())
+    assert store.delete(NAME, call()) is True
+    assert 3 == len(items(keyring.bus))
+
+
+def test_of_two_items_of_one_name_the_last_change_counts_and_a_write_leaves_one(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """Two programs made one each: every process reads the same one, and a write mends it."""
+    attributes = {"service": SERVICE, "username": NAME.name}
+    put(keyring.bus, COLLECTION, attributes, b"older", replace=False)
+    put(keyring.bus, COLLECTION, attributes, b"newer", replace=False)
+    assert 2 == len(found(keyring.bus, **attributes))
+    assert Secret("newer") == store.read(NAME, call())
+    assert [NAME] == store.names(SERVICE, call())
+    store.write(NAME, Secret("ours"), call())
+    assert 1 == len(found(keyring.bus, **attributes))
+    assert Secret("ours") == store.read(NAME, call())
+
+
+def test_item_that_somebody_tells_apart_is_not_taken_for_a_second_one(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """An item with an attribute more: the plain one counts, and the other one stays as it is."""
+    plain = {"service": SERVICE, "username": NAME.name}
+    put(keyring.bus, COLLECTION, plain, b"plain", replace=False)
+    other = put(keyring.bus, COLLECTION, {**plain, "target": "staging"}, b"other", replace=False)
+    assert Secret("plain") == store.read(NAME, call())
+    store.write(NAME, Secret("ours"), call())
+    assert [other] == found(keyring.bus, target="staging")
+    assert Secret("ours") == store.read(NAME, call())
+
+
+def test_delete_takes_every_item_of_the_name(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """After it there is nothing to read, for anybody."""
+    attributes = {"service": SERVICE, "username": NAME.name}
+    for value in (b"1", b"2", b"3"):
+        put(keyring.bus, COLLECTION, attributes, value, replace=False)
+    assert store.delete(NAME, call()) is True
+    assert [] == items(keyring.bus)
+    assert store.delete(NAME, call()) is False
+
+
+def test_item_deleted_between_two_calls_is_made_anew(
+    store: SecretServiceStore, keyring: GnomeKeyring
+) -> None:
+    """A store remembers where its collection is, never where an item was."""
+    store.write(NAME, Secret("first"), call())
+    (item,) = items(keyring.bus)
+    delete(keyring.bus, item)
+    store.write(NAME, Secret("second"), call())
+    assert Secret("second") == store.read(NAME, call())
