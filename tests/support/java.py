@@ -53,8 +53,8 @@ def tool(name: str, *arguments: str) -> str:
 
 def compile_lab(into: Path) -> None:
     """Compiles the lab's stand-ins and the one Java file that tokenkeep ships."""
-    from tokenkeep.native.android.biometric import java_source
+    from tokenkeep.native.android.sources import java_folder
 
-    files = [str(file) for place in (LAB, Path(java_source())) for file in place.rglob("*.java")]
+    files = [str(file) for place in (LAB, Path(java_folder())) for file in place.rglob("*.java")]
     assert len(files) > 15
     tool("javac", "-Xlint:all,-serial", "-Werror", "-d", str(into), *sorted(files))

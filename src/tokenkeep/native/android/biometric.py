@@ -1,7 +1,7 @@
 """Android's own prompt for a finger, a face or the screen lock, and what became of it.
 
-The prompt reports to an abstract class, which Python cannot extend: `java_source()` is the one Java
-file that an application compiles in to have it.
+The prompt reports to an abstract class, which Python cannot extend: `sources.java_folder()` has the
+one Java file that an application compiles in to have it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,6 @@ _HINTS = {
     Meaning.LOCKED: "wait, or unlock the device with its screen lock",
     Meaning.UNAVAILABLE: "set up a screen lock or a fingerprint in the device's settings",
 }
-
-
-def java_source() -> str:
-    """The folder with the Java source that the prompt needs, for the application's build."""
-    import os
-
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "java")
 
 
 def outcome_error(code: int) -> StoreError:
@@ -98,7 +91,7 @@ def _parts(call: Call) -> tuple[Any, Any]:
         problem = str(exc)
     raise StoreUnavailable(
         f"this application was built without tokenkeep's Java file ({problem})",
-        hint="add the folder tokenkeep.native.android.biometric.java_source() to its build",
+        hint="add the folder tokenkeep.native.android.sources.java_folder() to its build",
     )
 
 

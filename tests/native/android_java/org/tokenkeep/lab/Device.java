@@ -11,7 +11,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -39,6 +38,7 @@ public final class Device extends Context {
         authenticatedAt = Long.MIN_VALUE;
         isConfirmed = false;
         Build.VERSION.SDK_INT = 36;
+        Preferences.fails = false;
         Faults.clear();
         LabProvider.install();
         PythonActivity.mActivity = new Device();
@@ -146,23 +146,7 @@ public final class Device extends Context {
 
     @Override
     public SharedPreferences getSharedPreferences(String name, int mode) {
-        File file = new File(new File(root, "shared_prefs"), name + ".properties");
-        return () -> {
-            Map<String, Object> entries = new HashMap<>();
-            if (!file.exists()) return entries;
-            Properties properties = new Properties();
-            try (FileInputStream in = new FileInputStream(file)) {
-                properties.load(in);
-            } catch (IOException exc) {
-                throw new UncheckedIOException(exc);
-            }
-            for (String key : properties.stringPropertyNames()) {
-                String value = properties.getProperty(key);
-                boolean isNumber = value.startsWith("int:");
-                entries.put(key, isNumber ? (Object) Integer.valueOf(value.substring(4)) : value);
-            }
-            return entries;
-        };
+        return new Preferences(new File(new File(root, "shared_prefs"), name + ".properties"));
     }
 
     @Override
