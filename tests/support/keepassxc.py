@@ -1,6 +1,9 @@
 """A real KeePassXC without a screen: a database that is open and can be locked and opened again.
 
 What it offers to the Secret Service is one group of the database, which the database names.
+
+It saves when it is locked, not after every change: version 2.7.4 saves on a thread of its own, which
+ends the program by a segmentation fault when the next change comes meanwhile.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _CONFIGURATION = """\
 ConfigVersion=2
 UpdateCheckMessageShown=true
 MinimizeOnClose=false
+AutoSaveAfterEveryChange=false
+AutoSaveOnExit=true
 
 [FdoSecrets]
 Enabled=true
@@ -84,7 +89,7 @@ class KeePassXC:
         eventually(lambda: not self._is_locked(), "the database did not open")
 
     def save(self) -> None:
-        """Has what was written on the disk, which is otherwise done a moment later."""
+        """Has what was written on the disk, which is otherwise done when it is locked."""
         self.lock()
         self.unlock()
 
