@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.person import Person
 from cli.shell import Shell
 from support.tpm import Emulator
 
@@ -116,6 +117,29 @@ def test_pin_comes_from_a_file_or_a_person(shell_with_tpm: Shell, tpm: Emulator)
     """)
     counter = tpm.tool("tpm2_getcap", "properties-variable")
     assert "TPM2_PT_LOCKOUT_COUNTER: 0x2" in counter
+
+
+@pytest.mark.requires("swtpm", "terminal")
+def test_pin_is_asked_for_on_a_terminal_and_not_shown(shell_with_tpm: Shell) -> None:
+    """Twice when it is new, once when the vault is opened."""
+    with Person(shell_with_tpm, "vault", "create", "--tpm", "--tpm-pin") as person:
+        for question in ("new PIN of the TPM key: ", "again: "):
+            person.sees(question)
+            assert not person.echoes()
+            person.types("1234\n")
+        assert person.code() == 0
+    setting = shell_with_tpm.tokenkeep("set", "name", stdin=b"v")
+    assert setting.code == 4
+    (shell_with_tpm.home / "pin").write_text("1234\n")
+    (shell_with_tpm.home / "pin").chmod(0o600)
+    pin = {"TOKENKEEP_TPM_PIN_FILE": "pin"}
+    assert shell_with_tpm.tokenkeep("set", "name", stdin=b"s3cret", **pin).code == 0
+    with Person(shell_with_tpm, "get", "name") as person:
+        person.sees("PIN of the vault's TPM key: ")
+        person.types("1234\n")
+        person.sees("s3cret")
+        assert person.code() == 0
+        assert "1234" not in person.screen
 
 
 @pytest.mark.requires("swtpm")

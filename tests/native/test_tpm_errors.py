@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.tpm import Emulator, Relay, call, keys
+from support.tpm import Emulator, Relay, call, keys, refusal
 from tokenkeep.backends.tpm import TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
@@ -162,6 +162,25 @@ def test_a_busy_tpm_is_asked_again(sealed: tuple[Relay, Path], code: int) -> Non
 
 
 @pytest.mark.requires("swtpm")
+def test_policy_that_a_measurement_overtook_is_stated_anew(sealed: tuple[Relay, Path]) -> None:
+    """PCR_CHANGED: something was extended between policy and unsealing; the next session opens."""
+    relay, place = sealed
+    left = 2
+
+    def interfere(command: bytes) -> bytes | None:
+        nonlocal left
+        if command[6:10] != bytes.fromhex("0000015e") or not left:
+            return None
+        left -= 1
+        return refusal(0x128)
+
+    relay.interfere = interfere
+    store = VaultStore(VaultOptions(place, TpmKey(device=relay.device)))
+    assert Secret("kept") == store.read(item("a"), call())
+    assert left == 0
+
+
+@pytest.mark.requires("swtpm")
 @pytest.mark.parametrize("code", [0x98E, 0x921])
 def test_a_refused_pin_and_a_lockout_are_not_tried_again(
     sealed: tuple[Relay, Path], code: int
@@ -175,7 +194,7 @@ def test_a_refused_pin_and_a_lockout_are_not_tried_again(
         if int.from_bytes(command[6:10], "big") != unseal:
             return None
         refused.append(command)
-        return bytes.fromhex("8001 0000000a") + code.to_bytes(4, "big")
+        return refusal(code)
 
     relay.interfere = interfere
     started = time.monotonic()

@@ -70,11 +70,13 @@ RESPONSES: dict[int, tuple[str, type[StoreError], str | None]] = {
     0x130: ("the TPM needs a restart", StoreUnavailable, "restart the machine"),
 }
 
+#: The session that it happened in is spent: a new one may succeed.
+PCR_CHANGED = 0x128
 #: A wrong authorization value; 0x08E was counted by the TPM.
 REFUSED = frozenset({0x08E, 0x0A2})
 #: Sent again until the deadline; every other code ends the call at once, a wrong PIN above all.
 RETRIED = frozenset(code for code, (_, error, _) in RESPONSES.items() if error is StoreTimeout) - {
-    0x128  # the session it happened in is spent
+    PCR_CHANGED
 }
 
 #: errno -> what the device's driver says, our error, the way out.

@@ -12,10 +12,11 @@ from tokenkeep.errors import (
     AccessDenied,
     SecretInvalidated,
     StoreError,
+    StoreTimeout,
     StoreUnavailable,
     UnsupportedOption,
 )
-from tokenkeep.native.tpm.codes import REFUSED, RETRIED, base_code, response_error
+from tokenkeep.native.tpm.codes import PCR_CHANGED, REFUSED, RETRIED, base_code, response_error
 from tokenkeep.native.tpm.device import Device
 from tokenkeep.native.tpm.session import NONCE_BYTES, Salt, Session, name_of, sized
 from tokenkeep.secret import Secret
@@ -103,6 +104,7 @@ class Tpm:
         self._handles: list[int] = []
         #: The authorization value of what was to be unsealed is another one.
         self.refused_authorization = False
+        self._answered = 0
         self._device = Device(path, call)
 
     def __enter__(self) -> Tpm:
@@ -202,12 +204,21 @@ class Tpm:
         area = _EMPTY_PASSWORD + sized(private) + sized(public)
         response = self._run(_SESSIONS, _LOAD, _u32(parent.handle) + area)
         handle = self._loaded(response.number(4))
-        session = self._salted(parent, _POLICY, auth)
-        self._state_policy(session.handle, bank, pcrs)
-        answer = self._authorized(
-            session, _UNSEAL, _u32(handle), [name_of(public)], Secret(b""), hides_first=False
-        )
-        return Secret(Reader(answer.reveal_bytes()).sized())
+        while True:
+            session = self._salted(parent, _POLICY, auth)
+            self._state_policy(session.handle, bank, pcrs)
+            try:
+                answer = self._authorized(
+                    session, _UNSEAL, _u32(handle), [name_of(public)], Secret(b""),
+                    hides_first=False,
+                )  # fmt: skip
+                return Secret(Reader(answer.reveal_bytes()).sized())
+            except StoreTimeout:
+                # Something was measured between the policy and its use: it is stated anew.
+                if self._answered != PCR_CHANGED or self._call.remaining() == 0:
+                    raise
+            self._flush(self._handles.pop())
+            time.sleep(_FIRST_PAUSE)
 
     def _provisioned(self) -> StorageKey | None:
         # ReadPublic of what is not there is "handle": no reason to give up.
@@ -286,6 +297,7 @@ class Tpm:
     def _run(self, tag: int, code: int, body: bytes) -> Reader:
         response, answer = self._exchange(_command(tag, code, body))
         if answer:
+            self._answered = base_code(answer)
             if base_code(answer) in REFUSED and code == _CREATE_PRIMARY:
                 raise AccessDenied(
                     "the TPM has no storage key, and making one needs its owner's password",
