@@ -156,22 +156,15 @@ def unlock_for(
 
 
 def lock(vault_id: bytes, call: Call, store: Store | None = None) -> bool:
-    """Forgets what opens the vault, wherever it is kept; True if there was something.
+    """Forgets what opens the vault; True if there was something.
 
     Processes that have the vault open keep it so until they end.
 
     Raises:
-        StoreError: a place cannot be reached, so that something may still be there.
+        StoreError: the place cannot be reached, so that something may still be there.
     """
-    existed, problem = False, None
-    for place in places() if store is None else [store]:
-        try:
-            existed = place.delete(_name(vault_id), call) or existed
-        except StoreError as exc:
-            problem = exc.with_traceback(None)
-    if problem is not None:
-        raise problem
-    return existed
+    place = store if store is not None else next(places(), None)
+    return place is not None and place.delete(_name(vault_id), call)
 
 
 def unlocked(

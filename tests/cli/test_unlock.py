@@ -312,3 +312,30 @@ def test_a_slot_in_the_kernel_keyring_is_rekeyed_and_replaced(shell_with_vault: 
         $ tokenkeep vault check | grep store-item | cut -d' ' -f2 | tr -d : > kept
         $ tokenkeep vault remove-key --yes $(cat kept) 2> said
     """)
+
+
+def test_where_nothing_can_keep_it_nothing_is_unlocked(shell_with_passphrase: Shell) -> None:
+    """A container that forbids the kernel's keys, without a desktop: said, with another way."""
+    tests = Path(__file__).resolve().parents[1]
+    program = (
+        f"import sys; sys.path.insert(0, '{tests}');"
+        "from support.seccomp import forbid_keys; forbid_keys();"
+        "from tokenkeep.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    (shell_with_passphrase.home / "contained.py").write_text(program, encoding="utf-8")
+    shell_with_passphrase.variables["DBUS_SESSION_BUS_ADDRESS"] = ""
+    shell_with_passphrase.variables["XDG_RUNTIME_DIR"] = str(shell_with_passphrase.home)
+    shell_with_passphrase.plays("""
+        $ python contained.py --passphrase-file phrase vault unlock
+        error: there is neither a kernel keyring nor a store of the platform's to keep it in
+        hint: --passphrase-file FILE
+        [6]
+        $ python contained.py --passphrase-file phrase get name; echo
+        v
+        $ python contained.py vault lock
+        it was not unlocked
+        $ python contained.py get name
+        error: the vault needs its passphrase, and there is no terminal to ask on
+        hint: --passphrase-file FILE
+        [4]
+    """)

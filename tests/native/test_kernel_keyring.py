@@ -11,6 +11,7 @@ import pytest
 
 from support.children import in_child
 from support.keyrings import alone, clear, join_new_session, revoke, store
+from support.seccomp import forbid_keys
 from tokenkeep.backends.kernel_keyring import (
     KernelKeyringOptions,
     KernelKeyringStore,
@@ -28,6 +29,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call, ItemName
 from tokenkeep.native.keyctl import SESSION, USER, Keyctl, KeyctlError
 from tokenkeep.secret import Secret
+from tokenkeep.select import candidates
 from tokenkeep.store import Persistence
 
 pytestmark = pytest.mark.requires("kernel keyring", "fork")
@@ -353,3 +355,27 @@ def test_dead_error_says_what_to_do() -> None:
         return [caught.value.hint]
 
     assert ["write it anew, or sign in again"] == in_session(work)
+
+
+def test_container_that_forbids_the_calls_says_so() -> None:
+    """Denied, not absent: every verb, the probe and the chooser, with the way out."""
+
+    def work() -> list[object]:
+        forbid_keys()
+        here = store()
+        calls = (
+            lambda: here.read(ONE, Call()),
+            lambda: here.write(ONE, Secret("x"), Call()),
+            lambda: here.delete(ONE, Call()),
+            lambda: here.names(SERVICE, Call()),
+            lambda: here.contains(ONE, Call()),
+            lambda: probe(KernelKeyringOptions(), Call()),
+        )
+        (candidate,) = [each for each in candidates([]) if each.name == "kernel-keyring"]
+        return [*(answer(each) for each in calls), candidate.usable, candidate.reason]
+
+    reason = (
+        "looking in the kernel keyring failed: the kernel's keys are forbidden here,"
+        " as many containers do"
+    )
+    assert ["access-denied"] * 6 + [False, reason] == in_child(work)
