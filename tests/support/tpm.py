@@ -101,6 +101,18 @@ class Emulator:
         """Something else was measured into a PCR, as after a firmware update."""
         self.tool("tpm2_pcrextend", f"{pcr}:sha256={'01' * 32},sha384={'01' * 48}")
 
+    def provision(self) -> None:
+        """Keeps the storage key of TCG's template at its usual place, as an installer would."""
+        unique = self.directory / "unique"
+        unique.write_bytes(2 * (b"\x20\x00" + bytes(128)))  # two coordinates of 32 bytes, in C
+        attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
+        self.tool(
+            *("tpm2_createprimary", "-C", "o", "-g", "sha256", "-G", "ecc256:aes128cfb"),
+            *("-a", attributes, "-u", "unique", "-c", "storage.ctx"),
+        )
+        self.tool("tpm2_evictcontrol", "-C", "o", "-c", "storage.ctx", "0x81000001")
+        self.tool("tpm2_flushcontext", "-t")
+
 
 class Relay:
     """Stands between us and a TPM: hears everything, and can answer in its place."""

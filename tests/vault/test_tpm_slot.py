@@ -359,7 +359,7 @@ def test_provisioned_storage_key_is_used(tpm: Emulator, tmp_path: Path) -> None:
         key = TpmKey(device=relay.device)
         filled(place, key)
         assert 0x131 in relay.commands
-        provision(tpm)
+        tpm.provision()
         tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
         relay.commands.clear()
         assert Secret("kept") == read(place, key)
@@ -372,19 +372,6 @@ def test_owner_s_password_without_a_storage_key_is_denied(tpm: Emulator, tmp_pat
     with pytest.raises(AccessDenied, match="owner") as caught:
         filled(tmp_path / "vault", TpmKey(device=tpm.device))
     assert "provision" in str(caught.value.hint)
-
-
-def provision(tpm: Emulator) -> None:
-    """Keeps the storage key of TCG's template at its usual place, as an installer would."""
-    unique = tpm.directory / "unique"
-    unique.write_bytes(2 * (b"\x20\x00" + bytes(128)))  # two coordinates of 32 bytes, in C
-    attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
-    tpm.tool(
-        *("tpm2_createprimary", "-C", "o", "-g", "sha256", "-G", "ecc256:aes128cfb"),
-        *("-a", attributes, "-u", "unique", "-c", "storage.ctx"),
-    )
-    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "storage.ctx", "0x81000001")
-    tpm.tool("tpm2_flushcontext", "-t")
 
 
 def test_pcr_that_the_tpm_does_not_keep_is_refused(tpm: Emulator, tmp_path: Path) -> None:
