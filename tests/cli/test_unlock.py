@@ -14,6 +14,7 @@ import pytest
 
 from cli.person import Person
 from cli.shell import Shell, kill
+from support.desktop import gnome_desktop
 
 pytestmark = pytest.mark.requires("terminal", "kernel keyring")
 
@@ -314,15 +315,20 @@ def test_a_slot_in_the_kernel_keyring_is_rekeyed_and_replaced(shell_with_vault: 
     """)
 
 
-def test_where_nothing_can_keep_it_nothing_is_unlocked(shell_with_passphrase: Shell) -> None:
-    """A container that forbids the kernel's keys, without a desktop: said, with another way."""
+def contained(shell: Shell) -> None:
+    """Lets `python contained.py ...` be the command where the kernel's keys are forbidden."""
     tests = Path(__file__).resolve().parents[1]
     program = (
         f"import sys; sys.path.insert(0, '{tests}');"
         "from support.seccomp import forbid_keys; forbid_keys();"
         "from tokenkeep.cli.main import run; sys.exit(run(sys.argv[1:]))"
     )
-    (shell_with_passphrase.home / "contained.py").write_text(program, encoding="utf-8")
+    (shell.home / "contained.py").write_text(program, encoding="utf-8")
+
+
+def test_where_nothing_can_keep_it_nothing_is_unlocked(shell_with_passphrase: Shell) -> None:
+    """A container that forbids the kernel's keys, without a desktop: said, with another way."""
+    contained(shell_with_passphrase)
     shell_with_passphrase.variables["DBUS_SESSION_BUS_ADDRESS"] = ""
     shell_with_passphrase.variables["XDG_RUNTIME_DIR"] = str(shell_with_passphrase.home)
     shell_with_passphrase.plays("""
@@ -339,3 +345,28 @@ def test_where_nothing_can_keep_it_nothing_is_unlocked(shell_with_passphrase: Sh
         hint: --passphrase-file FILE
         [4]
     """)
+
+
+@pytest.mark.requires("gnome-keyring")
+def test_without_the_kernel_s_keys_the_platform_s_store_keeps_it(
+    shell_with_passphrase: Shell,
+) -> None:
+    """Under its own end, as the desktop's keyring forgets nothing by itself."""
+    contained(shell_with_passphrase)
+    with gnome_desktop():
+        shell_with_passphrase.plays("""
+            $ python contained.py --passphrase-file phrase vault unlock --for 6s
+            unlocked until ..., by the secret-service
+            hint: tokenkeep vault lock
+            $ python contained.py get name; echo
+            v
+            $ sleep 6
+            $ python contained.py get name
+            error: the vault needs its passphrase, and there is no terminal to ask on
+            hint: --passphrase-file FILE
+            [4]
+            $ python contained.py vault lock
+            locked
+            $ python contained.py vault lock
+            it was not unlocked
+        """)
