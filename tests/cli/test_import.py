@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from cli.conftest import Server
 from cli.shell import Shell
 from support.desktop import gnome_desktop, put
 
@@ -171,6 +172,35 @@ def test_a_vault_moves_to_a_real_keyring_and_back(shell_with_vault: Shell) -> No
                a 377   b
             $ tokenkeep --store secret-service list
         """)
+
+
+def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> None:
+    """In one go, with its items; the provider's token goes on in the new place."""
+    shell, _server = signed_in
+    second = "tokenkeep --store vault:second --key-file second.key"
+    old = "vault --from-key-file .config/tokenkeep/vault.key"
+    shell.plays(f"""
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+        $ {second} import store vault --sessions
+        error: a session cannot be in two places
+        hint: --sessions goes with --remove
+        [2]
+        $ {second} import store {old} --remove
+        there is nothing to import
+        $ {second} token
+        error: ...
+        ...
+        [5]
+        $ {second} import store {old} --remove --sessions
+        there is nothing to import
+        sessions moved: 1
+        $ {second} token | wc -l
+        0
+        $ tokenkeep accounts
+        $ {second} accounts
+        default
+    """)
 
 
 @pytest.mark.requires("gnome-keyring")

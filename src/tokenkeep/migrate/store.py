@@ -1,7 +1,7 @@
 """Another store as the source: the vault, a platform's store, or another service's items.
 
 Items only: a session's record is bound to its log and fence, and two copies of a refresh token are
-taken for theft. `sessions.py` moves sessions.
+taken for theft. `sessions.py` moves those.
 """
 
 from __future__ import annotations

@@ -7,10 +7,16 @@ from typing import Any
 import click
 
 from tokenkeep.cli.commands.import_from.doing import import_options, perform
+from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.settings import Settings
+from tokenkeep.cli.terminal import shown, tell
 from tokenkeep.cli.tree import settings_of
 from tokenkeep.config import default_vault_path
+from tokenkeep.migrate.report import Outcome
+from tokenkeep.migrate.sessions import move_sessions
 from tokenkeep.migrate.store import StoreSource
+
+_STAYED = (Outcome.CHANGED, Outcome.UNREADABLE)
 
 
 @click.command()
@@ -20,6 +26,9 @@ from tokenkeep.migrate.store import StoreSource
 @click.option(
     "--from-passphrase-file", metavar="FILE", help="the passphrase file of a vault to import from"
 )
+@click.option(
+    "--sessions", is_flag=True, help="with --remove or --confirm: also move the sessions that live"
+)
 @import_options
 def command(
     ctx: click.Context,
@@ -27,12 +36,15 @@ def command(
     from_app: str | None,
     from_key_file: str | None,
     from_passphrase_file: str | None,
+    sessions: bool,
     choices: dict[str, Any],
 ) -> int:
     """Move items out of another store, named as for --store.
 
-    Sessions stay where they are: sign in again.
+    Sessions stay where they are unless --sessions moves them: there is no way back for those.
     """
+    if sessions and not (choices["remove"] or choices["confirm"]):
+        raise UsageError("a session cannot be in two places", "--sessions goes with --remove")
     settings = settings_of(ctx)
     told = {
         "app": from_app or settings.app,
@@ -46,4 +58,10 @@ def command(
     if old.config.names_vault():
         place = old.config.store.partition(":")[2] or default_vault_path()
     with old.storage() as storage:
-        return perform(ctx, StoreSource(storage, place), choices)
+        code = perform(ctx, StoreSource(storage, place), choices)
+        if sessions:
+            with settings.storage() as target:
+                report = move_sessions(storage, target)
+            tell(f"sessions moved: {len(report.having(Outcome.REMOVE))}")
+            tell(*(f"  {shown(item.old)} stayed" for item in report.having(*_STAYED)))
+        return code

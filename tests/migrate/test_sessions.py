@@ -1,0 +1,169 @@
+"""Sessions move in one go: never two copies that count, never none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migrate.places import Before, Crash, own_items, storage_in
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.errors import RefreshUnavailable, StoreLocked, UnsupportedOption
+from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.migrate.report import MigrationReport, Outcome
+from tokenkeep.migrate.sessions import move_sessions
+from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
+from tokenkeep.testing.faulty import Fails, FaultyStore
+from tokenkeep.tokens.storage import TokenStorage
+
+
+def outcomes(report: MigrationReport) -> dict[str, Outcome]:
+    return {item.old: item.outcome for item in report.items}
+
+
+def token(storage: SecureStorage, account: str = "ada", name: str | None = None) -> str | None:
+    found = TokenStorage(storage, account=account, name=name).read_refresh_token()
+    return None if found is None else found.reveal()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> SecureStorage:
+    storage = storage_in(tmp_path, item="stays")
+    TokenStorage(storage, account="ada").save_refresh_token("s3cret")
+    TokenStorage(storage, account="grace", name="session-2").save_refresh_token("other")
+    return storage
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> SecureStorage:
+    return storage_in(tmp_path)
+
+
+def test_live_sessions_move_and_live_on(old: SecureStorage, new: SecureStorage) -> None:
+    """Under their own names; items stay, and nothing of ours is left behind."""
+    assert {"ada": Outcome.REMOVE, "grace": Outcome.REMOVE} == outcomes(move_sessions(old, new))
+    assert ("s3cret", "other") == (token(new), token(new, "grace", "session-2"))
+    assert (None, None) == (token(old), token(old, "grace", "session-2"))
+    assert (["item"], []) == (old.names(), new.names())
+    assert [] == own_items(new)
+    assert {} == outcomes(move_sessions(old, new))
+
+
+def test_a_session_that_has_ended_does_not_come_back(
+    old: SecureStorage, new: SecureStorage
+) -> None:
+    """Logout is final, also for a record that it could not erase."""
+    tokens = TokenStorage(old, account="ada")
+    tokens.kept.log.end("logout", 0.0)
+    assert Outcome.CHANGED is outcomes(move_sessions(old, new))["ada"]
+    assert token(new) is None
+
+
+def test_a_logout_in_the_middle_is_final(old: SecureStorage, new: SecureStorage) -> None:
+    """It needs no fence to say so: what was written meanwhile is erased again."""
+    log = TokenStorage(old, account="ada").kept.log
+
+    def meanwhile(step: str) -> None:
+        if step == "write session":
+            log.end("logout", 0.0)
+
+    assert Outcome.CHANGED is outcomes(move_sessions(old, new, meanwhile))["ada"]
+    names = new.store.names(new.service, Call())
+    assert ["session-2"] == [name.name for name in names]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+def test_killed_before_any_step_it_goes_on(
+    old: SecureStorage, new: SecureStorage, number: int
+) -> None:
+    """The session is in one of the places at any time, and in the new one at the end."""
+    with pytest.raises(Crash):
+        move_sessions(old, new, Before(number))
+    assert "s3cret" in (token(old), token(new))
+    move_sessions(old, new)
+    assert ("s3cret", "other") == (token(new), token(new, "grace", "session-2"))
+    assert token(old) is None
+
+
+def test_a_login_in_the_new_place_wins(old: SecureStorage, new: SecureStorage) -> None:
+    """It ended the session that lies in the old place."""
+    TokenStorage(new, account="ada").save_refresh_token("newer")
+    assert Outcome.CHANGED is outcomes(move_sessions(old, new))["ada"]
+    assert "newer" == token(new)
+
+
+def test_a_session_somebody_is_busy_with_is_not_moved(
+    old: SecureStorage, new: SecureStorage
+) -> None:
+    """A refresh under way has the token in its hands."""
+    impatient = SecureStorage(
+        old.service,
+        old.store,
+        timeout=None,
+        clock=FastClock(),
+        state_directory=old.state_directory,
+    )
+    with (
+        TokenStorage(old, account="ada").kept.hold("refresh"),
+        pytest.raises(RefreshUnavailable),
+    ):
+        move_sessions(impatient, new)
+    assert "s3cret" == token(old)
+
+
+def test_a_record_that_does_not_open_stays(old: SecureStorage, new: SecureStorage) -> None:
+    """The others move."""
+    damaged = ItemName(old.service, "broken", SESSION)
+    old.store.write(damaged, Secret(b"?"), Call())
+    found = outcomes(move_sessions(old, new))
+    assert (Outcome.UNREADABLE, Outcome.REMOVE) == (found["broken"], found["ada"])
+    assert damaged in old.store.names(old.service, Call())
+
+
+def test_one_place_is_not_two(old: SecureStorage, tmp_path: Path) -> None:
+    """Another application's log or the same store: nothing is erased."""
+    with pytest.raises(UnsupportedOption):
+        move_sessions(old, old)
+    with pytest.raises(UnsupportedOption):
+        move_sessions(old, storage_in(tmp_path, service="org.other"))
+    assert ("s3cret", []) == (token(old), own_items(old))
+
+
+def test_a_new_place_that_locks_at_any_call_loses_no_session(tmp_path: Path) -> None:
+    """Whatever was done by then, the session is somewhere."""
+    for number in range(1, 100):
+        state = tmp_path / str(number)
+        old, inner = storage_in(state), MemoryStore()
+        TokenStorage(old, account="ada").save_refresh_token("s3cret")
+        good = storage_in(state, inner)
+        bad = storage_in(state, FaultyStore(inner, {number: Fails(StoreLocked)}))
+        try:
+            move_sessions(old, bad)
+        except StoreLocked:
+            assert "s3cret" in (token(old), token(good))
+            move_sessions(old, good)
+            assert ("s3cret", None) == (token(good), token(old))
+        else:
+            break
+    assert number > 5
+
+
+class FastClock:
+    """Every look at it is a minute later; nobody waits."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def wall(self) -> float:
+        return 1000.0
+
+    def monotonic(self) -> float:
+        self._now += 60.0
+        return self._now
+
+    def boot_id(self) -> str:
+        return "boot"
+
+    def sleep(self, seconds: float) -> None:
+        return None
