@@ -15,7 +15,7 @@ HOME = ROOT / ".bench"
 
 #: What is installed where. Peers have a version, so that two runs compare the same thing.
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
-    "tokenkeep": (f"{ROOT}[cli,oauth,async]",),
+    "tokenkeep": (f"{ROOT}[cli,oauth,async,secret-service]",),
     "keyring": ("keyring==25.7.0",),
     "keyrings.alt": ("keyrings.alt==5.0.2", "keyring==25.7.0", "pycryptodome"),
     "keyrings.cryptfile": ("keyrings.cryptfile==1.3.9", "keyring==25.7.0"),

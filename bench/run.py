@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import environments
 from effort import FULL, QUICK, Effort
-from groups import growth, herds, kills, session, start, writers
+from groups import growth, herds, keyring, kills, session, start, writers
 from report import Row, failed, table
 
 GROUPS: Mapping[str, Sequence[Callable[[Effort], list[Row]]]] = {
     "start": (start.cold_get, start.import_cost, start.memory),
+    "keyring": (keyring.keyring,),
     "growth": (growth.growth,),
     "writers": (writers.writers,),
     "kills": (kills.kills,),

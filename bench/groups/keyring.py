@@ -1,0 +1,124 @@
+"""The same gnome-keyring through tokenkeep and through keyring: a cold get, a read, a write."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import ExitStack
+
+from catalogue import KEYRING, SERVICE, Peer, Place, say
+from effort import Effort
+from environments import program_of
+from measure import Command, PeerFailed, interleave
+from report import Row, failed, judged, number
+from values import name_of, value_of
+
+from groups.start import bare, whole_process
+
+GET = "Secret Service, cold get, whole process: CPU ms; ratio to `python -c pass`"
+READ = "Secret Service, warm read: ms; ratio to keyring's in the same run"
+WRITE = "Secret Service, warm write over an item: ms; ratio to keyring's in the same run"
+#: The targets, as parts of what keyring takes.
+PART_OF_GET, PART_OF_READ, PART_OF_WRITE = 1 / 3, 1 / 8, 1 / 4
+NAME = name_of(1)
+#: Reads or writes of one peer before it is the other one's turn.
+TURN = 5
+
+
+def _get(place: Place, name: str) -> list[str]:
+    tokenkeep = program_of("tokenkeep", "tokenkeep")
+    return [tokenkeep, "--app", SERVICE, "--store", "secret-service", "get", name]
+
+
+TOKENKEEP = Peer(
+    "tokenkeep, gnome-keyring",
+    "tokenkeep",
+    "tokenkeep_secret_service",
+    "import tokenkeep",
+    _get,
+    "tokenkeep --store secret-service get",
+    needs_desktop=True,
+)
+BOTH = (TOKENKEEP, KEYRING)
+
+
+def keyring(effort: Effort) -> list[Row]:
+    """Both on one daemon, by turns."""
+    try:
+        with KEYRING.place() as place:
+            return [*_cold(place, effort), *_warm(place, effort)]
+    except PeerFailed as exc:
+        return [failed(GET, peer.title, exc) for peer in BOTH]
+
+
+def _cold(place: Place, effort: Effort) -> list[Row]:
+    say("cold get through the Secret Service")
+    # Items of their own: keyring's command reads what keyring wrote.
+    names = {peer.title: name_of(number) for number, peer in enumerate(BOTH, 10)}
+    pairs = []
+    for peer in BOTH:
+        name = names[peer.title]
+        with peer.worker(place) as worker:
+            worker.ask(do="open")
+            worker.ask(do="write", names=[name], version=1, seconds=60)
+        command = peer.command(place, name)
+        get = Command(peer.title, command, place.variables, value_of(name, 1))
+        pairs.append((peer, get, bare(peer, place)))
+    commands = [command for _peer, *pair in pairs for command in pair]
+    interleave(commands, effort.process_rounds, effort.seconds_per_command)
+    rows = []
+    for peer, get, idle in pairs:
+        problem = get.failure or idle.failure
+        rows.append(
+            failed(GET, peer.title, problem)
+            if problem
+            else whole_process(GET, peer.title, get, idle, peer.through)
+        )
+    ours, theirs = pairs[0][1], pairs[1][1]
+    if ours.cpu and theirs.cpu:
+        part = ours.median / theirs.median
+        rows[0].target = judged("<= 1/3 keyring", part <= PART_OF_GET)
+        rows[0].remarks += f"; {part:.2f} of `keyring get`"
+    return rows
+
+
+def _warm(place: Place, effort: Effort) -> list[Row]:
+    say("warm reads and writes through the Secret Service")
+    turns = max(4, effort.process_rounds)
+    taken: dict[tuple[str, str], list[int]] = {}
+    with ExitStack() as stack:
+        workers = [(peer, stack.enter_context(peer.worker(place))) for peer in BOTH]
+        for number_, (_peer, worker) in enumerate(workers):
+            worker.ask(do="open")
+            worker.ask(do="write", names=[name_of(20 + number_)], version=0, seconds=60)
+        for turn in range(turns):
+            for number_, (peer, worker) in enumerate(workers):
+                names = [name_of(20 + number_)] * TURN
+                written = worker.ask(do="write", names=names, version=turn, seconds=60)
+                read = worker.ask(do="read", names=names, version=turn, seconds=60)
+                if read["wrong"]:
+                    raise PeerFailed("it read something else than was written")
+                taken.setdefault((WRITE, peer.title), []).extend(written["ns"])
+                taken.setdefault((READ, peer.title), []).extend(read["ns"])
+    rows = []
+    for measure, part, rule in (
+        (READ, PART_OF_READ, "<= 1/8 keyring"),
+        (WRITE, PART_OF_WRITE, "<= 1/4 keyring"),
+    ):
+        medians = {peer: statistics.median(taken[measure, peer.title]) / 1e6 for peer in BOTH}
+        ratio = medians[TOKENKEEP] / medians[KEYRING]
+        for peer in BOTH:
+            row = Row(
+                measure,
+                peer.title,
+                number(medians[peer]),
+                f"{medians[peer] / medians[KEYRING]:.3f}",
+                (medians[peer],),
+                data={"ns": taken[measure, peer.title]},
+            )
+            if peer is TOKENKEEP:
+                row.target = judged(rule, ratio <= part)
+                row.remarks = "one kept connection and session"
+            else:
+                row.remarks = "a connection and a session for each call"
+            rows.append(row)
+    return rows
