@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import keyring.errors
 import pytest
 from keyring.backend import KeyringBackend
+from keyrings.alt.file import PlaintextKeyring
 
 from migrate.places import items_of, storage_in
 from support.desktop import gnome_desktop
@@ -93,11 +93,8 @@ def test_what_is_in_the_new_place_already_is_never_erased(
     assert "s3cret" == backend.get_password("org.example.notes", "ada")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("keyrings.alt") is None, reason="no keyrings.alt")
 def test_a_file_of_keyrings_alt_moves_by_given_names(tmp_path: Path) -> None:
     """A backend without a list needs the names."""
-    from keyrings.alt.file import PlaintextKeyring
-
     backend = PlaintextKeyring()
     backend.file_path = str(tmp_path / "keyring.cfg")
     backend.set_password(SERVICE, "ada", "s3cret")
