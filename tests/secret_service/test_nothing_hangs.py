@@ -26,7 +26,6 @@ from tokenkeep.cli.main import run
 from tokenkeep.errors import TokenkeepError
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.select import candidates
 
 SERVICE = "org.example.notes"
 RECORD = ItemName(SERVICE, "alice", SESSION)
@@ -35,7 +34,7 @@ KEPT = {"api_key": b"s3cret", "alice": b"record"}
 TIMEOUT = 0.3
 #: Seconds beyond its deadline that a call may take on a machine that has other things to do.
 MARGIN = 1.5
-#: `select` gives a look of its own so many seconds.
+#: `doctor` looks at every store of the platform first, so many seconds long.
 LOOK = 2.0
 
 #: Every public call, by the name it has in the table, with the deadlines it has one after another.
@@ -54,7 +53,6 @@ CALLS: dict[str, tuple[Callable[[SecureStorage], object], float]] = {
     "wait_until_unlocked": (lambda storage: storage.wait_until_unlocked(TIMEOUT), TIMEOUT),
     "facts": (lambda storage: storage.facts.backend, 0.0),
     "probe": (lambda storage: probe(SecretServiceOptions(), Call(TIMEOUT)), TIMEOUT),
-    "candidates": (lambda storage: _is_usable(), LOOK),
     "doctor": (lambda storage: _doctor(), LOOK + 3 * TIMEOUT),
 }
 #: What answers the same in every situation.
@@ -89,10 +87,9 @@ def expected(situation: Situation) -> dict[str, object]:
     return {name: {**_ALWAYS, **situation.others}.get(name, situation.error) for name in CALLS}
 
 
-LOCKED = {"check": "locked", "wait_until_unlocked": False, "probe": None, "candidates": True,
-          "doctor": 4}  # fmt: skip
-AWAY = {"check": "unavailable", "candidates": False, "doctor": 6}
-SILENT = {"check": "timed out", "candidates": False, "doctor": 4}
+LOCKED = {"check": "locked", "wait_until_unlocked": False, "probe": None, "doctor": 4}  # fmt: skip
+AWAY = {"check": "unavailable", "doctor": 6}
+SILENT = {"check": "timed out", "doctor": 4}
 
 
 def _unlock(daemon: Daemon) -> None:
@@ -269,11 +266,6 @@ def _answers(situation: Situation, tmp_path: Path) -> tuple[dict[str, object], d
             if took > seconds + MARGIN:
                 late[name] = took
     return answers, late
-
-
-def _is_usable() -> bool:
-    found = {each.name: each.usable for each in candidates([SecretServiceOptions()])}
-    return found["secret-service"]
 
 
 def _doctor() -> int:
