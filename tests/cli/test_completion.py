@@ -32,7 +32,7 @@ def test_an_unknown_shell_is_a_usage_error(shell: Shell) -> None:
     ("typed", "offered"),
     [
         ("tokenkeep l", {"list", "login", "logout"}),
-        ("tokenkeep vault re", {"remove-key", "rekey"}),
+        ("tokenkeep vault re", {"remove-key", "rekey", "replace-all", "reset"}),
         ("tokenkeep token --m", {"--min-ttl"}),
         ("tokenkeep --pass", {"--passphrase-file"}),
     ],
