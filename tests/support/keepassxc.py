@@ -57,6 +57,8 @@ class KeePassXC:
     def __init__(self, bus: Bus, *, with_group: bool = True) -> None:
         self.bus = bus
         bus.env["QT_QPA_PLATFORM"] = "offscreen"
+        # Where it sees whether another one runs: each test, and each person, has their own.
+        bus.env["TMPDIR"] = str(bus.home)
         settings = Path(bus.env["XDG_CONFIG_HOME"]) / "keepassxc" / "keepassxc.ini"
         settings.parent.mkdir(exist_ok=True)
         settings.write_text(_CONFIGURATION)
