@@ -1,4 +1,4 @@
-"""Our items, python-keyring's and secret-tool's are found by each other, on a real gnome-keyring."""
+"""Our items, python-keyring's and secret-tool's are found by each other."""
 
 from __future__ import annotations
 
