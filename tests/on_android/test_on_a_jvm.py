@@ -19,6 +19,7 @@ from support.java import jdk
 HERE = Path(__file__).resolve().parent
 #: Each file, and how many tests it has at least: a file that collects nothing proves nothing.
 FILES = {
+    "jvm_chaquopy": 125,
     "jvm_contract": 90,
     "jvm_failures": 240,
     "jvm_machine": 1,

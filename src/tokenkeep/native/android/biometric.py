@@ -17,6 +17,8 @@ from tokenkeep.native.android.keystore import Confirm, sdk
 
 _OUTCOME = "org.tokenkeep.android.PromptOutcome"
 _CONFIRMED = 0
+#: BIOMETRIC_ERROR_NO_BIOMETRICS and BIOMETRIC_ERROR_NO_DEVICE_CREDENTIAL.
+_NOT_ENROLLED = (11, 14)
 #: `setAllowedAuthenticators` came with it.
 _LEAST_API = 30
 #: Milliseconds of one wait, so that the deadline is noticed.
@@ -30,10 +32,15 @@ _HINTS = {
 }
 
 
+class NothingEnrolled(StoreUnavailable):
+    """No finger, face or screen lock is set up; set one up in the device's settings."""
+
+
 def outcome_error(code: int) -> StoreError:
     """The error for a code of onAuthenticationError."""
     meaning = PROMPT.get(code, UNKNOWN)
-    return meaning.error(f"the prompt ended with code {code}", hint=_HINTS.get(meaning))
+    error = NothingEnrolled if code in _NOT_ENROLLED else meaning.error
+    return error(f"the prompt ended with code {code}", hint=_HINTS.get(meaning))
 
 
 def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
@@ -48,7 +55,8 @@ def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
         InteractionDenied: the person cancelled, or the call allows no prompt.
         StoreTimeout: the deadline has passed; the prompt was taken back.
         StoreLocked: too many attempts.
-        StoreUnavailable: nothing is enrolled, or the prompt cannot be shown here.
+        NothingEnrolled: there is nothing to confirm with.
+        StoreUnavailable: the prompt cannot be shown here.
     """
     if call.interaction == Interaction.NEVER:
         raise InteractionDenied("a person has to confirm, and prompting is not allowed")

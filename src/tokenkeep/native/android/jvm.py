@@ -193,7 +193,7 @@ class _Chaquopy:
         return platform.getApplication()
 
     def leave_thread(self) -> None:
-        """Chaquopy detaches a thread that ends (its documentation, "Multi-threading")."""
+        """Chaquopy lets go of the threads of `threading` by itself."""
 
 
 class _Pyjnius:
