@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenkeep.errors import (
     InteractionDenied,
+    NotEnrolled,
     PresenceDenied,
     PresenceError,
     PresenceLockedOut,
@@ -47,6 +48,8 @@ class BiometricPrompt:
             problem = PresenceDenied(str(exc), reason="cancelled")
         except StoreLocked as exc:
             problem = PresenceLockedOut(str(exc), hint=exc.hint)
+        except biometric.NothingEnrolled as exc:
+            problem = NotEnrolled(str(exc), hint=exc.hint)
         except StoreUnavailable as exc:
             problem = PresenceUnavailable(str(exc), hint=exc.hint)
         raise problem
