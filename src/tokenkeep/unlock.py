@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: The first pause between two looks, by how much each is longer than the one before, the longest.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.05, 1.5, 1.0
 #: The longest pause of a store that hears hints: for what nobody tells of.
-LONGEST_HEARING = 5.0
+LONGEST_HEARING = 15.0
 #: Seconds for one look: a store that does not answer is asked again.
 LOOK_SECONDS = 2.0
 

@@ -16,8 +16,9 @@ from tokenkeep.session.state import State
 from tokenkeep.storage import SecureStorage
 from tokenkeep.unlock import wait_until_unlocked
 
-#: Seconds of one wait; the thread then sees whether anybody still wants to know.
-_TURN_SECONDS = 5.0
+#: Seconds of the first and of the longest wait; after each the thread sees whether anybody still
+#: wants to know.
+_FIRST_TURN, _LONGEST_TURN = 5.0, 60.0
 #: The first and the longest pause after a wait that brought nothing: a store that is away, or one
 #: that is open while the record is not.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -61,7 +62,7 @@ class UnlockRetry:
                 self._is_running = False
 
     def stop(self) -> None:
-        """Waits no more, now or later; a wait under way ends within seconds, without a look."""
+        """Waits no more, now or later; a wait under way ends by itself, without a look."""
         self._stop.set()
 
     def _is_wanted(self) -> bool:
@@ -73,15 +74,16 @@ class UnlockRetry:
         )
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, turn = _FIRST_PAUSE, _FIRST_TURN
         while True:
             with self._lock:
                 if not self._is_wanted():
                     self._is_running = False
                     return
             try:
-                turn = Call(_TURN_SECONDS)
-                if not wait_until_unlocked(self._storage.store, self._storage.service, turn):
+                storage, call = self._storage, Call(turn)
+                if not wait_until_unlocked(storage.store, storage.service, call):
+                    turn = min(turn * 2, _LONGEST_TURN)
                     continue
                 if self._is_wanted():
                     self._look()
