@@ -36,6 +36,7 @@ PUBLIC = {
     "Provider",
     "Require",
     "Secret",
+    "SecretServiceOptions",
     "SecureStorage",
     "Session",
     "State",
