@@ -14,9 +14,16 @@ from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.store_item import SERVICE as KEPT
 from tokenkeep.backends.store_item import StoreItemKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.errors import StoreUnavailable, TokenkeepError, UnsupportedOption
+from tokenkeep.errors import (
+    StoreLocked,
+    StoreUnavailable,
+    TokenkeepError,
+    UnsupportedOption,
+    WrongKey,
+)
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
+from tokenkeep.testing.faulty import Fails, FaultyStore
 from tokenkeep.vault.key import Key
 from tokenkeep.vault.rekey import RekeyReport, rekey
 from tokenkeep.vault.replace import every_name, replace_all, was_begun
@@ -68,7 +75,7 @@ def replaced(
     goes_on = was_begun(header, keys, call())
     vault = Vault(str(place / "vault"), keys if goes_on else (*old_keys(place), *keys), False)
     try:
-        return replace_all(vault, keys, call, step=step)
+        return replace_all(vault, keys, call, step=step).rekeyed
     finally:
         vault.close()
 
@@ -215,6 +222,24 @@ def test_what_the_old_keys_kept_elsewhere_is_erased(tmp_path: Path) -> None:
     assert (1, 1) == (len(before), len(after))
     assert before != after
     assert Secret("x") == store(tmp_path, key).read(ItemName("a", "b"), call())
+
+
+def test_what_cannot_be_erased_elsewhere_is_said(tmp_path: Path) -> None:
+    """The old key opens nothing any more, whether its store can be reached or not."""
+    platform = FaultyStore(MemoryStore())
+    key = StoreItemKey(platform)
+    made = VaultStore(VaultOptions(tmp_path / "vault", key))
+    made.write(ItemName("a", "b"), Secret("x"), call())
+    made.close()
+    platform.faults["delete"] = Fails(StoreLocked)
+    new = KeyFile(tmp_path / "new.key")
+    vault = Vault(str(tmp_path / "vault"), (key, new), False)
+    report = replace_all(vault, (new,), call)
+    assert (1, ["store-item"]) == (report.rekeyed.items, [each.kind for each in report.dropped])
+    assert [StoreLocked] == [type(each) for each in report.problems]
+    assert Secret("x") == store(tmp_path, new).read(ItemName("a", "b"), call())
+    with pytest.raises(WrongKey):
+        store(tmp_path, key).read(ItemName("a", "b"), call())
 
 
 def test_every_application_is_listed(place: Path) -> None:

@@ -7,7 +7,13 @@ killed after, the same call with the same new keys goes on, for which the new sl
 
 from __future__ import annotations
 
-from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import (
+    SecretDamaged,
+    StoreError,
+    StoreUnavailable,
+    TokenkeepError,
+    UnsupportedOption,
+)
 from tokenkeep.item import Call, ItemName
 from tokenkeep.vault import slots
 from tokenkeep.vault.access import forget
@@ -31,6 +37,33 @@ if TYPE_CHECKING:
 _MARK = "replacing"
 #: Kinds of key whose secret may be an old slot's; all others make one for each slot.
 _REUSABLE = ("key-file", "passphrase", "systemd-credential")
+
+
+class ReplaceReport:
+    """What a replacement did.
+
+    Attributes:
+        rekeyed: what became of the items.
+        dropped: the slots that opened the vault before; none where this went on with one that was
+            interrupted.
+        problems: why something that an old key kept elsewhere, such as an item in the platform's
+            store, may still be there; it opens nothing.
+    """
+
+    __slots__ = ("dropped", "problems", "rekeyed")
+
+    def __init__(
+        self,
+        rekeyed: RekeyReport,
+        dropped: tuple[Slot, ...] = (),
+        problems: tuple[TokenkeepError, ...] = (),
+    ) -> None:
+        self.rekeyed = rekeyed
+        self.dropped = dropped
+        self.problems = problems
+
+    def __repr__(self) -> str:
+        return f"ReplaceReport({self.rekeyed!r}, dropped={len(self.dropped)})"
 
 
 def every_name(vault: Vault, call: Callable[[], Call]) -> tuple[list[ItemName], int]:
@@ -79,7 +112,7 @@ def replace_all(
     *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     step: Callable[[str], None] = lambda _name: None,
-) -> RekeyReport:
+) -> ReplaceReport:
     """Replaces root key, DEKs and all key slots: afterwards `new_keys` open the vault, no others.
 
     Args:
@@ -98,7 +131,7 @@ def replace_all(
         raise UnsupportedOption("a vault needs at least one new key")
     keys = vault.opened(call())[1]
     if was_begun(keys.header, new_keys, call()):
-        return _finish(vault, new_keys, call, progress, step)
+        return ReplaceReport(_finish(vault, new_keys, call, progress, step))
     if keys.header.is_rekeying:
         move_all(vault, call, progress, step)
         keys = vault.opened(call())[1]
@@ -117,9 +150,13 @@ def replace_all(
         raise
     report = _finish(vault, new_keys, call, progress, step)
     step("forget")
+    problems: list[TokenkeepError] = []
     for slot in dropped:
-        forget(vault.keys, slot, keys.vault_id, call())
-    return report
+        try:
+            forget(vault.keys, slot, keys.vault_id, call())
+        except TokenkeepError as exc:
+            problems.append(exc.with_traceback(None))
+    return ReplaceReport(report, tuple(dropped), tuple(problems))
 
 
 def _finish(

@@ -95,22 +95,23 @@ def command(
     if settings.wants_json:
         write_json(
             {
-                "items": report.items,
-                "damaged": report.damaged,
-                "pending": report.pending,
+                "items": report.rekeyed.items,
+                "damaged": report.rekeyed.damaged,
+                "pending": report.rekeyed.pending,
                 "sessions": sessions,
                 "keys": [slot.id.hex() for slot in slots],
-                "keys_dropped": [] if goes_on else [slot.id.hex() for slot in header.slots],
+                "keys_dropped": [slot.id.hex() for slot in report.dropped],
                 "replace": [{"service": each.service, "name": each.name} for each in _items(names)],
             }
         )
     else:
         write_lines(*(_spoken_session(each) for each in sessions))
-        write_lines(*(f"opens no more: {_spoken(each)}" for each in header.slots if not goes_on))
+        write_lines(*(f"opens no more: {_spoken(each)}" for each in report.dropped))
         write_lines(*(f"opens now: {_spoken(each)}" for each in slots))
         write_lines(*(f"replace where it comes from: {_named(each)}" for each in _items(names)))
     _say_what_is_left(sessions, old)
-    code = say_rekeyed(report)
+    tell(*(shown(str(problem)) for problem in report.problems))
+    code = say_rekeyed(report.rekeyed)
     return exits.FAILED if any(_lives_on(each) for each in sessions) else code
 
 
