@@ -248,14 +248,29 @@ def test_nothing_to_move_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_a_new_place_that_was_cleared_meanwhile_ends_the_migration(tmp_path: Path) -> None:
-    """Confirming then removes nothing, and running again copies anew."""
+    """Confirming or undoing then does nothing, and running again copies anew."""
     drawer, storage = Drawer(a="1"), storage_in(tmp_path)
     migration = Migration(drawer, storage)
     migration.run()
     storage.delete_all()
-    assert () == migration.confirm().items
+    for act in (migration.confirm, migration.undo):
+        with pytest.raises(WriteConflict, match="does not know"):
+            act()
     assert {"a": "1"} == drawer.values
     assert {"a": Outcome.COPY} == outcomes(migration.run())
+    migration.confirm()
+    assert {} == drawer.values
+
+
+def test_another_store_is_not_where_the_items_went(tmp_path: Path) -> None:
+    """Confirming with a store that was not the target would take the only copy's twin away."""
+    drawer, storage = Drawer(a="1"), storage_in(tmp_path)
+    Migration(drawer, storage).run()
+    with pytest.raises(WriteConflict, match="does not know"):
+        Migration(drawer, storage_in(tmp_path)).confirm()
+    assert {"a": "1"} == drawer.values
+    Migration(drawer, storage).undo()
+    assert {} == items_of(storage)
 
 
 class Mangling:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 from tokenkeep.errors import (
     InvalidName,
@@ -80,10 +81,15 @@ class Migration:
             self._names = dict(pairs)
             if len(set(self._names.values())) != len(self._names):
                 raise UnsupportedOption("two items would get the same name")
-        self._journal = Journal(target.state_directory, target.service, source.identity)
+
+    @cached_property
+    def _journal(self) -> Journal:
+        # One for each kind of store: what is open towards one is no business of another.
+        identity = f"{self._source.identity}\0{self._target.facts.backend}"
+        return Journal(self._target.state_directory, self._target.service, identity)
 
     def status(self) -> Phase:
-        """How far it is, from the journal alone: opens neither place."""
+        """How far it is, from the journal alone: reads no item."""
         return self._journal.read().phase
 
     def plan(self, progress: Tell = lambda _done, _total: None) -> MigrationReport:
@@ -113,10 +119,14 @@ class Migration:
         """
         with self._held("import"):
             told = self._journal.read()
-            if told.phase in (Phase.CONFIRMING, Phase.UNDOING):
-                self._finish(told)
-                told = self._journal.read()
             opened = self._opened(told)
+            if opened is not None and told.phase in (Phase.CONFIRMING, Phase.UNDOING):
+                if told.phase is Phase.CONFIRMING:
+                    self._confirm(opened)
+                else:
+                    self._undo(opened)
+                told, opened = self._journal.read(), None
+            self._sweep(told)
             pairs = self._pairs()
             report = self._looked_at(pairs, opened, lambda _done, _total: None)
             _require_possible(report)
@@ -147,17 +157,19 @@ class Migration:
             Nothing if there is no migration to confirm.
 
         Raises:
-            WriteConflict: a run was interrupted; run it again first.
+            WriteConflict: a run was interrupted, run it again first; it is being undone, undo it
+                again; or this store does not know of it, as it was cleared or is another one.
             StoreError: as `run`.
         """
         with self._held("confirm"):
-            told = self._journal.read()
-            if told.phase is Phase.UNDOING:
-                self._finish(told)
+            opened = self._required()
+            if opened is None:
                 return MigrationReport()
-            if told.phase is Phase.COPYING and self._opened(told) is not None:
+            if opened.told.phase is Phase.UNDOING:
+                raise WriteConflict("it is being undone", hint="undo it again")
+            if opened.told.phase is Phase.COPYING:
                 raise WriteConflict("the import is not finished", hint="run it again, then confirm")
-            return self._confirm(told)
+            return self._confirm(opened)
 
     def undo(self) -> MigrationReport:
         """Restores the new place: what was written goes, what was replaced comes back.
@@ -169,14 +181,17 @@ class Migration:
             Nothing if there is no migration that could be undone.
 
         Raises:
-            WriteConflict: it was confirmed, and that was interrupted: confirm it again.
+            WriteConflict: it was confirmed, and that was interrupted, confirm it again; or this
+                store does not know of it, as it was cleared or is another one.
             StoreError: as `run`.
         """
         with self._held("undo"):
-            told = self._journal.read()
-            if told.phase is Phase.CONFIRMING:
+            opened = self._required()
+            if opened is None:
+                return MigrationReport()
+            if opened.told.phase is Phase.CONFIRMING:
                 raise WriteConflict("it is confirmed already", hint="confirm it again")
-            return self._undo(told)
+            return self._undo(opened)
 
     # Which items, and what is to become of each.
 
@@ -246,17 +261,8 @@ class Migration:
 
     # Confirming and undoing.
 
-    def _finish(self, told: Told) -> None:
-        if told.phase is Phase.CONFIRMING:
-            self._confirm(told)
-        else:
-            self._undo(told)
-
-    def _confirm(self, told: Told) -> MigrationReport:
-        opened = self._opened(told)
-        if opened is None:
-            self._forget(told, "confirmed")
-            return MigrationReport()
+    def _confirm(self, opened: Begun) -> MigrationReport:
+        told = opened.told
         self._require_another_place(opened)
         done, leaving = [], []
         for pair in self._pairs():
@@ -289,11 +295,8 @@ class Migration:
         there, _is_damaged = self._looker.there(pair[1])
         return Outcome.CHANGED if there is None else Outcome.REMOVE
 
-    def _undo(self, told: Told) -> MigrationReport:
-        opened = self._opened(told)
-        if opened is None:
-            self._forget(told, "undone")
-            return MigrationReport()
+    def _undo(self, opened: Begun) -> MigrationReport:
+        told = opened.told
         if told.phase is not Phase.UNDOING:
             self._step("undo")
             self._journal.append(("undo",))
@@ -323,23 +326,24 @@ class Migration:
         return Outcome.RESTORE
 
     def _forget(self, told: Told, word: str) -> None:
-        """Erases the migration's own items, its key last, and ends the journal."""
-        if told.phase is Phase.NONE:
-            return
+        """Erases what was set aside, ends the journal, and only then erases its key.
+
+        While the journal is open, a key that is missing thus means another store.
+        """
         own = key_name(told.id)
         for name in self._new.names():
             if name.startswith(own + "."):
                 self._step("drop aside")
                 self._new.drop(name)
-        self._step("drop key")
-        self._new.drop(own)
         self._step(word)
         self._journal.append((word,))
+        self._step("drop key")
+        self._new.drop(own)
 
     # What every call begins with.
 
     def _opened(self, told: Told) -> Begun | None:
-        """The migration that is open; None if none is, or its key is gone."""
+        """The migration that is open; None if none is, or its key is not in this store."""
         if told.phase is Phase.NONE:
             return None
         key = self._new.read(key_name(told.id))
@@ -352,6 +356,29 @@ class Migration:
                 hint="give the same names, or confirm or undo that import first",
             )
         return opened
+
+    def _required(self) -> Begun | None:
+        """The migration to confirm or undo; None if none is open.
+
+        Raises:
+            WriteConflict: one is, and this store does not know of it.
+        """
+        told = self._journal.read()
+        opened = self._opened(told)
+        if opened is None and told.phase is not Phase.NONE:
+            if told.names or told.entries:
+                raise WriteConflict(
+                    "this store does not know of the import",
+                    hint="choose the store that it went to, or run it again",
+                )
+            self._journal.append(("undone",))  # killed before anything was written
+        self._sweep(told)
+        return opened
+
+    def _sweep(self, told: Told) -> None:
+        """Erases the key of a migration that ended just before its process was killed."""
+        if told.phase is Phase.NONE and told.id:
+            self._new.drop(key_name(told.id))
 
     @contextmanager
     def _held(self, purpose: str) -> Iterator[None]:

@@ -109,8 +109,7 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
         migration = Migration(
             source, storage, names=old_names(choices), existing=choices["existing"]
         )
-        if act in ("confirm", "undo") and migration.status() is Phase.NONE:
-            raise NotFound(f"there is no import from there to {act}")
+        was_open = migration.status() is not Phase.NONE
         with progress("importing") as told:
             if act == "dry_run":
                 report = migration.plan(told)
@@ -122,6 +121,8 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
                 report = migration.run(told)
                 if act == "remove":
                     report = _both(report, migration.confirm())
+    if act in ("confirm", "undo") and not was_open:
+        raise NotFound(f"there is no import from there to {act}")
     if act == "dry_run":
         _show_plan(report, settings)
         return OK if report.is_possible else FAILED
