@@ -81,6 +81,14 @@ def test_all_entries_leave(path: Path, tmp_path: Path) -> None:
     assert "s3cret" not in path.read_text()
 
 
+def test_line_ends_of_windows_stay(path: Path) -> None:
+    """Also behind a macro, which ends at an empty line."""
+    path.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    NetrcSource(path).remove("api.example.org", "ada@example.org")
+    left = [line for line in TEXT.split("\n") if "token-only" not in line and "s3cret" not in line]
+    assert "\r\n".join(left).encode() == path.read_bytes()
+
+
 def test_an_entry_s_two_passwords_leave_together(path: Path) -> None:
     """An entry goes as a whole: the one that stays would be lost."""
     with pytest.raises(UnsupportedOption):

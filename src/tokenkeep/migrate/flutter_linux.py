@@ -43,6 +43,7 @@ class _Item:
         from tokenkeep.native.secret_service import service
 
         self._binding = service
+        self._service: Service | None = None  # kept: a session for each key would take its time
         self._call = call
         self._attributes = {"account": f"{application_id}.secureStorage"}
         self.identity = f"flutter-linux {application_id}"
@@ -86,12 +87,16 @@ class _Item:
 
     def _with(self, work: Callable[[Service], T]) -> T:
         binding = self._binding
-        service = binding.shared(binding.session_bus(), self)
+        if self._service is None or not binding.is_current(self._service):
+            self._service = binding.shared(binding.session_bus(), self)
         problem: StoreError
         try:
-            return work(service)
+            return work(self._service)
         except binding.ErrorReply as exc:
             problem = binding.translated(exc.name)
-        finally:
-            binding.released(service, self)
         raise problem
+
+    def __del__(self) -> None:
+        service = getattr(self, "_service", None)
+        if service is not None:
+            self._binding.released(service, self)

@@ -138,7 +138,7 @@ def _without(content: Secret, machines: set[str]) -> Secret | None:
                 break
             begin, at = found.start(), found.end()
             if word == "macdef":
-                blank = re.compile(r"\n[ \t]*\n").search(text, at)
+                blank = re.compile(r"\n[ \t\r]*\n").search(text, at)
                 if blank is None:
                     break
                 at = blank.end()
