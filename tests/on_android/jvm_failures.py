@@ -210,6 +210,23 @@ def test_hanging_keystore_ends_by_the_deadline(place: str) -> None:
     assert b"kept" == read(store, 30.0)
 
 
+def test_application_that_does_not_answer_ends_by_the_deadline(place: str) -> None:
+    """Also while the store asks for its directory, which it does once."""
+    store = open_store(place)
+    faults().pause(1_000)
+    began = time.monotonic()
+    with pytest.raises(StoreTimeout):
+        store.read(ITEM, Call(0.2))
+    assert time.monotonic() - began < 0.9
+    assert 0 == faults().seen("getKey")
+    faults().clear()
+    time.sleep(1.2)
+    assert b"kept" == read(store, 30.0)
+    store.close()
+    assert b"kept" == read(store, 30.0)
+    assert 1 == faults().seen("directory")
+
+
 @pytest.mark.parametrize("step", ["generateKey", "getKeySpec", "init", "doFinal"])
 def test_failed_creation_leaves_neither_vault_nor_key(tmp_path: Path, step: str) -> None:
     """A first write that fails anywhere can simply be done again."""

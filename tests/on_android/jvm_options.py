@@ -137,7 +137,7 @@ def test_slow_strongbox_ends_by_the_deadline_with_a_remedy(lab: Any) -> None:
     lab.hasStrongBox = True
     faults().pause(1_500)
     with pytest.raises(StoreTimeout, match="StrongBox") as caught:
-        written(AndroidOptions(), Call(0.4))
+        written(AndroidOptions(), Call(2.2))
     assert "half a minute" in (caught.value.hint or "")
     faults().clear()
     time.sleep(2)

@@ -25,20 +25,24 @@ class StoreOverVault:
         """The vault; opened by its first use, not by asking for it here."""
         raise NotImplementedError
 
+    def _begin(self, call: Call, doing: str) -> None:
+        """What comes before each verb; a subclass may have to find its vault first."""
+        call.check(doing)
+
     def read(self, name: ItemName, call: Call) -> Secret | None:
         """The item's value; None if it is absent, or there is no vault yet."""
-        call.check("reading in the vault")
+        self._begin(call, "reading in the vault")
         return self._vault.read(name, call)
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value, durable on return; the first write makes the vault if it may."""
         _require_size(value)
-        call.check("writing in the vault")
+        self._begin(call, "writing in the vault")
         self._vault.write(name, value, call)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed."""
-        call.check("deleting in the vault")
+        self._begin(call, "deleting in the vault")
         return self._vault.delete(name, call)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
@@ -48,7 +52,7 @@ class StoreOverVault:
             SecretDamaged: a name does not open; `erase` erases it all the same.
         """
         checked_name(service, "service")
-        call.check("listing in the vault")
+        self._begin(call, "listing in the vault")
         return self._vault.names(service, call)
 
     def replace(
@@ -57,17 +61,17 @@ class StoreOverVault:
         """Writes or deletes if the item is still `expected`, in one transaction."""
         if value is not None:
             _require_size(value)
-        call.check("writing in the vault")
+        self._begin(call, "writing in the vault")
         self._vault.replace(name, expected, value, call)
 
     def contains(self, name: ItemName, call: Call) -> bool:
         """Whether the item is there, also if it would not open."""
-        call.check("looking in the vault")
+        self._begin(call, "looking in the vault")
         return self._vault.contains(name, call)
 
     def version(self, call: Call) -> object:
         """Differs after every change made by anybody."""
-        call.check("looking in the vault")
+        self._begin(call, "looking in the vault")
         return self._vault.version(call)
 
     def erase(self, service: str, call: Call) -> bool:
@@ -77,7 +81,7 @@ class StoreOverVault:
             True if a reader in another process holds up the rewriting; the next writer finishes.
         """
         checked_name(service, "service")
-        call.check("erasing in the vault")
+        self._begin(call, "erasing in the vault")
         return self._vault.erase(service, call)
 
     def shred(self, call: Call) -> bool:
@@ -86,7 +90,7 @@ class StoreOverVault:
         Returns:
             True if somebody holds that up, or room is missing; the next writer finishes.
         """
-        call.check("erasing in the vault")
+        self._begin(call, "erasing in the vault")
         return self._vault.shred(call)
 
     def reset(self, service: str, call: Call) -> str | None:
@@ -102,7 +106,7 @@ class StoreOverVault:
         from tokenkeep.vault.reset import require_lost, set_aside
 
         checked_name(service, "service")
-        call.check("resetting the vault")
+        self._begin(call, "resetting the vault")
         if require_lost(self._vault, call):
             return set_aside(self._vault)
         if self._vault.header() is not None:

@@ -54,17 +54,27 @@ class AndroidStore(StoreOverVault):
 
     @property
     def _vault(self) -> Vault:
-        vault = self._made.get("vault")
-        if vault is None:
-            call = Call(_LOOK_SECONDS, clock=self._clock)
-            if self._options.place is Place.NO_BACKUP:
-                directory = application.no_backup_directory(call)
-            else:
-                directory = application.files_directory(call)
-            path = os.path.join(directory, "tokenkeep", "vault")
-            # Of two threads that come at once, both go on with the one that was first.
-            vault = self._made.setdefault("vault", Vault(path, (self._key,), create=True))
-        return vault
+        found = self._made.get("vault")
+        return self._find(Call(_LOOK_SECONDS, clock=self._clock)) if found is None else found
+
+    def _begin(self, call: Call, doing: str) -> None:
+        super()._begin(call, doing)
+        if not self._made:
+            self._find(call)
+
+    def _find(self, call: Call) -> Vault:
+        """The vault, in the directory that Android names; of two at once, the first one made."""
+        if self._options.place is Place.NO_BACKUP:
+            directory = application.no_backup_directory(call)
+        else:
+            directory = application.files_directory(call)
+        path = os.path.join(directory, "tokenkeep", "vault")
+        return self._made.setdefault("vault", Vault(path, (self._key,), create=True))
+
+    def close(self) -> None:
+        """Closes the database and forgets the keys; another call opens it again."""
+        for vault in self._made.values():
+            vault.close()
 
     @property
     def facts(self) -> StoreFacts:

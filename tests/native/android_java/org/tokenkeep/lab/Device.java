@@ -161,6 +161,7 @@ public final class Device extends Context {
     }
 
     private static File made(String name) {
+        Faults.at("directory");
         File directory = new File(root, name);
         directory.mkdirs();
         return directory;
