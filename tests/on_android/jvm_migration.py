@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from on_android.device import device, faults, files_under, load
+from tokenkeep.backends.android import AndroidOptions, AndroidStore
 from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
@@ -19,8 +20,10 @@ from tokenkeep.errors import (
 )
 from tokenkeep.migrate.flutter_android import KEY_PREFIX, FlutterAndroid
 from tokenkeep.migrate.jetpack_security import MASTER_KEY, JetpackSecurity
+from tokenkeep.migrate.migration import Migration
 from tokenkeep.migrate.source import Source
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
 
 VECTORS = Path(__file__).parent / "vectors"
 VALUES = {"refresh token": "r3fresh", "ключ": "zażółć", "empty": "", "a_b": "x" * 400}
@@ -85,6 +88,20 @@ def test_flutters_copies_and_strangers_are_no_keys(lab: Any) -> None:
     source.remove("a_b")
     assert source.read("a_b") is None
     assert sorted(VALUES.keys() - {"a_b"}) == source.names()
+
+
+def test_flutters_values_move_into_the_vault(lab: Any, place: str) -> None:
+    """The whole way: moved, compared, and taken out of the old place once that is confirmed."""
+    source = flutter(10)
+    store, state = AndroidStore(AndroidOptions()), str(Path(place) / "state")
+    with SecureStorage("org.example.app", store, state_directory=state) as storage:
+        migration = Migration(source, storage)
+        migration.run()
+        assert sorted(VALUES) == source.names()
+        assert VALUES == {name: (storage.read(name) or Secret("?")).reveal() for name in VALUES}
+        migration.confirm()
+        assert [] == source.names()
+        assert sorted(VALUES) == storage.names()
 
 
 def test_flutters_keys_leave_in_one_commit(lab: Any) -> None:

@@ -133,3 +133,16 @@ def test_without_a_bridge_the_extra_is_named() -> None:
         "    else: sys.exit(1)\n"
     )
     assert 0 == subprocess.run([sys.executable, "-c", program], timeout=60).returncode
+
+
+def test_android_without_a_bridge_says_why_no_store_is_chosen() -> None:
+    """The platform's own store is the default, and its reason stands in the list."""
+    program = (
+        "import os, sys; sys.modules['jnius'] = sys.modules['java'] = None\n"
+        "os.environ['ANDROID_ARGUMENT'] = 'x'\n"
+        "from tokenkeep.select import candidates\n"
+        "found = [each for each in candidates([]) if each.name == 'android']\n"
+        "assert 1 == len(found) and not found[0].usable\n"
+        "assert 'pyjnius' in found[0].reason and 'requirements' in found[0].remedy\n"
+    )
+    assert 0 == subprocess.run([sys.executable, "-c", program], timeout=60).returncode
