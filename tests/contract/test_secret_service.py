@@ -42,6 +42,7 @@ class TestCollectionInMemory(StoreContract, IndexedContract, DurableContract):
         clear(desktop.bus)
 
 
+@pytest.mark.timeout(900)  # 300 examples of 25 calls, each with several questions to the daemon
 def test_any_sequence_of_calls_gives_the_same_answers_as_on_the_memory_store(
     desktop: GnomeKeyring,
 ) -> None:

@@ -32,11 +32,15 @@ class Person:
         self._env = {**os.environ, "DISPLAY": display}
 
     def sees_a_window(self) -> bool:
-        return bool(self._xdotool("search", "--onlyvisible", "--name", "."))
+        return bool(self._xdotool("search", "--onlyvisible", "--class", "."))
 
-    def types(self, text: str) -> None:
+    def types(self, *texts: str) -> None:
+        """A text for each field of the window, then Return."""
         self._look()
-        self._xdotool("type", "--delay", "20", text)
+        for number, text in enumerate(texts):
+            if number:
+                self._xdotool("key", "Tab")
+            self._xdotool("type", "--delay", "20", text)
         self._xdotool("key", "Return")
 
     def presses(self, key: str) -> None:
@@ -169,3 +173,24 @@ def test_call_that_may_not_prompt_shows_nothing(
         with pytest.raises(StoreLocked):
             store.read(NAME, Call(10.0))
     assert not person.sees_a_window()
+
+
+def test_first_write_on_a_new_desktop_has_the_person_make_the_keyring() -> None:
+    """No default keyring, and a prompt is allowed: a password twice, and the item is kept."""
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(screen())
+        env = {"DISPLAY": display}
+        keyring = stack.enter_context(
+            running("gnome-keyring", has_collection=False, activates=True, env=env)
+        )
+        store = SecretServiceStore()
+        stack.callback(store.close)
+        person = Person(display)
+        meanwhile(
+            lambda: store.write(NAME, Secret("kept"), allowed()),
+            lambda: person.types("new password", "new password"),
+        )
+        assert Secret("kept") == store.read(NAME, Call(10.0))
+        alias = "org.freedesktop.Secret.Service.ReadAlias"
+        path = "/org/freedesktop/secrets"
+        assert ("/",) != keyring.bus.call("org.freedesktop.secrets", path, alias, "s", "default")
