@@ -15,7 +15,8 @@ from tokenkeep.errors import (
     UnsupportedOption,
     ValueTooLarge,
 )
-from tokenkeep.item import ITEM, SESSION, Call, Interaction, ItemName, checked_name
+from tokenkeep.item import Call, Interaction, ItemName, checked_name
+from tokenkeep.native.secret_service import naming
 from tokenkeep.secret import Secret
 
 TYPE_CHECKING = False
@@ -36,13 +37,6 @@ MAX_VALUE_BYTES = 65_536
 #: The specification's name for a collection in the daemon's memory, gone with the login session.
 _IN_MEMORY = "session"
 _DEFAULT = "default"
-#: python-keyring's own. Daemons replace an item whose attributes include the new item's: with it,
-#: python-keyring replaces our item where it would otherwise put a second one beside.
-_APPLICATION = "Python keyring library"
-_RECORD_SERVICE, _RECORD_NAME = "tokenkeep:service", "tokenkeep:account"
-#: What the writers of such items add, each by itself: an item with more is told apart by somebody.
-_KNOWN = frozenset(("application", "service", "username", "xdg:schema", _RECORD_SERVICE,
-                    _RECORD_NAME))  # fmt: skip
 #: Seconds after which the collection behind an alias is asked for again.
 _COLLECTION_SECONDS = 30.0
 
@@ -261,7 +255,7 @@ class SecretServiceStore:
         paths = self._find(name, call, is_write=True)
         service = self._open(call)
         if not paths:
-            label, attributes = _label(name), _attributes(name)
+            label, attributes = naming.label_of(name), naming.attributes_of(name)
             service.create(self._path(call), label, attributes, value, call)
         elif len(paths) == 1:
             service.replace(paths[0], value, call)
@@ -279,15 +273,15 @@ class SecretServiceStore:
                 erased.append(service.delete(path, call))
 
     def _names(self, service: str, call: Call) -> list[ItemName]:
-        searches = [{"service": service}, {_RECORD_SERVICE: service}]
+        searches = [{naming.SERVICE: service}, {naming.RECORD_SERVICE: service}]
         paths = self._search_carefully(searches, call)
         found = self._open(call).attributes(paths, call).values()
-        return sorted({name for each in found if (name := _name(each, service)) is not None})
+        named = {naming.name_of(attributes, service) for attributes in found}
+        return sorted(name for name in named if name is not None)
 
     def _find(self, name: ItemName, call: Call, is_write: bool = False) -> list[str]:
         """The paths of the items of a name; none only if the collection was seen without it."""
-        searched = _attributes(name)
-        searched.pop("application", None)
+        searched = naming.search_of(name)
         unlocked, locked = self._open(call).search(searched, call)
         if self._collection is None and not (unlocked or locked):
             # Nothing anywhere, but perhaps only as there is no default collection to write to.
@@ -323,7 +317,7 @@ class SecretServiceStore:
         there = [path for path in paths if path in attributes and path in modified]
         if not there:
             raise _Changed
-        plain = {path: attributes[path].keys() <= _KNOWN for path in there}
+        plain = {path: attributes[path].keys() <= naming.KNOWN for path in there}
         there.sort(key=lambda path: (plain[path], modified[path], len(path), path), reverse=True)
         return [(path, plain[path]) for path in there]
 
@@ -423,28 +417,3 @@ class SecretServiceStore:
 
 class _Changed(Exception):
     """Something else is true by now: look again."""
-
-
-def _attributes(name: ItemName) -> dict[str, str]:
-    """What a new item is found by. KeePassXC claims names such as Title, Path and UserName."""
-    if name.kind == SESSION:
-        return {_RECORD_SERVICE: name.service, _RECORD_NAME: name.name}
-    return {"service": name.service, "username": name.name, "application": _APPLICATION}
-
-
-def _label(name: ItemName) -> str:
-    """What a person sees; KWallet refuses an empty one."""
-    if name.kind == SESSION:
-        return f"Session of '{name.name}' with '{name.service}'"
-    return f"Password for '{name.name}' on '{name.service}'"
-
-
-def _name(attributes: dict[str, str], service: str) -> ItemName | None:
-    """The name that the attributes stand for; None if it is not one of ours."""
-    for kind, key, by in ((ITEM, "username", "service"), (SESSION, _RECORD_NAME, _RECORD_SERVICE)):
-        if key in attributes and attributes.get(by) == service:
-            try:
-                return ItemName(service, attributes[key], kind)
-            except InvalidName:
-                return None  # nobody can ask for it by this name here
-    return None
