@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Iterator
 
@@ -59,8 +58,8 @@ async def stall(work: object) -> float:
 
 
 def typical(stalls: list[float]) -> float:
-    """The middle one: a loaded machine delays now this round, now that one, and not most."""
-    return statistics.median(stalls)
+    """The best round: what a call does to a loop, it does in each; the machine's load does not."""
+    return min(stalls)
 
 
 def test_loop_goes_on_during_calls(keyring: GnomeKeyring) -> None:
@@ -103,7 +102,7 @@ def test_loop_goes_on_while_the_daemon_does_not(keyring: GnomeKeyring) -> None:
             await storage.read("token")
             keyring.freeze()
             try:
-                rounds = [(await stall(idle), await stall(call)) for _ in range(5)]
+                rounds = [(await stall(idle), await stall(call)) for _ in range(9)]
             finally:
                 keyring.thaw()
             return typical([one for one, _ in rounds]), typical([other for _, other in rounds])
