@@ -25,6 +25,8 @@ PUBLIC = {
     "AsyncSecureStorage",
     "AsyncSession",
     "AsyncTokenStorage",
+    "DatabaseKey",
+    "Installation",
     "Interaction",
     "KernelKeyringOptions",
     "KeyFile",
@@ -32,6 +34,7 @@ PUBLIC = {
     "MemoryOptions",
     "MemoryStore",
     "Passphrase",
+    "PresenceGate",
     "Protection",
     "Provider",
     "Require",
@@ -48,6 +51,7 @@ PUBLIC = {
     "UnlockedVault",
     "VaultOptions",
     "__version__",
+    "check_fresh_install",
 }
 
 #: Loaded by nobody who only says `import tokenkeep`.

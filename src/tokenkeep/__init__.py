@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenkeep.install import check_fresh_install as check_fresh_install
     from tokenkeep.item import Interaction as Interaction
     from tokenkeep.oauth.provider import Provider as Provider
+    from tokenkeep.presence.gate import PresenceGate as PresenceGate
     from tokenkeep.secret import Secret as Secret
     from tokenkeep.session.session import Session as Session
     from tokenkeep.session.state import State as State
@@ -53,6 +54,7 @@ _HOMES = {
     "MemoryOptions": "tokenkeep.backends.memory",
     "MemoryStore": "tokenkeep.backends.memory",
     "Passphrase": "tokenkeep.vault.slots",
+    "PresenceGate": "tokenkeep.presence.gate",
     "Protection": "tokenkeep.store",
     "Provider": "tokenkeep.oauth.provider",
     "Require": "tokenkeep.store",

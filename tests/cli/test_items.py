@@ -63,7 +63,7 @@ def test_nothing_falls_back_where_no_store_was_chosen(shell: Shell) -> None:
         [6]
         $ tokenkeep --app a --store memory list
         error: unknown store 'memory'
-        hint: --store takes auto, vault:PATH, vault...
+        hint: --store takes auto, vault:PATH, ...
         [2]
         $ find ~/.local ~/.config -type f
     """)

@@ -5,7 +5,8 @@ Run as `python tests/docs/stores_page.py` after a change of a store's facts; a t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from tokenkeep.backends.systemd_credential import SystemdCredential
 from tokenkeep.backends.tpm import TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.outlook import outlook
-from tokenkeep.store import Protection, Store, StoreFacts
+from tokenkeep.store import Persistence, Protection, Store, StoreFacts
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
@@ -97,6 +98,20 @@ class AndroidOnPaper(AndroidStore):
         return Protection.HARDWARE
 
 
+class KernelOnPaper(KernelKeyringStore):
+    """What the store says on a current kernel with its defaults, whoever asks."""
+
+    @property
+    def facts(self) -> StoreFacts:
+        persistence = Persistence.LOGIN if self._keyring is Keyring.SESSION else Persistence.BOOT
+        notes = tuple(re.sub(r"\d+ seconds", "three days", note) for note in super().facts.notes)
+        return replace(super().facts, max_value_bytes=32_767, persistence=persistence, notes=notes)
+
+    def __init__(self, options: KernelKeyringOptions) -> None:
+        super().__init__(options)
+        self._keyring = options.keyring
+
+
 def vault(*keys: Key) -> VaultStore:
     return VaultStore(VaultOptions("/nowhere/vault", keys))
 
@@ -129,19 +144,19 @@ ENTRIES = (
     ),
     Entry(
         "`kernel-keyring`, session",
-        KernelKeyringStore(KernelKeyringOptions(Keyring.SESSION)),
+        KernelOnPaper(KernelKeyringOptions(Keyring.SESSION)),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
     Entry(
         "`kernel-keyring`, user",
-        KernelKeyringStore(KernelKeyringOptions(Keyring.USER)),
+        KernelOnPaper(KernelKeyringOptions(Keyring.USER)),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
     Entry(
         "`kernel-keyring`, persistent",
-        KernelKeyringStore(KernelKeyringOptions(Keyring.PERSISTENT)),
+        KernelOnPaper(KernelKeyringOptions(Keyring.PERSISTENT)),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
