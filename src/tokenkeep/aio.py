@@ -43,6 +43,13 @@ else:
 if not _has_anyio:
     raise MissingExtra(extra="async")
 
+try:
+    # anyio loads its half for asyncio in the first call that a loop makes, which would hold that
+    # loop up for tens of milliseconds.
+    import anyio._backends._asyncio
+except ImportError:  # a release that moved it: the first call is slower
+    pass
+
 if TYPE_CHECKING:
     from tokenkeep.oauth.transport import Transport
     from tokenkeep.tokens.kept import FreshInstall

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -195,3 +197,18 @@ def test_several_loops_and_threads_share_one_refresh(server: AuthorizationServer
         thread.join()
     assert 1 == server.token_requests - before
     assert [2] * 151 == found
+
+
+def test_the_first_call_loads_nothing_into_a_running_loop() -> None:
+    """What a loop needs of anyio is there once the faces are imported."""
+    code = (
+        "import asyncio, sys; from tokenkeep import AsyncSecureStorage, MemoryOptions\n"
+        "async def main():\n"
+        "    storage = AsyncSecureStorage('s', MemoryOptions())\n"
+        "    before = set(sys.modules)\n"
+        "    await storage.read('a')\n"
+        "    loaded = {name for name in set(sys.modules) - before if name.startswith('anyio')}\n"
+        "    assert not loaded, loaded\n"
+        "asyncio.run(main())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
