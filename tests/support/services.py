@@ -159,6 +159,20 @@ def _missing_polkit() -> str | None:
     return _missing_programs("dbus util-linux", "dbus-daemon", "unshare")
 
 
+def _missing_wine() -> str | None:
+    if sys.platform == "win32":
+        return "this is Windows, or already Wine"
+    from support.wine import missing_wine
+
+    return missing_wine()
+
+
+def _missing_c_compiler() -> str | None:
+    if sys.platform == "win32" or not (shutil.which("cc") or shutil.which("gcc")):
+        return "no C compiler for a shared library (Debian: gcc libc6-dev)"
+    return None
+
+
 #: name -> why it is missing here, or None if it is there.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
@@ -179,4 +193,6 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "polkit": _missing_polkit,
     "logind mock": _missing_logind_mock,
     "java": missing_java,
+    "c compiler": _missing_c_compiler,
+    "wine": _missing_wine,
 }
