@@ -291,7 +291,7 @@ class StoreContract:
 
     def test_threads_never_see_half_a_write(self, store: Store) -> None:
         """Eight threads write one item: every read gives one of the values, whole."""
-        values = [bytes([65 + number]) * (500 + 300 * number) for number in range(THREADS)]
+        values = [bytes([65 + number]) * (400 + 300 * number) for number in range(THREADS)]
         store.write(ONE, Secret(values[0]), call())
 
         def work(number: int) -> bool:
