@@ -13,7 +13,6 @@ from typing import TypeVar
 from tokenkeep.backends.windows import naming
 from tokenkeep.backends.windows.options import WindowsOptions, WindowsPersistence
 from tokenkeep.backends.windows.text import decoded, encoded
-from tokenkeep.clock import Clock
 from tokenkeep.errors import StoreTimeout, ValueTooLarge
 from tokenkeep.fence import Fence, Hold
 from tokenkeep.item import Call, ItemName, checked_name
@@ -22,6 +21,10 @@ from tokenkeep.native.wincred import ERRORS, MAX_BLOB_BYTES, Credential, Credent
 from tokenkeep.native.winerror import meaning, problem
 from tokenkeep.secret import Secret
 from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
 
 T = TypeVar("T")
 

@@ -1,0 +1,81 @@
+"""Credential Manager keeps the store contract, and any sequence of calls answers as it should."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Generator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tokenkeep.backends.windows import WindowsCredentialStore, WindowsOptions, probe
+from tokenkeep.item import Call, ItemName
+from tokenkeep.secret import Secret
+from tokenkeep.store import Store
+from tokenkeep.testing.contract import DurableContract, StoreContract
+from tokenkeep.testing.machine import store_machine
+from tokenkeep.testing.material import OTHER_SERVICE, SERVICE
+
+EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
+#: Whose items the tests make: nothing else of the person's credentials is touched.
+SERVICES = (SERVICE, OTHER_SERVICE, "org.example", "org.Example", "a")
+
+
+def empty() -> None:
+    """Removes what a test left behind."""
+    store = WindowsCredentialStore()
+    for service in SERVICES:
+        for name in store.names(service, Call(30.0)):
+            store.delete(name, Call(30.0))
+
+
+@pytest.fixture(autouse=True)
+def emptied() -> Generator[None]:
+    empty()
+    yield
+    empty()
+
+
+class TestCredentialManager(StoreContract, DurableContract):
+    @pytest.fixture
+    def make_store(self) -> Callable[[], Store]:
+        return functools.partial(WindowsCredentialStore, WindowsOptions())
+
+
+class EmptiedStore(WindowsCredentialStore):
+    """The user's one Credential Manager, emptied for each example."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        empty()
+        super().__init__()
+
+
+TestMachine = store_machine(EmptiedStore).TestCase
+TestMachine.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def test_probe_finds_credential_manager() -> None:
+    """Looking whether it can be used raises nothing where it can, and leaves nothing behind."""
+    probe(WindowsOptions(), Call(30.0))
+    assert [] == WindowsCredentialStore().names(SERVICE, Call(30.0))
+
+
+def test_names_of_one_case_do_not_move_those_of_another() -> None:
+    """Windows ignores case: each of three names keeps its value, whoever goes first."""
+    store = WindowsCredentialStore()
+    names = [ItemName(SERVICE, each) for each in ("Token", "token", "TOKEN")]
+    for number, name in enumerate(names):
+        store.write(name, Secret(str(number)), Call(30.0))
+    store.delete(names[0], Call(30.0))
+    store.write(names[1], Secret("again"), Call(30.0))
+    store.write(names[0], Secret("new"), Call(30.0))
+    values = [store.read(name, Call(30.0)) for name in names]
+    assert ["new", "again", "2"] == [value.reveal() for value in values if value is not None]
