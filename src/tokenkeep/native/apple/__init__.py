@@ -1,0 +1,1 @@
+"""Apple's CoreFoundation and Security frameworks through ctypes, with the one table of OSStatus."""
