@@ -22,6 +22,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 #: What an application imports by name; a name more or less is a decision, so it is written twice.
 PUBLIC = {
     "AndroidOptions",
+    "AppleOptions",
     "AsyncSecureStorage",
     "AsyncSession",
     "AsyncTokenStorage",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tokenkeep.aio import AsyncSession as AsyncSession
     from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
     from tokenkeep.backends.android import AndroidOptions as AndroidOptions
+    from tokenkeep.backends.apple import AppleOptions as AppleOptions
     from tokenkeep.backends.kernel_keyring import KernelKeyringOptions as KernelKeyringOptions
     from tokenkeep.backends.kernel_keyring import Keyring as Keyring
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AndroidOptions": "tokenkeep.backends.android",
+    "AppleOptions": "tokenkeep.backends.apple",
     "AsyncSecureStorage": "tokenkeep.aio",
     "AsyncSession": "tokenkeep.aio",
     "AsyncTokenStorage": "tokenkeep.aio",

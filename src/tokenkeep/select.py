@@ -108,6 +108,15 @@ class _Kind:
 
 _KINDS = (
     _Kind(
+        "apple-keychain",
+        "tokenkeep.backends.apple",
+        "AppleOptions",
+        "AppleStore",
+        platforms=("darwin", "ios"),
+        is_default=True,
+        unasked="takes part when nothing else is asked for, or by AppleOptions",
+    ),
+    _Kind(
         "android",
         "tokenkeep.backends.android",
         "AndroidOptions",

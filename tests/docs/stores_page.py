@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tokenkeep.backends.android.options import AndroidOptions
 from tokenkeep.backends.android.store import AndroidStore
+from tokenkeep.backends.apple import AppleOptions, AppleStore
 from tokenkeep.backends.kernel_keyring import (
     KernelKeyringOptions,
     KernelKeyringStore,
@@ -165,6 +166,18 @@ ENTRIES = (
         AndroidOnPaper(AndroidOptions()),
         "a Java machine with stand-ins for Android's classes, checked against the API's signatures",
         "a real device: its Keystore, StrongBox, biometrics",
+    ),
+    Entry(
+        "`apple-keychain`, macOS file keychain",
+        AppleStore(AppleOptions(), platform="darwin"),
+        "a stand-in for Apple's frameworks, written in C",
+        "a Mac",
+    ),
+    Entry(
+        "`apple-keychain`, data-protection (iOS)",
+        AppleStore(AppleOptions(), platform="ios"),
+        "a stand-in for Apple's frameworks, written in C",
+        "a Mac, an iPhone",
     ),
     Entry("memory (no name)", MemoryStore(), "everywhere the tests run", ""),
 )
