@@ -5,9 +5,10 @@ case are different items. So there are two kinds of target:
 
 * python-keyring's: the service alone, or `name@service`, with the name as user name. What lies
   there is the item only if target and user name are exactly the item's, so that a credential of
-  another case, or of another split at "@", is never taken for it.
+  another case, or of another split at "@", is never taken for it. Only text lies there.
 * our own: `tokenkeep:KIND:LENGTH:HASH`, the hash over kind, service and name. For session records,
-  for names that Windows may not keep as they are, and for those whose place is taken.
+  for values that are no text, for names that Windows may not keep as they are, and for those whose
+  place is taken.
 
 Nobody but the hash decides about the second; its user name tells `names` the item's name.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import hashlib
 
 from tokenkeep import fields
+from tokenkeep.backends.windows.text import TEXT
 from tokenkeep.errors import InvalidName
 from tokenkeep.item import ITEM, SESSION, ItemName
 from tokenkeep.native.wincred import Credential
@@ -47,6 +49,17 @@ def own_target(name: ItemName) -> str:
     return f"{_OURS}:{name.kind}:{len(name.name)}:{_digest(name)}"
 
 
+def may_stay(name: ItemName, target: str) -> bool:
+    """Whether text may be written where the item lies already, which is python-keyring's place.
+
+    Not under the service alone if that reads as `name@another service` too: what we write there is
+    always the other's.
+    """
+    return target == keyring_target(name) or (
+        target == name.service and not target.startswith(f"{name.name}@")
+    )
+
+
 def may_share(name: ItemName) -> bool:
     """Whether a new item may lie where python-keyring finds it."""
     target = keyring_target(name)
@@ -74,19 +87,30 @@ def holds(credential: Credential, name: ItemName, target: str) -> bool:
     """Whether what lies under a target of the item is the item."""
     if target == own_target(name):
         return credential.target.lower() == target
-    return credential.target == target and credential.user == name.name
+    if credential.target != target or credential.user != name.name:
+        return False
+    return target == keyring_target(name) or not _is_of_another_service(credential)
 
 
 def item_of(credential: Credential, service: str) -> ItemName | None:
     """The item of the service that a credential keeps; None if it keeps none."""
     parts = _parts(credential.target)
     if parts is None:
-        if credential.target not in (service, f"{credential.user}@{service}"):
+        is_split = credential.target == f"{credential.user}@{service}"
+        if not is_split and (credential.target != service or _is_of_another_service(credential)):
             return None
         return _named(service, credential.user, ITEM)
     kind, length, digest = parts
     name = _named(service, credential.user[1 : 1 + length], kind)
     return name if name is not None and _digest(name) == digest else None
+
+
+def _is_of_another_service(credential: Credential) -> bool:
+    """Whether what lies under a service's own name is ours, as `name@another service`.
+
+    What python-keyring wrote can be both at once: it finds it under either name, and so do we.
+    """
+    return credential.comment == TEXT and credential.target.startswith(f"{credential.user}@")
 
 
 def _named(service: str, name: str, kind: str) -> ItemName | None:

@@ -7,13 +7,13 @@ alone: behind a lock file of the user's, which python-keyring does not know.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from tokenkeep.backends.windows import naming
 from tokenkeep.backends.windows.options import WindowsOptions, WindowsPersistence
-from tokenkeep.backends.windows.text import decoded, encoded
-from tokenkeep.errors import StoreTimeout, ValueTooLarge
+from tokenkeep.backends.windows.text import BYTES, TEXT, as_text, decoded
+from tokenkeep.errors import StoreTimeout, StoreUnavailable, ValueTooLarge
 from tokenkeep.fence import Fence, Hold
 from tokenkeep.item import Call, ItemName, checked_name
 from tokenkeep.native.bounded import bounded
@@ -91,13 +91,19 @@ class WindowsCredentialStore:
         """The item's value, also one that python-keyring wrote; None if there is none."""
 
         def look() -> Credential | None:
-            return next(iter(self._found(name, call)), None)
+            found = next(self._found(name, call), None)
+            # Another thread or process may be moving it, to where we had looked already. Without
+            # the file nobody ever changed anything, and reading must not create it.
+            if found is None and os.path.exists(self._lock()):
+                with self._alone(call):
+                    found = next(self._found(name, call), None)
+            return found
 
         found = bounded(call, look, "reading in Credential Manager")
         return None if found is None else decoded(found)
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
-        """Keeps the value where it was kept before, else where python-keyring finds it.
+        """Keeps text where python-keyring finds it, if it can; else in a place of our own.
 
         Raises:
             ValueTooLarge: more than 2,560 bytes; nothing changed.
@@ -107,21 +113,26 @@ class WindowsCredentialStore:
                 f"the value has {value.size} bytes, Windows takes {MAX_BLOB_BYTES}",
                 hint="keep it in a vault: tokenkeep vault create",
             )
-        blob, comment = encoded(value)
+        text = as_text(value)
 
         def put() -> None:
             with self._alone(call):
-                found = self._found(name, call)
-                target = found[0].target if found else self._free_target(name, call)
-                user = naming.user_of(name, target)
-                persist = int(self._options.persistence)
-                new = Credential(target, user, comment, persist, blob)
+                old = [each.target for each in self._found(name, call)]
+                target = naming.own_target(name) if text is None else self._place(name, old, call)
+                is_own = text is None or target == naming.own_target(name)
+                new = Credential(
+                    target,
+                    naming.user_of(name, target),
+                    BYTES if is_own else TEXT,
+                    int(self._options.persistence),
+                    value if is_own else text,
+                )
                 call.check("writing in Credential Manager")
-                self._ask(call, "writing in Credential Manager",
-                          lambda: (self._manager.write(new), None))  # fmt: skip
-                # python-keyring leaves old values behind where it moves an item.
-                for old in found[1:]:
-                    self._remove(old.target, call)
+                self._put(new, call)
+                # The one that counts goes last: until then it is the old value, whole.
+                for each in reversed(old):
+                    if each != target:
+                        self._remove(each, call)
 
         bounded(call, put, "writing in Credential Manager")
 
@@ -130,7 +141,9 @@ class WindowsCredentialStore:
 
         def remove() -> bool:
             with self._alone(call):
-                removed = [self._remove(each.target, call) for each in self._found(name, call)]
+                found = [each.target for each in self._found(name, call)]
+                # The one that counts goes last: no older value comes to light meanwhile.
+                removed = [self._remove(target, call) for target in reversed(found)]
             return any(removed)
 
         return bounded(call, remove, "deleting in Credential Manager")
@@ -152,17 +165,18 @@ class WindowsCredentialStore:
     def __repr__(self) -> str:
         return f"WindowsCredentialStore({self._options!r})"
 
-    def _found(self, name: ItemName, call: Call) -> list[Credential]:
+    def _found(self, name: ItemName, call: Call) -> Iterator[Credential]:
         """The credentials that are the item, the one that counts first."""
-        found = []
         for target in naming.targets(name):
             credential = self._at(target, call)
             if credential is not None and naming.holds(credential, name, target):
-                found.append(credential)
-        return found
+                yield credential
 
-    def _free_target(self, name: ItemName, call: Call) -> str:
-        """Where a new item goes: where another one lies it must not."""
+    def _place(self, name: ItemName, old: list[str], call: Call) -> str:
+        """Where text goes: where it lies already, else where no other item lies."""
+        for each in old:
+            if naming.may_stay(name, each):
+                return each
         target = naming.keyring_target(name)
         if naming.may_share(name) and self._at(target, call) is None:
             return target
@@ -170,6 +184,19 @@ class WindowsCredentialStore:
 
     def _at(self, target: str, call: Call) -> Credential | None:
         return self._ask(call, "reading in Credential Manager", lambda: self._manager.read(target))
+
+    def _put(self, credential: Credential, call: Call) -> None:
+        """Keeps it under its target, in place of what lies there.
+
+        Raises:
+            StoreUnavailable: Windows says that it is not there, after it was asked to keep it.
+        """
+        doing = "writing in Credential Manager"
+        if not self._ask(call, doing, lambda: (self._manager.write(credential), True)):
+            raise StoreUnavailable(
+                f"{doing} failed: Windows does not keep the target (ERROR_NOT_FOUND)",
+                hint="keep it in a vault: tokenkeep vault create",
+            )
 
     def _remove(self, target: str, call: Call) -> bool:
         return bool(

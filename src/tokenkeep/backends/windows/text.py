@@ -1,7 +1,8 @@
 """What a credential's blob says, so that text is the same to python-keyring and to us. No I/O.
 
-Windows' programs keep text as UTF-16, and python-keyring reads nothing else. So a value that is
-text is kept as UTF-16 if it fits, and any other as it is; the comment says which.
+Windows' programs keep text as UTF-16, and python-keyring takes every blob for that. So a value that
+is text is kept as UTF-16 where python-keyring looks, and any other as it is where it does not look;
+the comment says which.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from tokenkeep.secret import Secret
 TEXT = "kept by tokenkeep as text (UTF-16)"
 BYTES = "kept by tokenkeep as bytes"
 _UTF_16_MARK = b"\xff\xfe"
+#: What python-keyring would take for a mark of the byte order, and cut off or obey.
+_MARKS = (_UTF_16_MARK, b"\xfe\xff")
 
 
-def encoded(value: Secret) -> tuple[Secret, str]:
-    """The blob that keeps a value, and the comment that says how."""
-    as_text: Secret | None = None
+def as_text(value: Secret) -> Secret | None:
+    """The blob in which every program reads the value as text; None if there is none.
+
+    None is for bytes that are not UTF-8, for text of more than 1,280 units of UTF-16, and for text
+    that begins with U+FEFF or U+FFFE.
+    """
+    blob: Secret | None = None
     try:
-        as_text = Secret(value.reveal_bytes().decode("utf-8").encode("utf-16-le"))
+        blob = Secret(value.reveal_bytes().decode("utf-8").encode("utf-16-le"))
     except UnicodeDecodeError:
-        pass  # bytes, which are kept as they are; the codec's error holds them
-    if as_text is None or as_text.size > MAX_BLOB_BYTES:
-        return value, BYTES
-    return as_text, TEXT
+        pass  # bytes; the codec's error holds them
+    if blob is None or blob.size > MAX_BLOB_BYTES or blob.reveal_bytes()[:2] in _MARKS:
+        return None
+    return blob
 
 
 def decoded(credential: Credential) -> Secret:
