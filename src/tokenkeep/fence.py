@@ -165,6 +165,8 @@ if hasattr(os, "register_at_fork"):
 
 
 if sys.platform == "win32":
+    #: Of these the first is Windows' own; Wine's C library gives no reason at all.
+    _TAKEN = (errno.EACCES, errno.EDEADLOCK, 0)
 
     def try_lock(fd: int) -> bool:
         """Locks an open file against everybody else; False if somebody has it."""
@@ -174,7 +176,7 @@ if sys.platform == "win32":
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError as exc:
-            if exc.errno in (errno.EACCES, errno.EDEADLOCK):
+            if exc.errno in _TAKEN:
                 return False
             raise
         finally:
