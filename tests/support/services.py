@@ -167,6 +167,12 @@ def _missing_wine() -> str | None:
     return missing_wine()
 
 
+def _missing_python_keyring() -> str | None:
+    if find_spec("keyring") is None:
+        return "python-keyring is not installed (scripts/test installs it)"
+    return None
+
+
 def _missing_c_compiler() -> str | None:
     if sys.platform == "win32" or not (shutil.which("cc") or shutil.which("gcc")):
         return "no C compiler for a shared library (Debian: gcc libc6-dev)"
@@ -194,5 +200,6 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "logind mock": _missing_logind_mock,
     "java": missing_java,
     "c compiler": _missing_c_compiler,
+    "python-keyring": _missing_python_keyring,
     "wine": _missing_wine,
 }
