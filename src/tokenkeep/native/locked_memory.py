@@ -31,7 +31,7 @@ class LockedMemory:
 
     def __init__(self, content: bytes | bytearray | memoryview, requires_lock: bool = True) -> None:
         self._size = len(content)
-        self._map: mmap.mmap | None = mmap.mmap(-1, max(1, self._size))
+        self._map: mmap.mmap | None = _private(max(1, self._size))
         try:
             self.is_locked = _lock(self._map)
             if requires_lock and not self.is_locked:
@@ -74,6 +74,13 @@ class LockedMemory:
 
     def __repr__(self) -> str:
         return "LockedMemory('**********')"
+
+
+def _private(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    # The default is to share it: a forked child would read our key, and wipe it with its own.
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _lock(found: mmap.mmap) -> bool:
