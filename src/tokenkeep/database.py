@@ -12,6 +12,7 @@ finds out which of the two opens the database and finishes.
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 #: SQLCipher's own sizes: a 256-bit key and the 16 bytes at the head of the file.
 KEY_BYTES, SALT_BYTES = 32, 16
 _NEXT = " (next)"
+#: What SQLite keeps beside a database; it belongs with it wherever that goes.
+_BESIDE = ("-wal", "-shm", "-journal")
 _LOST = "restore the key from a backup, or begin anew with DatabaseKey.reset()"
 
 
@@ -99,17 +102,17 @@ class DatabaseKey:
             AccessDenied, StoreFull, StoreUnavailable, StoreLocked and the other errors of
                 `SecureStorage.read`: nothing changed.
         """
-        with self._lock:
+        with self._alone():
             connection = self._opened(arguments)
-            if connection is None:  # another process replaced the key, or we were forked
+            if connection is None:  # another process replaced the key
                 self._forget()
                 connection = self._opened(arguments)
             if connection is None:
                 with self._fence():
                     connection = self._finish_rekey(arguments)
-            if connection is None:
-                self._forget()
-                raise self._why()
+                    if connection is None:
+                        self._forget()
+                        raise self._why()
             return connection
 
     def rekey(self) -> None:
@@ -118,7 +121,7 @@ class DatabaseKey:
         Raises:
             As `connect`; what was begun is finished, or taken back, by the next `connect`.
         """
-        with self._lock, self._fence():
+        with self._alone(), self._fence():
             connection = self._opened({}) or self._finish_rekey({})
             if connection is None:
                 raise self._why()
@@ -128,12 +131,7 @@ class DatabaseKey:
                 self._step("store next")
                 self._keep(self._name + _NEXT, following, salt)
                 self._step("re-encrypt")
-                held = self._locked(following, salt)
-                try:
-                    with held.view() as key:
-                        connection.reset_key(key)
-                finally:
-                    held.wipe()
+                self._re_encrypt(connection, following, salt)
             finally:
                 connection.close()
             self._promote()
@@ -141,7 +139,8 @@ class DatabaseKey:
     def reset(self) -> str | None:
         """Begins anew: the way out where the key is lost for good. Nothing calls it by itself.
 
-        Erases the key and sets the database aside; the next `connect` makes both anew.
+        Erases the key and sets the database aside, with what SQLite keeps beside it; the next
+        `connect` makes both anew. Killed at any step, the same call goes on.
 
         Returns:
             Where the database lies now; None if there was none.
@@ -149,15 +148,15 @@ class DatabaseKey:
         Raises:
             StoreError: the key could not be erased; the database stays.
         """
-        with self._lock, self._fence():
+        with self._alone(), self._fence():
             self._forget()
             for name in (self._name, self._name + _NEXT):
                 self._storage.delete(name)
             if not os.path.lexists(self.path):
                 return None
-            aside = f"{self.path}.set-aside-{random_bytes(4).hex()}"
+            aside = self._place_aside()
             try:
-                for ending in ("-wal", "-shm", "-journal", ""):
+                for ending in (*_BESIDE, ""):
                     if os.path.lexists(self.path + ending):
                         os.rename(self.path + ending, aside + ending)
             except OSError as exc:
@@ -166,7 +165,7 @@ class DatabaseKey:
 
     def close(self) -> None:
         """Wipes the key from memory; connections stay open."""
-        with self._lock:
+        with self._alone():
             self._forget()
 
     def __enter__(self) -> DatabaseKey:
@@ -178,29 +177,39 @@ class DatabaseKey:
     def __repr__(self) -> str:
         return f"DatabaseKey({self.path!r}, name={self._name!r})"
 
-    def _opened(self, arguments: dict[str, Any]) -> Connection | None:
-        """A connection with the held or stored key; None if that does not open the database."""
+    def _alone(self) -> threading.Lock:
+        """The lock between threads; a forked child begins with its own, and without a key."""
         if self._pid != os.getpid():
+            # Whoever held the parent's may be a thread that does not exist here.
+            self._lock = threading.Lock()
             self._forget()
             self._pid = os.getpid()
-        if self._held is None:
-            self._held = self._load()
-        return self._bound(self._held, arguments)
+        return self._lock
 
-    def _load(self) -> LockedMemory:
+    def _opened(self, arguments: dict[str, Any], is_fenced: bool = False) -> Connection | None:
+        """A connection with the held or stored key; None if that does not open the database.
+
+        Args:
+            is_fenced: nobody else makes, replaces or erases anything now, so that what is missing
+                may be made, and only now be called lost.
+        """
+        if self._held is None:
+            self._held = self._load(is_fenced)
+        return None if self._held is None else self._bound(self._held, arguments, is_fenced)
+
+    def _load(self, is_fenced: bool) -> LockedMemory | None:
         found = self._stored(self._name)
         if found is None:
+            if not is_fenced:
+                return None
             if self._database_exists():
                 if self._stored(self._name + _NEXT) is None:
                     raise SecretInvalidated("the database is there and its key is not", hint=_LOST)
                 raise SecretInvalidated("the database's key is incomplete", hint=_LOST)
-            with self._fence():
-                found = self._stored(self._name) or self._make()
+            found = self._make()
         return self._locked(*found)
 
     def _make(self) -> tuple[Secret, bytes]:
-        if self._database_exists():  # made by another process since we looked, and its key erased
-            raise SecretInvalidated("the database is there and its key is not", hint=_LOST)
         key, salt = Secret(random_bytes(KEY_BYTES)), random_bytes(SALT_BYTES)
         self._step("store key")
         self._keep(self._name, key, salt)
@@ -212,12 +221,12 @@ class DatabaseKey:
         Under the fence: whoever replaces a key right now is not disturbed.
         """
         self._forget()
-        connection = self._opened(arguments)  # the one before us may have finished
+        connection = self._opened(arguments, is_fenced=True)  # the one before us may have finished
         found = None if connection is not None else self._stored(self._name + _NEXT)
         if found is None:
             return connection
         held = self._locked(*found)
-        connection = self._bound(held, arguments)
+        connection = self._bound(held, arguments, is_fenced=True)
         held.wipe()
         if connection is not None:
             self._promote()
@@ -233,8 +242,26 @@ class DatabaseKey:
         self._storage.delete(self._name + _NEXT)
         self._forget()
 
-    def _bound(self, held: LockedMemory, arguments: dict[str, Any]) -> Connection | None:
+    def _re_encrypt(self, connection: Connection, following: Secret, salt: bytes) -> None:
+        problem: StoreError | None = None
+        held = self._locked(following, salt)
+        try:
+            with held.view() as key:
+                connection.reset_key(key)
+        except _sqlcipher().Error as exc:
+            problem = _database_problem(getattr(exc, "sqlite_errorname", "") or str(exc))
+        finally:
+            held.wipe()
+        if problem is not None:
+            raise problem
+
+    def _bound(
+        self, held: LockedMemory, arguments: dict[str, Any], is_fenced: bool
+    ) -> Connection | None:
         dbapi = _sqlcipher()
+        # A held key may have been erased since: a database is only begun with one that is stored.
+        if not is_fenced and not self._database_exists():
+            return None
         self._make_private_file()
         connection: Connection = dbapi.connect(self.path, **arguments)
         problem: StoreError | None = None
@@ -245,6 +272,9 @@ class DatabaseKey:
             connection.execute("PRAGMA cipher_memory_security = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not self._database_exists():
+                if not is_fenced:  # set aside since we looked
+                    connection.close()
+                    return None
                 # Now, and not with the first table: from here on the key has a database.
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("CREATE TABLE IF NOT EXISTS tokenkeep (one)")
@@ -330,6 +360,15 @@ class DatabaseKey:
             return False
         except OSError as exc:
             raise _translated(exc) from None
+
+    def _place_aside(self) -> str:
+        """Where a reset goes: where one that was killed had begun, else somewhere new."""
+        prefix = f"{self.path}.set-aside-"
+        for ending in _BESIDE:
+            for found in glob.glob(f"{glob.escape(prefix)}*{ending}"):
+                if not os.path.lexists(found.removesuffix(ending)):
+                    return found.removesuffix(ending)
+        return prefix + random_bytes(4).hex()
 
     def _make_private_file(self) -> None:
         # Never opened where it is there: closing it would drop SQLite's locks in this process.
