@@ -89,7 +89,8 @@ class Known:
                 "the stored session belongs to another issuer or client",
                 hint="use another account, or sign out first",
             )
-        if self._provider.dpop and record.refresh_token and record.dpop_key is None:
+        has_tokens = record.refresh_token is not None or record.access_token is not None
+        if self._provider.dpop and has_tokens and record.dpop_key is None:
             raise UnsupportedOption(
                 "the stored session's tokens are not bound by DPoP", hint="sign in again"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tokenkeep.errors import LoginFailed, StoreError
+from tokenkeep.errors import LoginFailed, StoreError, UnsupportedOption
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.dpop import DpopKey
@@ -60,8 +60,14 @@ class Confirmed:
 
         Raises:
             ProtocolViolation: its ID token is not for us, or the tokens are bound otherwise.
+            UnsupportedOption: tokens of the provider are to be bound, and no key is given.
             RefreshUnavailable: the provider's keys cannot be fetched.
         """
+        if client.provider.dpop and dpop_key is None:
+            raise UnsupportedOption(
+                "the provider's tokens are to be bound by DPoP, and no key was given",
+                hint="session.begin(response, dpop_key=DpopKey(secret))",
+            )
         check_binding(response, dpop_key)
         subject, metadata = "", None
         if response.id_token is not None:

@@ -203,7 +203,8 @@ class Session:
                 the provider's keys and so the network.
             nonce: what was sent with the authorization request.
             scope: what was asked for, where the answer does not repeat it.
-            dpop_key: the key that the application's login was made with, if it was.
+            dpop_key: the key that the application's login was made with; a provider with `dpop`
+                has to have one.
 
         Raises:
             ProtocolViolation: the answer is none, or the ID token is not for us; nothing was saved.
