@@ -216,3 +216,23 @@ ensure_wine() {
     rm -r "$wine/download"
     printf '%s\n' "$wanted" >"$wine/.installed"
 }
+
+# ensure_pyobjc_metadata: what pyobjc knows of Apple's frameworks, under .venv/pyobjc-metadata: wheels
+# for macOS, of which only the tables are read. Returns 1, with a reason, where that cannot be done.
+ensure_pyobjc_metadata() {
+    metadata=$venv/pyobjc-metadata
+    packages="pyobjc-framework-Security==12.2.2 pyobjc-framework-Cocoa==12.2.2
+        pyobjc-framework-LocalAuthentication==12.2.2"
+    wanted=$(printf '%s ' "$packages" | cksum)
+    [ "$(cat "$metadata/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    say "installing pyobjc's metadata for the tests of Apple's frameworks"
+    rm -rf "$metadata"
+    # shellcheck disable=SC2086  # a list of packages
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$metadata" \
+        --platform macosx_10_13_universal2 --python-version 3.13 --implementation cp \
+        --only-binary :all: $packages </dev/null || {
+        say "could not install pyobjc's metadata: the tables for Apple's frameworks go unchecked"
+        return 1
+    }
+    printf '%s\n' "$wanted" >"$metadata/.installed"
+}

@@ -1,7 +1,7 @@
 """The keychain store keeps the contract, over the C stand-in for Apple's frameworks.
 
 Not a keychain: what is proved is the binding, its ownership and the store. A Mac's own keychain is
-in tests/contract/test_apple_on_a_mac.py.
+in tests/contract/test_apple_on_mac.py.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from support.java import missing_java
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OIDC_PROVIDER = REPOSITORY / ".venv" / "oidc-provider" / "node_modules"
+PYOBJC_METADATA = REPOSITORY / ".venv" / "pyobjc-metadata"
 
 #: oidc-provider uses `URL.parse` and `require` of modules: Node 20.19 has both.
 LEAST_NODE = (20, 19)
@@ -173,6 +174,12 @@ def _missing_python_keyring() -> str | None:
     return None
 
 
+def _missing_pyobjc_metadata() -> str | None:
+    if not (PYOBJC_METADATA / "Security" / "_metadata.py").exists():
+        return "pyobjc's metadata is not installed (scripts/test installs it)"
+    return None
+
+
 def _missing_c_compiler() -> str | None:
     if sys.platform == "win32" or not (shutil.which("cc") or shutil.which("gcc")):
         return "no C compiler for a shared library (Debian: gcc libc6-dev)"
@@ -201,5 +208,6 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "java": missing_java,
     "c compiler": _missing_c_compiler,
     "python-keyring": _missing_python_keyring,
+    "pyobjc metadata": _missing_pyobjc_metadata,
     "wine": _missing_wine,
 }

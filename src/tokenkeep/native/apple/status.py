@@ -1,7 +1,7 @@
 """What the keychain's answers (OSStatus) mean; the one table for them.
 
-Names and numbers are those of Security/SecBase.h and MacErrors.h; the two that only Apple's own
-code names are marked.
+Names and numbers are those of Security/SecBase.h and MacErrors.h; the one that only Apple's own
+code names is marked.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ STATUS: dict[int, tuple[str, type[StoreError] | None, str, str | None]] = {
     -25243: ("errSecNoAccessForItem", AccessDenied, "the item's access list names others", None),
     -25244: ("errSecInvalidOwnerEdit", AccessDenied, "the item belongs to another program", None),
     -34018: ("errSecMissingEntitlement", AccessDenied, "the program has no entitlement", _ENTITLE),
-    # Private: an interface that only Apple's own programs may use.
     -34020: ("errSecRestrictedAPI", AccessDenied, "the keychain refuses this program", None),
     -25299: ("errSecDuplicateItem", WriteConflict, "somebody else wrote first", None),
     -25302: ("errSecDataTooLarge", ValueTooLarge, "the value is too large", _VAULT),
