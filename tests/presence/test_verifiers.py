@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +142,78 @@ def test_a_process_that_ends_instead_of_answering_has_failed(desk: Desk) -> None
             desk.passphrase().verify("x", desk.call())
     with pytest.raises(PresenceLockedOut):
         desk.passphrase().verify("x", desk.call())
+
+
+def test_a_cancelled_prompt_takes_back_its_own_failure_only(desk: Desk) -> None:
+    """Whoever opens a prompt, guesses elsewhere and cancels the first is locked out too."""
+    desk.passphrase().enrol("correct horse")
+    desk.typed = "wrong"
+
+    def guess_elsewhere(_question: str) -> str:
+        for _ in range(3):
+            with pytest.raises(PresenceDenied):
+                desk.passphrase().verify("x", desk.call())
+        raise KeyboardInterrupt
+
+    with pytest.raises(PresenceDenied):
+        TerminalPassphrase(desk.storage, ask=guess_elsewhere, profile=CHEAP).verify(
+            "x", desk.call()
+        )
+    with pytest.raises(PresenceDenied):
+        desk.passphrase().verify("x", desk.call())
+    with pytest.raises(PresenceLockedOut):
+        desk.passphrase().verify("x", desk.call())
+
+
+@pytest.mark.parametrize("typed", ["old", "wrong", KeyboardInterrupt()])
+def test_a_passphrase_enrolled_during_a_prompt_stays(
+    desk: Desk, typed: str | BaseException
+) -> None:
+    """However the prompt ends: the old one confirms nothing any more, and never comes back."""
+    desk.passphrase().enrol("old")
+    desk.typed = typed
+
+    def ask(question: str) -> str:
+        desk.passphrase().enrol("new")
+        return desk.ask(question)
+
+    with pytest.raises(PresenceDenied):
+        TerminalPassphrase(desk.storage, ask=ask, profile=CHEAP).verify("x", desk.call())
+    desk.typed = "new"
+    desk.passphrase().verify("x", desk.call())
+    desk.typed = "old"
+    with pytest.raises(PresenceDenied):
+        desk.passphrase().verify("x", desk.call())
+
+
+def test_where_nobody_can_be_asked_nobody_has_failed(desk: Desk) -> None:
+    """A program without a terminal does not lock out the person who comes to one."""
+    desk.passphrase().enrol("correct horse")
+    desk.typed = PresenceUnavailable("there is no terminal to ask on")
+    for _ in range(6):
+        with pytest.raises(PresenceUnavailable):
+            desk.passphrase().verify("x", desk.call())
+    desk.typed = "correct horse"
+    desk.passphrase().verify("x", desk.call())
+
+
+@pytest.mark.skipif(not hasattr(os, "setsid"), reason="no sessions of terminals here")
+def test_what_comes_out_of_a_pipe_was_typed_by_nobody() -> None:
+    """Without a controlling terminal stdin is not taken for one."""
+    code = """
+from tokenkeep.presence.terminal import _ask_on_terminal
+print(_ask_on_terminal("? ").reveal())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=b"from a pipe\n",
+        capture_output=True,
+        start_new_session=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"" == done.stdout
+    assert b"PresenceUnavailable: there is no terminal" in done.stderr
 
 
 def test_an_answer_after_the_deadline_does_not_count(desk: Desk) -> None:

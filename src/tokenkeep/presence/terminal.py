@@ -14,6 +14,7 @@ from tokenkeep.crypto import RFC_9106_LOW_MEMORY, Argon2Profile, argon2id, rando
 from tokenkeep.errors import (
     NotEnrolled,
     PresenceDenied,
+    PresenceError,
     PresenceLockedOut,
     PresenceUnavailable,
     SecretDamaged,
@@ -78,10 +79,7 @@ class TerminalPassphrase:
 
     def verify(self, reason: str, call: Call) -> None:
         """Asks once and compares; raises as `Verifier.verify`."""
-        value = self._storage.read(self._item)
-        if value is None:
-            raise NotEnrolled("no passphrase was enrolled", hint="TerminalPassphrase.enrol(...)")
-        salt, wanted, profile, failures, failed_at = _unpacked(value)
+        salt, wanted, profile, failures, failed_at = self._enrolled()
         now = self._storage.clock.wall()
         wait = _wait_after(failures) - max(0.0, now - failed_at)
         if wait > 0:
@@ -93,14 +91,33 @@ class TerminalPassphrase:
         try:
             given = as_secret(self._ask(f"passphrase to {reason}: "))
         except (KeyboardInterrupt, EOFError):
-            self._keep(salt, wanted, profile, failures, failed_at)
+            self._take_back(salt, failures, failed_at)
             raise PresenceDenied(reason="cancelled") from None
+        except PresenceError:  # nobody was asked
+            self._take_back(salt, failures, failed_at)
+            raise
         if call.remaining() == 0.0:
             raise PresenceDenied(reason="timed out")
         found = argon2id(given, salt, profile)
         if not hmac.compare_digest(found.reveal_bytes(), wanted.reveal_bytes()):
             raise PresenceDenied("the passphrase is wrong", reason="failed")
+        if self._enrolled()[0] != salt:
+            raise PresenceDenied("another passphrase was enrolled meanwhile", reason="failed")
         self._keep(salt, wanted, profile, 0, 0.0)
+
+    def _enrolled(self) -> tuple[bytes, Secret, Argon2Profile, int, float]:
+        value = self._storage.read(self._item)
+        if value is None:
+            raise NotEnrolled("no passphrase was enrolled", hint="TerminalPassphrase.enrol(...)")
+        return _unpacked(value)
+
+    def _take_back(self, salt: bytes, failures: int, failed_at: float) -> None:
+        """Takes back the failure that was counted ahead; what others did since then stays."""
+        now_salt, wanted, profile, counted, counted_at = self._enrolled()
+        if now_salt != salt or not counted:
+            return
+        at = failed_at if counted == failures + 1 else counted_at
+        self._keep(salt, wanted, profile, counted - 1, at)
 
     def _keep(
         self, salt: bytes, wanted: Secret, profile: Argon2Profile, failures: int, at: float
@@ -154,6 +171,15 @@ def _wait_after(failures: int) -> float:
 def _ask_on_terminal(question: str) -> Secret:
     import getpass
 
-    if not os.isatty(0) and not os.path.exists("/dev/tty"):
+    # Without one, getpass would take a line from whatever stdin is, which nobody typed.
+    if not os.isatty(0) and not _has_controlling_terminal():
         raise PresenceUnavailable("there is no terminal to ask on")
     return Secret(getpass.getpass(question))
+
+
+def _has_controlling_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False  # the name exists also where there is none
+    return True
