@@ -11,6 +11,7 @@ from tokenkeep.errors import (
     InteractionDenied,
     NotAVault,
     StoreLocked,
+    StoreUnavailable,
     TokenkeepError,
     VaultDamaged,
     VaultKeyMissing,
@@ -18,7 +19,9 @@ from tokenkeep.errors import (
 )
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
+from tokenkeep.vault.reset import require_lost, set_aside
 from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
 from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, value
 
 
@@ -144,3 +147,18 @@ def test_a_foreign_thing_is_never_moved(tmp_path: Path) -> None:
     with pytest.raises(NotAVault):
         storage_at(tmp_path).reset()
     assert "dear diary" == (tmp_path / "vault" / "letters.txt").read_text()
+
+
+def test_of_two_that_reset_the_second_leaves_the_new_vault_alone(tmp_path: Path) -> None:
+    """Both found the vault lost; one set it aside and began anew before the other moved it."""
+    storage_at(tmp_path).write("a", "1")
+    lose_key_file(tmp_path)
+    late = Vault(str(tmp_path / "vault"), (key_file(tmp_path),), True)
+    lost = require_lost(late, call())
+    assert lost is not None
+    first = storage_at(tmp_path)
+    assert first.reset().set_aside is not None
+    first.write("a", "2")
+    with pytest.raises(StoreUnavailable, match="replaced meanwhile"):
+        set_aside(late, lost)
+    assert "2" == value(open_store(tmp_path), "a")

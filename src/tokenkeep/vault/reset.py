@@ -28,36 +28,56 @@ if TYPE_CHECKING:
 LOST = (SecretInvalidated, VaultKeyMissing, WrongKey, VaultDamaged)
 
 
-def require_lost(vault: Vault, call: Call) -> bool:
-    """Whether the vault cannot be opened for good; False if it opens, or there is none.
+class Lost:
+    """The vault that was found lost: of two that reset it, the second must not move the new one.
+
+    Attributes:
+        directory: device and inode; None if only the key file of one is left.
+    """
+
+    __slots__ = ("directory",)
+
+    def __init__(self, directory: tuple[int, int] | None) -> None:
+        self.directory = directory
+
+
+def require_lost(vault: Vault, call: Call) -> Lost | None:
+    """The vault, if it cannot be opened for good; None if it opens, or there is none.
 
     Raises:
         StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault, FormatUnsupported: we
             do not know, or it is not ours to judge; nothing changed.
     """
+    lost = Lost(_directory(vault.path))
     try:
         vault.opened(call)
     except LOST:
-        return True
+        return lost
     except StoreUnavailable:
         # There is none; but a key file may still name the one that was set aside.
-        return _has_orphaned_key(vault)
-    return False
+        return lost if _has_orphaned_key(vault) else None
+    return None
 
 
-def set_aside(vault: Vault) -> str:
+def set_aside(vault: Vault, lost: Lost) -> str:
     """Moves the vault, and the key files that name it, out of the way.
+
+    Args:
+        lost: what `require_lost` found.
 
     Returns:
         Where the vault lies now; where it lay if it was moved before.
 
     Raises:
         NotAVault: something else lies there; it stays.
+        StoreUnavailable: another vault lies there by now; it stays.
         AccessDenied, StoreFull, StoreUnavailable: it could not be moved.
     """
     vault.close()
     suffix = f".set-aside-{random_bytes(4).hex()}"
     vault_id = _vault_id(vault)
+    if _directory(vault.path) != lost.directory:
+        raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
     aside = vault.path
     try:
         if files.require_vault_directory(vault.path):
@@ -71,6 +91,16 @@ def set_aside(vault: Vault) -> str:
     except OSError as exc:
         raise files.translated(exc, "the vault") from None
     return aside
+
+
+def _directory(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise files.translated(exc, "the vault") from None
+    return found.st_dev, found.st_ino
 
 
 def _vault_id(vault: Vault) -> bytes | None:

@@ -107,8 +107,9 @@ class StoreOverVault:
 
         checked_name(service, "service")
         self._begin(call, "resetting the vault")
-        if require_lost(self._vault, call):
-            return set_aside(self._vault)
+        lost = require_lost(self._vault, call)
+        if lost is not None:
+            return set_aside(self._vault, lost)
         if self._vault.header() is not None:
             self._vault.erase(service, call)
         return None

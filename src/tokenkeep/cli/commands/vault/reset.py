@@ -23,12 +23,13 @@ def command(ctx: click.Context, yes: bool) -> int:
     """
     settings = settings_of(ctx)
     vault = chosen_vault(settings)
-    if not require_lost(vault, calls(settings)()):
+    lost = require_lost(vault, calls(settings)())
+    if lost is None:
         raise UnsupportedOption(
             "the vault opens, so there is nothing to reset",
             hint="tokenkeep --app SERVICE clear erases an application's items",
         )
     require_yes(yes, f"set the vault {shown(vault.path)} aside, with every application's items?")
-    write_lines(set_aside(vault))
+    write_lines(set_aside(vault, lost))
     tell("hint: tokenkeep vault create")
     return 0
