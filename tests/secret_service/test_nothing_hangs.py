@@ -231,10 +231,10 @@ def _keep() -> None:
 
 def _kept(daemon: Daemon, situation: Situation) -> dict[str, bytes]:
     if not situation.has_collection:
-        method = "org.freedesktop.Secret.Service.SearchItems"
-        path = "/org/freedesktop/secrets"
-        found = daemon.bus.call("org.freedesktop.secrets", path, method, "a{ss}", {})
-        assert ([], []) == found
+        service, root = "org.freedesktop.secrets", "/org/freedesktop/secrets"
+        method = "org.freedesktop.Secret.Collection.SearchItems"
+        for each in daemon.bus.get(service, root, "org.freedesktop.Secret.Service", "Collections"):
+            assert ([],) == daemon.bus.call(service, each, method, "a{ss}", {})
         return {}
     store = SecretServiceStore()
     call = Call(20.0)

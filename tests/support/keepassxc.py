@@ -2,8 +2,9 @@
 
 What it offers to the Secret Service is one group of the database, which the database names.
 
-It saves when it is locked, not after every change: version 2.7.4 saves on a thread of its own, which
-ends the program by a segmentation fault when the next change comes meanwhile.
+It asks to unlock before it searches, as it does unless a person switches that off. It saves when it
+is locked, not after every change: version 2.7.4 saves on a thread of its own, which ends the
+program by a segmentation fault when the next change comes meanwhile.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ ShowNotification=false
 ConfirmDeleteItem=false
 ConfirmAccessItem=false
 NoConfirmDeleteItem=true
-UnlockBeforeSearch=false
+UnlockBeforeSearch=true
 
 [GUI]
 CheckForUpdates=false

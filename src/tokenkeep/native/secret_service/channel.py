@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 NAME = "org.freedesktop.secrets"
 PATH = "/org/freedesktop/secrets"
 SERVICE = "org.freedesktop.Secret.Service"
+COLLECTION = "org.freedesktop.Secret.Collection"
+ITEM = "org.freedesktop.Secret.Item"
+PROPERTIES = "org.freedesktop.DBus.Properties"
 
 #: The pause before the first repetition, and the longest: a daemon starts in a few hundredths.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25

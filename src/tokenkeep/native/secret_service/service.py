@@ -15,8 +15,19 @@ from tokenkeep.item import Interaction
 from tokenkeep.native.dbus.address import session_bus
 from tokenkeep.native.dbus.errors import ErrorReply, Verdict, translated, verdict
 from tokenkeep.native.dbus.wire import Request
-from tokenkeep.native.secret_service.channel import NAME, PATH, SERVICE, Channel, Pause, held
+from tokenkeep.native.secret_service.channel import (
+    COLLECTION,
+    ITEM,
+    NAME,
+    PATH,
+    PROPERTIES,
+    SERVICE,
+    Channel,
+    Pause,
+    held,
+)
 from tokenkeep.native.secret_service.prompts import Prompts
+from tokenkeep.native.secret_service.searches import of_collections
 from tokenkeep.native.secret_service.silent import is_keepassxc, is_open_wallet
 
 TYPE_CHECKING = False
@@ -43,9 +54,6 @@ __all__ = [
     "verdict",
 ]
 
-COLLECTION = "org.freedesktop.Secret.Collection"
-ITEM = "org.freedesktop.Secret.Item"
-PROPERTIES = "org.freedesktop.DBus.Properties"
 #: The path that stands for "none" wherever the specification returns one.
 NOTHING = "/"
 
@@ -53,6 +61,8 @@ NOTHING = "/"
 _BATCH = 64
 #: An unlock prompt that was offered and not run stays in the daemon until the connection ends.
 _MOST_OFFERED_PROMPTS = 32
+#: Seconds after which is looked again which program the service is.
+_PROGRAM_SECONDS = 5.0
 
 
 class Service:
@@ -69,6 +79,7 @@ class Service:
         self._channel = Channel(address)
         self._prompts = Prompts(self._channel)
         self._offered_prompts = 0
+        self._keepassxc: tuple[bool, float] | None = None
         #: KWallet tells everybody who deletes an item at once that it was there.
         self.deleting = threading.Lock()
 
@@ -82,6 +93,9 @@ class Service:
 
     def search(self, attributes: dict[str, str], call: Call) -> tuple[list[str], list[str]]:
         """The paths of the items that have these attributes: unlocked ones, locked ones."""
+        if self._is_keepassxc(call):
+            collections = self.ask(_get(PATH, SERVICE, "Collections"), call)[0][1]
+            return of_collections(self._channel, collections, [attributes], call)[0]
         body = self.ask(_search(attributes), call)
         return body[0], body[1]
 
@@ -92,6 +106,10 @@ class Service:
 
         A search of a locked collection may find nothing (gnome-keyring's issue 89).
         """
+        if self._is_keepassxc(call):
+            was_locked = self.is_locked(collection, call)
+            answers = of_collections(self._channel, [collection], searches, call)
+            return was_locked or self.is_locked(collection, call), answers
         is_locked = _get(collection, COLLECTION, "Locked")
         requests = [is_locked, *map(_search, searches), is_locked]
         first, *found, last = self._channel.ask_all(requests, call)
@@ -248,6 +266,15 @@ class Service:
         raise StoreLocked(
             "the keyring is locked", hint="unlock it, or allow a prompt: Interaction.ALLOWED"
         )
+
+    def _is_keepassxc(self, call: Call) -> bool:
+        """Whether KeePassXC is the service, whose own search shows a prompt."""
+        now = call.clock.monotonic()
+        known = self._keepassxc
+        if known is None or not 0.0 <= now - known[1] < _PROGRAM_SECONDS:
+            known = is_keepassxc(self._channel, call), now
+            self._keepassxc = known
+        return known[0]
 
     def _is_open_wallet(self, path: str, call: Call) -> bool:
         try:

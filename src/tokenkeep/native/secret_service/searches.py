@@ -1,0 +1,45 @@
+"""Searches of collections, one by one: for a service whose own search shows a prompt.
+
+KeePassXC's search of the service asks a person to unlock every database that is locked, unless its
+settings say else, and does not answer before. Its search of a collection never does: a locked one
+has no items.
+"""
+
+from __future__ import annotations
+
+from tokenkeep.native.dbus.errors import ErrorReply, Verdict, verdict
+from tokenkeep.native.dbus.wire import Request
+from tokenkeep.native.secret_service.channel import COLLECTION, ITEM, NAME, PROPERTIES, Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenkeep.item import Call
+
+
+def of_collections(
+    channel: Channel, collections: Sequence[str], searches: Sequence[dict[str, str]], call: Call
+) -> list[tuple[list[str], list[str]]]:
+    """What each search finds in all of the collections: unlocked items, locked items.
+
+    Raises:
+        ErrorReply, StoreTimeout, StoreUnavailable, AccessDenied: as `Channel.ask`.
+    """
+    return [_searched(channel, collections, attributes, call) for attributes in searches]
+
+
+def _searched(
+    channel: Channel, collections: Sequence[str], attributes: dict[str, str], call: Call
+) -> tuple[list[str], list[str]]:
+    search = "SearchItems", "a{ss}", (attributes,)
+    asked = [Request(NAME, path, COLLECTION, *search) for path in collections]
+    paths = [path for body in channel.ask_all(asked, call) for path in body[0]]
+    locks = [Request(NAME, path, PROPERTIES, "Get", "ss", (ITEM, "Locked")) for path in paths]
+    found: tuple[list[str], list[str]] = [], []
+    for path, answer in zip(paths, channel.ask_each(locks, call), strict=True):
+        if not isinstance(answer, ErrorReply):
+            found[bool(answer[0][1])].append(path)
+        elif verdict(answer.name) is not Verdict.SEARCH:  # deleted meanwhile
+            raise answer
+    return found
