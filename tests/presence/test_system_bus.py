@@ -61,6 +61,17 @@ def test_the_enrolled_finger_confirms(reader: SystemBus) -> None:
 
 
 @pytest.mark.requires("fprintd")
+def test_the_environment_does_not_say_whose_finger_it_is(
+    reader: SystemBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller's own counts, as the bus knows it."""
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    person = scanning(reader, "SCAN mine")
+    Fprintd().verify("x", Call(10))
+    person.join()
+
+
+@pytest.mark.requires("fprintd")
 def test_another_finger_is_refused(reader: SystemBus) -> None:
     """Failed, and the next attempt may succeed."""
     person = scanning(reader, "SCAN somebody-else")
