@@ -148,6 +148,7 @@ def unlock_for(
                 "since": repr(now).encode("ascii"),
                 "until": repr(now + seconds).encode("ascii"),
                 "boot": clock.boot_id().encode("ascii"),
+                "ends": repr(clock.monotonic() + seconds).encode("ascii"),
             }
         )
     )
@@ -203,12 +204,13 @@ def _kept(store: Store, vault_id: bytes, call: Call, clock: Clock) -> _Kept | No
     try:
         found = fields.unpack(value.reveal_bytes())
         kek = Secret(found.pop("kek"))
-        since, until = float(found["since"]), float(found["until"])
+        since, until, ends = (float(found[key]) for key in ("since", "until", "ends"))
         slot_id, salt, boot = found["slot"], found["salt"], found["boot"]
     except (KeyError, ValueError):
         return None  # another version's
     # A clock that was set back does not lengthen the time, and a reboot ends it.
-    is_now = since <= clock.wall() < until and boot == clock.boot_id().encode("ascii")
+    is_now = since <= clock.wall() < until and clock.monotonic() < ends
+    is_now = is_now and boot == clock.boot_id().encode("ascii")
     return _Kept(slot_id, salt, kek, until) if is_now and found["format"] == _FORMAT else None
 
 

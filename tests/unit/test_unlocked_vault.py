@@ -88,6 +88,18 @@ def test_clock_that_was_set_back_does_not_lengthen_the_time(
     assert "interaction-denied" == reads(vault, place, clock)
 
 
+def test_clock_set_back_within_the_time_does_not_lengthen_it_either(
+    vault: Vault, place: MemoryStore, clock: FakeClock
+) -> None:
+    """A minute is over after a minute, whatever the wall clock says."""
+    unlock_for(vault, 60, Call(), place, clock)
+    clock.advance(50)
+    clock.jump_wall(-45)
+    assert "v" == reads(vault, place, clock)
+    clock.advance(10)
+    assert "interaction-denied" == reads(vault, place, clock)
+
+
 def test_reboot_ends_it(vault: Vault, place: MemoryStore, clock: FakeClock) -> None:
     """Also where the store outlives a reboot."""
     unlock_for(vault, 60, Call(), place, clock)
