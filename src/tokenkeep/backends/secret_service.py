@@ -143,6 +143,10 @@ class SecretServiceStore:
         notes = ["every program of this user can read the items while the keyring is unlocked"]
         if is_kept:
             notes.append("a keyring with an empty password is not encrypted")
+            notes.append(
+                "KWallet and KeePassXC save some seconds after they answer: killed before"
+                " that, they lose the last changes"
+            )
         return StoreFacts(
             backend="secret-service",
             protection=Protection.LOGIN if is_kept else Protection.MEMORY,
