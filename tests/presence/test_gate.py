@@ -206,6 +206,30 @@ def test_a_question_that_nobody_answers_holds_up_no_other_thread_for_ever(house:
 
 
 @pytest.mark.requires("fork")
+def test_a_child_forked_during_a_prompt_waits_for_nobody(house: House) -> None:
+    """The thread that shows the parent's prompt does not exist in the child."""
+    gate = house.gate(at_start, timeout=5.0)
+    status: list[int] = []
+
+    class Forking(Person):
+        def verify(self, reason: str, call: Call) -> None:
+            pid = os.fork()
+            if pid == 0:
+                gate._verifier = house.person
+                thread = threading.Thread(
+                    target=lambda: os._exit(0 if read(gate) == "1234" else 1), daemon=True
+                )
+                thread.start()
+                thread.join(4)
+                os._exit(2)
+            status.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    gate._verifier = Forking()
+    assert "1234" == read(gate)
+    assert [0] == status
+
+
+@pytest.mark.requires("fork")
 def test_a_forked_child_proves_for_itself(house: House) -> None:
     """What the parent's person proved is not the child's."""
     gate = house.gate(at_start)

@@ -62,7 +62,8 @@ class Fido2:
     """A `Verifier` by security key.
 
     Args:
-        storage: where the credential is kept; never a gate of itself.
+        storage: where the credential is kept. Never a gate of itself, and not the storage behind
+            the gate: writing needs no proof there, so whoever has the gate could enrol.
         name: the credential's name there.
         relying_party: a domain of the application's.
         devices: gives the authenticators; those at USB if None.

@@ -177,11 +177,10 @@ class PresenceGate:
         """
         clock = self.__storage.clock
         call = Call(self._timeout, Interaction.ALLOWED, clock)
-        if not self._lock.acquire(timeout=self._timeout):
+        lock = self._own_lock()
+        if not lock.acquire(timeout=self._timeout):
             raise PresenceDenied("another prompt was open all the time", reason="timed out")
         try:
-            if self._pid != os.getpid():  # a forked child proves for itself
-                self._pid, self._proved_at = os.getpid(), None
             now = clock.monotonic()
             if self._proved_at is not None and now < self._proved_at + self._policy.seconds:
                 return
@@ -189,12 +188,19 @@ class PresenceGate:
             self._verifier.verify(self._reason, call)
             self._proved_at = clock.monotonic()
         finally:
-            self._lock.release()
+            lock.release()
 
     def forget(self) -> None:
         """The next read needs a new proof whatever the policy: for a screen that was locked."""
-        with self._lock:
+        with self._own_lock():
             self._proved_at = None
+
+    def _own_lock(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            # A forked child proves for itself, and whoever had the lock may not exist there.
+            self._lock, self._proved_at = threading.Lock(), None
+            self._pid = os.getpid()
+        return self._lock
 
     def __repr__(self) -> str:
         return f"PresenceGate({self.service!r}, {self._verifier.name})"

@@ -39,7 +39,8 @@ class TerminalPassphrase:
     """A `Verifier` for programs in a terminal.
 
     Args:
-        storage: where the hash is kept; never a gate of itself.
+        storage: where the hash is kept. Never a gate of itself, and not the storage behind the
+            gate: writing needs no proof there, so whoever has the gate could enrol.
         name: the hash's name there.
         ask: shows the question and gives what was typed; the terminal's hidden prompt if None.
         profile: what a comparison costs.
