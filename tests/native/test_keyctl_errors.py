@@ -25,7 +25,7 @@ from tokenkeep.errors import (
     UnsupportedOption,
 )
 from tokenkeep.item import Call, ItemName
-from tokenkeep.native.keyctl import ERRORS, Keyctl, numbers, translated
+from tokenkeep.native.keyctl import DEAD, ERRORS, Keyctl, numbers, translated
 from tokenkeep.secret import Secret
 
 ONE = ItemName("org.example", "one")
@@ -105,19 +105,64 @@ def test_temporary_error_is_tried_again_and_erases_nothing(
     assert [ONE] == store.names(ONE.service, Call())
 
 
+@pytest.mark.parametrize(("verb", "arguments"), VERBS, ids=lambda each: str(each)[:8])
 @pytest.mark.parametrize(
     ("code", "kind"),
     [(number, kind) for number, _name, kind in TABLE if kind not in (None, StoreTimeout)],
 )
-def test_no_error_is_taken_for_absent(
-    store: KernelKeyringStore, kernel: FakeKernel, code: int, kind: type[Exception]
+def test_no_error_is_taken_for_absent_or_erases(
+    store: KernelKeyringStore,
+    kernel: FakeKernel,
+    code: int,
+    kind: type[Exception],
+    verb: str,
+    arguments: tuple[object],
 ) -> None:
-    """Reading raises our error, whatever it is, and the item is there when it has passed."""
+    """Every call raises our error, whatever it is, and the item is there when it has passed."""
     kernel.failure = code
-    with pytest.raises(kind):
-        store.read(ONE, Call())
+    if verb == "contains" and code in DEAD:
+        assert store.contains(ONE, Call()) is True
+    else:
+        with pytest.raises(kind):
+            getattr(store, verb)(*arguments, Call())
     kernel.failure = 0
     assert Secret("kept") == store.read(ONE, Call())
+
+
+class Vanishing(FakeKernel):
+    """The key is deleted by another process after it was found or made, once."""
+
+    def __init__(self, operation: int) -> None:
+        super().__init__()
+        self.operation = operation
+        self.is_armed = False
+
+    def __call__(self, name: str, *arguments: object) -> int:
+        is_key = len(arguments) > 1 and arguments[1] in self._values
+        if self.is_armed and name == "keyctl" and arguments[0] == self.operation and is_key:
+            self.is_armed = False
+            for ring in self._rings.values():
+                ring.clear()
+            return -errno.ENOKEY
+        return super().__call__(name, *arguments)
+
+
+def test_key_deleted_between_search_and_read_is_absent() -> None:
+    """No such key any more: there is nothing wrong with the store."""
+    kernel = Vanishing(operation=11)
+    store = KernelKeyringStore(keys=Keyctl(kernel))
+    store.write(ONE, Secret("kept"), Call())
+    kernel.is_armed = True
+    assert store.read(ONE, Call()) is None
+
+
+def test_key_deleted_in_the_middle_of_a_write_is_written_again() -> None:
+    """Whoever deleted it was before the write, or is after it; the write itself holds."""
+    kernel = Vanishing(operation=5)
+    store = KernelKeyringStore(keys=Keyctl(kernel))
+    kernel.is_armed = True
+    store.write(ONE, Secret("new"), Call())
+    assert Secret("new") == store.read(ONE, Call())
 
 
 class Unready(Keyctl):

@@ -33,8 +33,9 @@ _ROOM_FOR_NAMES = 2000
 #: The longest time that the kernel takes: an unsigned number of 32 bits; Python's are signed here.
 _MAX_SECONDS = 2**31 - 1
 #: What passes within some milliseconds: a refusal while another process takes a dead key away; a
-#: quota that is full because the kernel has not counted yet what was deleted.
-_SOON = (keyctl.EACCES, keyctl.EDQUOT)
+#: quota that is full because the kernel has not counted yet what was deleted; a key that another
+#: process deleted after it was found or made.
+_SOON = (keyctl.EACCES, keyctl.EDQUOT, keyctl.ENOKEY)
 _TRIES, _PAUSE_SECONDS = 40, 0.005
 
 
