@@ -14,19 +14,19 @@ from pathlib import Path
 from tokenkeep.backends.apple import AppleOptions, AppleStore
 from tokenkeep.native.apple.security import Security
 
-SOURCE = Path(__file__).resolve().parents[1] / "native" / "apple" / "stand_in.c"
+SOURCES = Path(__file__).resolve().parents[1] / "native" / "apple"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 
 @cache
-def library() -> str:
+def library(source: str = "stand_in.c") -> str:
     """The path of the built library."""
     assert COMPILER is not None
     directory = tempfile.mkdtemp(prefix="tokenkeep-apple-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     built = os.path.join(directory, "stand_in.so")
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-pthread"]
-    command = [COMPILER, *flags, str(SOURCE), "-o", built]
+    command = [COMPILER, *flags, str(SOURCES / source), "-o", built]
     subprocess.run(command, check=True, timeout=120)
     return built
 
