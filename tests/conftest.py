@@ -126,6 +126,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name, folder in folders.items():
         (home / folder).mkdir(parents=True, exist_ok=True)
         monkeypatch.setenv(name, str(home / folder))
+    # Windows knows its folders itself; platformdirs can be told otherwise.
+    for name, folder in {"APPDATA": "APPDATA", "LOCAL_APPDATA": "LOCALAPPDATA"}.items():
+        monkeypatch.setenv(f"WIN_PD_OVERRIDE_{name}", os.environ[folder])
     # A test that opens the person's browser by mistake must not.
     monkeypatch.setenv("BROWSER", "false")
     return home

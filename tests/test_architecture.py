@@ -27,6 +27,7 @@ PUBLIC = {
     "AsyncSession",
     "AsyncTokenStorage",
     "DatabaseKey",
+    "DpapiKey",
     "Installation",
     "Interaction",
     "KernelKeyringOptions",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
     from tokenkeep.backends.android import AndroidOptions as AndroidOptions
     from tokenkeep.backends.apple import AppleOptions as AppleOptions
+    from tokenkeep.backends.dpapi import DpapiKey as DpapiKey
     from tokenkeep.backends.kernel_keyring import KernelKeyringOptions as KernelKeyringOptions
     from tokenkeep.backends.kernel_keyring import Keyring as Keyring
     from tokenkeep.backends.memory import MemoryOptions as MemoryOptions
@@ -48,6 +49,7 @@ _HOMES = {
     "AsyncSession": "tokenkeep.aio",
     "AsyncTokenStorage": "tokenkeep.aio",
     "DatabaseKey": "tokenkeep.database",
+    "DpapiKey": "tokenkeep.backends.dpapi",
     "Installation": "tokenkeep.install",
     "Interaction": "tokenkeep.item",
     "KernelKeyringOptions": "tokenkeep.backends.kernel_keyring",

@@ -166,13 +166,15 @@ def vault_options(config: Config) -> VaultOptions:
         StoreUnavailable: nothing is chosen.
         UnsupportedOption: another store is chosen.
     """
-    if config.store == "auto":
+    from tokenkeep.backends.vault import VaultOptions, platform_key
+
+    own = platform_key()
+    if config.store == "auto" and own is None:
         raise StoreUnavailable("no vault is chosen on this machine", hint="tokenkeep vault create")
-    if not config.names_vault():
+    if config.store != "auto" and not config.names_vault():
         raise UnsupportedOption(
             f"the chosen store is {config.store}, not a vault", hint="--store vault"
         )
-    from tokenkeep.backends.vault import VaultOptions
     from tokenkeep.vault.slots import KeyFile, Passphrase
 
     path = config.store.partition(":")[2] or default_vault_path()
@@ -183,6 +185,8 @@ def vault_options(config: Config) -> VaultOptions:
         # Read when the vault is opened: `doctor` and `vault` verbs ask for facts without it.
         key = Passphrase(lambda: read_passphrase(passphrase_file))
         return VaultOptions(path=path, key=key, create=False)
+    if config.key_file is None and own is not None:
+        return VaultOptions(path=path, key=own, create=False)
     key_file = config.key_file if config.key_file is not None else default_key_path()
     return VaultOptions(path=path, key=KeyFile(key_file), create=False)
 

@@ -49,11 +49,12 @@ class _Kind:
             cannot be used now, without a prompt and without a change, where that can be known.
         platforms: the platforms that have it; empty for all.
         is_default: used on its platforms when nothing is asked for.
+        default_on: or on these of them.
         unasked: why it takes no part unless it is asked for.
         remedy: how to ask for it.
     """
 
-    __slots__ = ("is_default", "module", "name", "options", "platforms", "remedy", "store",
+    __slots__ = ("default_on", "module", "name", "options", "platforms", "remedy", "store",
                  "unasked")  # fmt: skip
 
     def __init__(
@@ -66,13 +67,14 @@ class _Kind:
         is_default: bool = False,
         unasked: str = "takes part only when it is asked for",
         remedy: str = "",
+        default_on: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.module = module
         self.options = options
         self.store = store
         self.platforms = platforms
-        self.is_default = is_default
+        self.default_on = platforms if is_default else default_on
         self.unasked = unasked
         self.remedy = remedy or f"--store {name}"
 
@@ -83,6 +85,9 @@ class _Kind:
 
     def is_here(self) -> bool:
         return not self.platforms or platform() in self.platforms
+
+    def is_default(self) -> bool:
+        return platform() in self.default_on
 
     def default_options(self) -> Any:
         return getattr(self._module(), self.options)()
@@ -141,6 +146,7 @@ _KINDS = (
         "VaultStore",
         unasked="takes part only when VaultOptions ask for it",
         remedy="tokenkeep vault create",
+        default_on=("win32",),
     ),
     _Kind(
         "kernel-keyring",
@@ -246,7 +252,7 @@ def _weigh(
             where = ", ".join(kind.platforms)
             yield Candidate(kind.name, False, f"only on {where}", "choose another store"), None
             continue
-        is_chosen = kind.name in asked or (kind.is_default and not options)
+        is_chosen = kind.name in asked or (kind.is_default() and not options)
         problem = kind.problem(asked.get(kind.name)) if looks else None
         if problem is not None:
             yield Candidate(kind.name, False, str(problem), problem.hint or remedy), None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tokenkeep import select
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.errors import (
     InvalidName,
@@ -310,10 +311,11 @@ def test_demand_that_is_met_is_asked_for_once() -> None:
     assert 1 == Counting.asked
 
 
-def test_no_store_or_a_wrong_option_is_told_at_once() -> None:
+def test_no_store_or_a_wrong_option_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in the program shows where it is made; the platform is looked at only later."""
     with pytest.raises(UnsupportedOption):
         SecureStorage(SERVICE, "vault")
+    monkeypatch.setattr(select, "platform", lambda: "plan9")
     storage = SecureStorage(SERVICE)
     with pytest.raises(StoreUnavailable, match="no store qualifies"):
         storage.names()

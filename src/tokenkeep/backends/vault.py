@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
@@ -27,9 +28,10 @@ class VaultOptions:
     Args:
         path: its directory; `vault` in the user's data directory if None.
         key: a `KeyFile`, a `Passphrase`, a platform's key, or several: any one opens the vault, and
-            a new one gets a slot for each. None is a key file: beside the vault, with `.key` behind
-            its name, or, for the default path, `vault.key` in the user's configuration directory,
-            which is what the command-line tool uses.
+            a new one gets a slot for each. None is `DpapiKey()` on Windows. Elsewhere it is a key
+            file: beside the vault, with `.key` behind its name, or, for the default path,
+            `vault.key` in the user's configuration directory, which is what the command-line tool
+            uses.
         create: the first write makes the vault, and its key file, if nothing is there.
 
     Raises:
@@ -48,6 +50,8 @@ class VaultOptions:
         key: Key | Iterable[Key] | None = None,
         create: bool = True,
     ) -> None:
+        if key is None:
+            key = platform_key()
         if path is None:
             from tokenkeep.paths import config_directory, data_directory
 
@@ -93,6 +97,15 @@ class VaultOptions:
 
     def __repr__(self) -> str:
         return f"VaultOptions({self.path!r}, key={self.keys!r}, create={self.create})"
+
+
+def platform_key() -> Key | None:
+    """What opens a vault on this platform where no key is named; None if that is a key file."""
+    if sys.platform == "win32":
+        from tokenkeep.backends.dpapi import DpapiKey
+
+        return DpapiKey()
+    return None
 
 
 class VaultStore(StoreOverVault):
@@ -146,6 +159,8 @@ class VaultStore(StoreOverVault):
             notes.append("whoever can read the key file and the vault can read every item")
         if any(isinstance(key, KeyFile) and key.readable_by_group for key in keys):
             notes.append("the key file may be readable by its group")
+        if kinds == {"dpapi"}:
+            notes.append("only this user of this machine opens it, whatever backup it is in")
         notes.append("every program of this user can read the vault's files")
         return StoreFacts(
             backend="vault",

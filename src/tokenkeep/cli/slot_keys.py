@@ -117,6 +117,12 @@ def _credential(slot: Slot, _settings: Settings) -> Key:
     return SystemdCredential(credential_of(slot))
 
 
+def _dpapi(_slot: Slot, _settings: Settings) -> Key:
+    from tokenkeep.backends.dpapi import DpapiKey
+
+    return DpapiKey()
+
+
 def _item(slot: Slot, _settings: Settings) -> Key:
     from tokenkeep.backends.store_item import store_of
 
@@ -138,4 +144,5 @@ _MAKERS: dict[str, Callable[[Slot, Settings], Key]] = {
     "tpm2": _tpm,
     "systemd-credential": _credential,
     "store-item": _item,
+    "dpapi": _dpapi,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenkeep import config, config_edit
+from tokenkeep.backends.vault import platform_key as platform_s_own
 from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
 from tokenkeep.cli.terminal import shown, tell, write_lines
@@ -32,7 +33,8 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
 
     What opens it is a new key file in the configuration directory, the one that --key-file names,
     a passphrase (--passphrase, or --passphrase-file), this machine's TPM (--tpm), a credential that
-    systemd gives (--systemd-credential), or an item in another store (--store-item).
+    systemd gives (--systemd-credential), or an item in another store (--store-item). On Windows it
+    is this user of this machine (--dpapi), unless something else is named.
     """
     settings = settings_of(ctx)
     chosen = settings.config
@@ -65,14 +67,15 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
     return 0
 
 
-def _key(chosen: config.Config, *, passphrase: bool) -> KeyFile | Passphrase:
+def _key(chosen: config.Config, *, passphrase: bool) -> Key:
     if passphrase and chosen.key_file is not None:
         raise UnsupportedOption(
             "both a key file and a passphrase", hint="tokenkeep vault add-key adds a second one"
         )
     if passphrase or chosen.passphrase_file is not None:
         return given_passphrase(chosen.passphrase_file, "passphrase: ")
-    return KeyFile(chosen.key_file or config.default_key_path())
+    own = platform_s_own() if chosen.key_file is None else None
+    return own or KeyFile(chosen.key_file or config.default_key_path())
 
 
 def _store(where: str) -> str:
@@ -91,7 +94,7 @@ def _record(chosen: config.Config, where: str, key: Key) -> None:
         )
         return
     key_file = key.path if isinstance(key, KeyFile) else None
-    if key_file == os.path.abspath(config.default_key_path()):
+    if key_file == os.path.abspath(config.default_key_path()) and platform_s_own() is None:
         key_file = None
     passphrase_file = chosen.passphrase_file
     config_edit.save(

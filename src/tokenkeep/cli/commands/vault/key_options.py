@@ -44,6 +44,7 @@ _OPTIONS = (
     click.option(
         "--systemd-credential", metavar="NAME", help="a credential that systemd gives the service"
     ),
+    click.option("--dpapi", is_flag=True, help="a key that Windows seals for this user"),
     click.option("--store-item", metavar="STORE", help="a key that is kept in another store"),
 )
 
@@ -62,7 +63,7 @@ def platform_key(given: dict[str, Any]) -> Key | None:
         UsageError: they name several, or say more about a TPM that they do not name.
         UnsupportedOption, InvalidName: there is no such thing.
     """
-    named = [name for name in ("tpm", "systemd_credential", "store_item") if given[name]]
+    named = [name for name in ("tpm", "systemd_credential", "dpapi", "store_item") if given[name]]
     if len(named) > 1:
         raise UsageError("one key at a time", "tokenkeep vault add-key adds the next one")
     if not given["tpm"] and (given["pcr"] or given["tpm_pin"]):
@@ -73,6 +74,10 @@ def platform_key(given: dict[str, Any]) -> Key | None:
         from tokenkeep.backends.systemd_credential import SystemdCredential
 
         return SystemdCredential(given["systemd_credential"])
+    if given["dpapi"]:
+        from tokenkeep.backends.dpapi import DpapiKey
+
+        return DpapiKey()
     return item_key(given["store_item"]) if given["store_item"] else None
 
 
