@@ -6,7 +6,7 @@ import click
 
 from tokenkeep.cli.tree import LazyGroup
 
-VERBS = ("store", "keyring", "dotenv", "netrc", "flutter-linux")
+VERBS = ("store", "keyring", "dotenv", "netrc", "flutter-linux", "flutter-windows")
 
 
 @click.group(cls=LazyGroup, package="tokenkeep.cli.commands.import_from", verbs=VERBS)
