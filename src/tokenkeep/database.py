@@ -28,6 +28,7 @@ from tokenkeep.errors import (
     StoreFull,
     StoreTimeout,
     StoreUnavailable,
+    UnsupportedOption,
 )
 from tokenkeep.fence import Fence
 from tokenkeep.native.locked_memory import LockedMemory
@@ -56,7 +57,7 @@ class DatabaseKey:
     Args:
         storage: where the key is kept.
         path: the database's file; the first `connect` makes both.
-        name: the key's name in the storage.
+        name: the key's name in the storage; each database needs one of its own.
         requires_locked_memory: False accepts a machine that locks no memory; `is_memory_locked`
             says what was had.
 
@@ -98,6 +99,7 @@ class DatabaseKey:
             MissingExtra: sqlcipher3 is not installed.
             SecretInvalidated: the database is there and its key is not, or is another database's.
             SecretDamaged: the key is the database's, which does not open: it is damaged.
+            UnsupportedOption: there is no database yet, and the key is that of another one.
             StoreTimeout: the database, or another process that makes the key, was busy.
             AccessDenied, StoreFull, StoreUnavailable, StoreLocked and the other errors of
                 `SecureStorage.read`: nothing changed.
@@ -207,13 +209,23 @@ class DatabaseKey:
                     raise SecretInvalidated("the database is there and its key is not", hint=_LOST)
                 raise SecretInvalidated("the database's key is incomplete", hint=_LOST)
             found = self._make()
-        return self._locked(*found)
+        elif is_fenced:
+            self._require_own(found[2])
+        return self._locked(*found[:2])
 
-    def _make(self) -> tuple[Secret, bytes]:
+    def _require_own(self, path: str) -> None:
+        """Ends what would begin a second database with a key: replacing it would lose the other."""
+        if path != self.path and os.path.exists(path) and not self._database_exists():
+            raise UnsupportedOption(
+                f"the key {self._name!r} is that of another database: {path}",
+                hint="DatabaseKey(..., name=...) with a name for each database",
+            )
+
+    def _make(self) -> tuple[Secret, bytes, str]:
         key, salt = Secret(random_bytes(KEY_BYTES)), random_bytes(SALT_BYTES)
         self._step("store key")
         self._keep(self._name, key, salt)
-        return key, salt
+        return key, salt, self.path
 
     def _finish_rekey(self, arguments: dict[str, Any]) -> Connection | None:
         """A connection with the next key, which becomes the current one; None if it does not open.
@@ -225,7 +237,7 @@ class DatabaseKey:
         found = None if connection is not None else self._stored(self._name + _NEXT)
         if found is None:
             return connection
-        held = self._locked(*found)
+        held = self._locked(*found[:2])
         connection = self._bound(held, arguments, is_fenced=True)
         held.wipe()
         if connection is not None:
@@ -237,7 +249,7 @@ class DatabaseKey:
         if found is None:
             raise SecretDamaged("the database's next key vanished while it was being used")
         self._step("store key")
-        self._keep(self._name, *found)
+        self._keep(self._name, *found[:2])
         self._step("erase next")
         self._storage.delete(self._name + _NEXT)
         self._forget()
@@ -303,25 +315,28 @@ class DatabaseKey:
             )
         return SecretInvalidated("the stored key is another database's", hint=_LOST)
 
-    def _stored(self, name: str) -> tuple[Secret, bytes] | None:
+    def _stored(self, name: str) -> tuple[Secret, bytes, str] | None:
+        """Key, salt, and where the database was when the key was made."""
         value = self._storage.read(name)
         if value is None:
             return None
         try:
             found = fields.unpack(value.reveal_bytes())
             key, salt = Secret(found["key"]), found["salt"]
+            path = os.fsdecode(found["path"])
         except (ValueError, KeyError):
-            key, salt = Secret(b""), b""
+            key, salt, path = Secret(b""), b"", ""
         finally:
             del value
         if key.size != KEY_BYTES or len(salt) != SALT_BYTES:
             found = {}
             raise SecretDamaged(f"the item {name!r} is no database's key")
         found = {}
-        return key, salt
+        return key, salt, path
 
     def _keep(self, name: str, key: Secret, salt: bytes) -> None:
-        packed = Secret(fields.pack({"key": key.reveal_bytes(), "salt": salt}))
+        path = os.fsencode(self.path)
+        packed = Secret(fields.pack({"key": key.reveal_bytes(), "salt": salt, "path": path}))
         self._storage.write(name, packed)
         if self._storage.read(name) != packed:
             raise StoreUnavailable("the store did not keep the database's key")

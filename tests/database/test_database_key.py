@@ -21,6 +21,7 @@ from tokenkeep.errors import (
     StoreFull,
     StoreLocked,
     StoreTimeout,
+    UnsupportedOption,
 )
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import Fails, FaultyStore
@@ -173,6 +174,19 @@ def test_something_else_under_the_keys_name_is_left_alone(place: Place) -> None:
     with pytest.raises(SecretDamaged, match="no database's key"):
         place.key().connect()
     assert "my own text" == place.storage().read("database key").reveal()  # type: ignore[union-attr]
+
+
+def test_a_second_database_needs_a_key_of_its_own(place: Place) -> None:
+    """Begun with the first one's key, it would be lost when that is replaced; a moved one not."""
+    place.fill()
+    second = place.directory / "second.db"
+    with pytest.raises(UnsupportedOption, match="another database"):
+        DatabaseKey(place.storage(), second).connect()
+    assert not second.exists()
+    DatabaseKey(place.storage(), second, name="second").connect().close()
+    moved = place.directory / "moved.db"
+    place.path.rename(moved)
+    assert 3 == place.count(DatabaseKey(place.storage(), moved))
 
 
 def test_reset_begins_anew_and_keeps_the_old_file(place: Place) -> None:
