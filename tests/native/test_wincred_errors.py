@@ -45,6 +45,7 @@ TABLE = [
     (1722, "RPC_S_SERVER_UNAVAILABLE", StoreUnavailable),
     (112, "ERROR_DISK_FULL", StoreFull),
     (32, "ERROR_SHARING_VIOLATION", StoreTimeout),
+    (1015, "ERROR_CANTREAD", StoreTimeout),
     (1018, "ERROR_KEY_DELETED", StoreTimeout),
 ]
 VERBS: list[tuple[str, tuple[Any, ...]]] = [
@@ -132,7 +133,7 @@ def test_unknown_code_is_no_absence(
     assert "kept" == kept(store)
 
 
-@pytest.mark.parametrize("code", [8, 32, 1018])
+@pytest.mark.parametrize("code", [8, 32, 1015, 1018])
 def test_busy_windows_is_asked_again(
     store: WindowsCredentialStore, manager: FolderOfCredentials, code: int
 ) -> None:

@@ -41,6 +41,9 @@ ERRORS: Table = {
     32: busy("ERROR_SHARING_VIOLATION", "somebody else has it open"),
     87: Meaning("ERROR_INVALID_PARAMETER", UnsupportedOption, "Windows does not take it"),
     112: Meaning("ERROR_DISK_FULL", StoreFull, "the disk is full", "make room on the disk"),
+    # Wine keeps credentials in its registry: a reader meets one that is being deleted.
+    1015: busy("ERROR_CANTREAD", "somebody is deleting it"),
+    1018: busy("ERROR_KEY_DELETED", "somebody is deleting it"),
     1004: Meaning("ERROR_INVALID_FLAGS", UnsupportedOption, "Windows does not take it"),
     NOT_FOUND: Meaning("ERROR_NOT_FOUND", None),
     1312: Meaning(
