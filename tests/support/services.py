@@ -53,6 +53,16 @@ def _missing_fork() -> str | None:
     return None if hasattr(os, "fork") else "this system has no fork"
 
 
+def _missing_posix_files() -> str | None:
+    if sys.platform != "win32":
+        return None
+    return "Windows has no permission bits and no O_NOFOLLOW, and keeps open files from being removed"
+
+
+def _missing_proc() -> str | None:
+    return None if sys.platform == "linux" else "this system has no /proc"
+
+
 def _missing_terminal() -> str | None:
     return None if sys.platform != "win32" else "this system has no pseudo-terminals"
 
@@ -190,6 +200,8 @@ def _missing_c_compiler() -> str | None:
 SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
     "fork": _missing_fork,
+    "POSIX files": _missing_posix_files,
+    "/proc": _missing_proc,
     "terminal": _missing_terminal,
     "shell": _missing_shell,
     "ordinary user": _missing_other_user,

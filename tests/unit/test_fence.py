@@ -75,6 +75,7 @@ def test_a_peer_s_success_ends_the_wait(fence: Fence) -> None:
     assert 3 == len(asked)
 
 
+@pytest.mark.requires("/proc")
 def test_an_error_while_waiting_leaves_nothing_open(fence: Fence) -> None:
     def fails() -> bool:
         raise KeyError
@@ -230,6 +231,7 @@ def test_the_lock_file_is_never_deleted(fence: Fence, tmp_path: Path) -> None:
     assert inode == (tmp_path / "place" / "lock").stat().st_ino
 
 
+@pytest.mark.requires("POSIX files")
 def test_a_symlinked_lock_file_is_refused(fence: Fence, tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "lock").symlink_to(tmp_path / "elsewhere")

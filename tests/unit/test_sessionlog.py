@@ -277,6 +277,7 @@ def test_a_missing_or_damaged_counter_only_costs_time(log: SessionLog, damage: s
     assert watch.changed(clock.monotonic())
 
 
+@pytest.mark.requires("POSIX files")
 def test_a_counter_deleted_under_a_watch_is_found_again_at_the_next_mark(log: SessionLog) -> None:
     log.begin(ONE, 1.0)
     watch = log.watch(clock := FakeClock())
@@ -323,6 +324,7 @@ def test_a_read_only_state_directory_is_access_denied_and_can_be_read(tmp_path: 
         assert (True, ONE, None) == said(log)
 
 
+@pytest.mark.requires("POSIX files")
 def test_files_are_the_owner_s_alone(log: SessionLog) -> None:
     log.begin(ONE, 1.0)
     assert 0o700 == os.stat(log.directory).st_mode & 0o777
