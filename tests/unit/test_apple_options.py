@@ -96,7 +96,7 @@ def test_file_keychain_ignores_nothing_silently(ignored: dict[str, Any]) -> None
 
 
 def test_which_keychain_is_meant() -> None:
-    """The file keychain on macOS unless asked otherwise; on iOS the other one, which is all it has."""
+    """The file keychain on macOS unless asked otherwise; on iOS the other one, its only one."""
     assert Keychain.FILE is AppleOptions().keychain_on("darwin")
     assert PROTECTED is AppleOptions(keychain=PROTECTED).keychain_on("darwin")
     assert PROTECTED is AppleOptions().keychain_on("ios")

@@ -21,7 +21,6 @@ from tokenkeep.native.apple.status import (
     LOCKED,
     PASSING,
     SUCCESS,
-    UNLOCK,
     error_for,
     is_absent,
 )
@@ -334,11 +333,12 @@ def probe(
     platform: str | None = None,
     security: Callable[[], Security] | None = None,
 ) -> None:
-    """Raises why the keychain cannot be used now; never asks the person, changes nothing.
+    """Raises why the keychain cannot be used; never asks the person, changes nothing.
+
+    A locked keychain is the keychain: its calls say so.
 
     Raises:
         StoreUnavailable: no Apple system, or no such keychain.
-        StoreLocked: the keychain is locked.
         AccessDenied: the program has no entitlement for the data-protection keychain.
         UnsupportedOption: this platform's keychain cannot honour the options.
         StoreTimeout: no answer by the deadline.
@@ -351,14 +351,15 @@ def probe(
         def look() -> tuple[int, bool | None]:
             return system().keychain_status(_path(options))
 
-        status, is_unlocked = bounded(call, look, "looking at the keychain")
+        status, _is_unlocked = bounded(call, look, "looking at the keychain")
         if status != SUCCESS:
             raise error_for(status, "looking at the keychain")
-        if not is_unlocked:
-            raise StoreLocked("the keychain is locked", hint=UNLOCK)
     else:
         silent = Call(call.remaining(), Interaction.NEVER, call.clock)
-        store.names("tokenkeep.probe", silent)
+        try:
+            store.names("tokenkeep.probe", silent)
+        except StoreLocked:
+            pass  # it is there
 
 
 def account_of(name: ItemName) -> str:
