@@ -186,11 +186,11 @@ class Connection:
                 if self.is_lost:
                     raise ConnectionLost
                 if call.remaining() == 0.0:
-                    if len(rest) != len(data):
-                        self._lose()  # half a message is on its way
                     raise _late()
                 _ready(self._socket, select.POLLOUT, call)
         finally:
+            if 0 < len(rest) < len(data):
+                self._lose()  # half a message is on its way
             self._sending.release()
 
     def _wait(self, is_over: Callable[[], bool], call: Call) -> None:
@@ -211,6 +211,9 @@ class Connection:
                     self._changed.wait(_bounded(remaining))
             try:
                 self._receive(remaining)
+            except BaseException:
+                self._lose()  # interrupted: what was taken from the socket may be handed to nobody
+                raise
             finally:
                 with self._changed:
                     self._is_read = False
