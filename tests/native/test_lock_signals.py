@@ -12,7 +12,7 @@ import pytest
 from support.bus import Bus, eventually
 from tokenkeep.errors import StoreError, StoreUnavailable
 from tokenkeep.item import Call
-from tokenkeep.native.lock_signals import LockSignals
+from tokenkeep.native.lock_signals import LockSignals, is_hint
 
 pytestmark = pytest.mark.requires("logind mock")
 
@@ -175,3 +175,19 @@ def test_a_bus_that_dies_or_freezes_ends_no_wait_early_and_hangs_nobody(
         with pytest.raises(StoreError):
             LockSignals(bus.address, Call(0.3))
         assert time.monotonic() - began < 1.5
+
+
+class Said:
+    """A signal by its parts."""
+
+    def __init__(self, member: str, interface: str, path: str, body: tuple[Any, ...]) -> None:
+        self.member, self.interface, self.path, self.body = member, interface, path, body
+
+
+@pytest.mark.parametrize("body", [(), ("x",), ("x", 7, []), ("x", {"LockedHint": 7}, [])])
+def test_signal_of_another_shape_is_no_hint(body: tuple[Any, ...]) -> None:
+    """Anybody on the system bus may send one: it ends nobody's waiting with an error."""
+    path = "/org/freedesktop/login1/session/c1"
+    properties = "org.freedesktop.DBus.Properties"
+    said = Said("PropertiesChanged", properties, path, body)
+    assert is_hint(said) is False  # type: ignore[arg-type]

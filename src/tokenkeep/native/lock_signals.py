@@ -124,5 +124,6 @@ def is_hint(message: Incoming) -> bool:
         return False
     if message.path.startswith(_SECRETS_PATH):
         return True
-    changed = message.body[1]
-    return "LockedHint" in changed and changed["LockedHint"][1] is False
+    # Anybody may send such a signal on the system bus: one of another shape is no hint.
+    changed = message.body[1] if len(message.body) > 1 else None
+    return isinstance(changed, dict) and changed.get("LockedHint") == ("b", False)
