@@ -22,6 +22,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.native.dbus.errors import TABLE, ErrorReply, Verdict, translated, verdict
 from tokenkeep.native.secret_service import service as binding
 from tokenkeep.secret import Secret
+from tokenkeep.testing.clock import FakeClock
 
 SECRET_SERVICE = "org.freedesktop.Secret.Error."
 DBUS = "org.freedesktop.DBus.Error."
@@ -209,6 +210,21 @@ def test_lasting_error_reaches_the_caller_and_erases_nothing(
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     service.problems = []
     assert Secret("kept") == store.read(NAME, Call())
+    assert not {"replace", "create", "delete"} & set(service.asked)
+
+
+@pytest.mark.parametrize("verb", CALLS)
+@pytest.mark.parametrize(
+    "name", [name for name, meant in MEANINGS.items() if meant is Verdict.SEARCH]
+)
+def test_service_that_lacks_a_call_is_unavailable(
+    store: SecretServiceStore, service: FakeService, name: str, verb: str
+) -> None:
+    """An answer of "no such object" or "method" that stays is no race: it will not pass."""
+    service.problems, service.is_lasting = [ErrorReply(name)], True
+    clock = FakeClock()
+    with pytest.raises(StoreUnavailable, match="specification"):
+        CALLS[verb](store, Call(60.0, clock=clock))
     assert not {"replace", "create", "delete"} & set(service.asked)
 
 

@@ -39,6 +39,8 @@ _IN_MEMORY = "session"
 _DEFAULT = "default"
 #: Seconds after which the collection behind an alias is asked for again.
 _COLLECTION_SECONDS = 30.0
+#: Answers "no such object" in a row, a pause after each, that no race explains any more.
+_MOST_SEARCHES = 20
 
 
 class SecretServiceOptions:
@@ -338,8 +340,9 @@ class SecretServiceStore:
             found: unlocked and locked items of the name in any collection.
         """
         now = call.clock.monotonic()
-        if self._collection is not None and not is_fresh:
-            path, asked = self._collection
+        known = self._collection  # once: another thread may forget it meanwhile
+        if known is not None and not is_fresh:
+            path, asked = known
             if 0.0 <= now - asked < _COLLECTION_SECONDS:
                 return path
         self._collection = None
@@ -397,6 +400,7 @@ class SecretServiceStore:
         """
         binding = self._binding
         pause: Any = None
+        searches = 0
         problem: Exception | None = None
         while problem is None:
             try:
@@ -406,7 +410,8 @@ class SecretServiceStore:
             except binding.ErrorReply as exc:
                 meant = binding.verdict(exc.name)
                 was_locked = meant is StoreLocked
-                if was_locked or meant is binding.Verdict.SEARCH:
+                searches += meant is binding.Verdict.SEARCH
+                if was_locked or (meant is binding.Verdict.SEARCH and searches < _MOST_SEARCHES):
                     self._collection = None
                 else:
                     problem = binding.translated(exc.name)
