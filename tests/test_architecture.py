@@ -52,6 +52,8 @@ PUBLIC = {
     "TpmKey",
     "UnlockedVault",
     "VaultOptions",
+    "WindowsOptions",
+    "WindowsPersistence",
     "__version__",
     "check_fresh_install",
 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tokenkeep.backends.systemd_credential import SystemdCredential as SystemdCredential
     from tokenkeep.backends.tpm import TpmKey as TpmKey
     from tokenkeep.backends.vault import VaultOptions as VaultOptions
+    from tokenkeep.backends.windows import WindowsOptions as WindowsOptions
+    from tokenkeep.backends.windows import WindowsPersistence as WindowsPersistence
     from tokenkeep.database import DatabaseKey as DatabaseKey
     from tokenkeep.install import Installation as Installation
     from tokenkeep.install import check_fresh_install as check_fresh_install
@@ -74,6 +76,8 @@ _HOMES = {
     "TpmKey": "tokenkeep.backends.tpm",
     "UnlockedVault": "tokenkeep.unlocked_vault",
     "VaultOptions": "tokenkeep.backends.vault",
+    "WindowsOptions": "tokenkeep.backends.windows",
+    "WindowsPersistence": "tokenkeep.backends.windows",
     "check_fresh_install": "tokenkeep.install",
 }
 

@@ -140,6 +140,14 @@ _KINDS = (
         unasked="takes part when nothing else is asked for, or by SecretServiceOptions",
     ),
     _Kind(
+        "windows-credentials",
+        "tokenkeep.backends.windows",
+        "WindowsOptions",
+        "WindowsCredentialStore",
+        platforms=("win32",),
+        unasked="holds 2,560 bytes an item; takes part only when it is asked for",
+    ),
+    _Kind(
         "vault",
         "tokenkeep.backends.vault",
         "VaultOptions",

@@ -18,11 +18,17 @@ from tokenkeep.backends.kernel_keyring import (
     KernelKeyringStore,
     Keyring,
 )
+from tokenkeep.backends.dpapi import DpapiKey
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore
 from tokenkeep.backends.systemd_credential import SystemdCredential
 from tokenkeep.backends.tpm import TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
+from tokenkeep.backends.windows import (
+    WindowsCredentialStore,
+    WindowsOptions,
+    WindowsPersistence,
+)
 from tokenkeep.outlook import outlook
 from tokenkeep.store import Persistence, Protection, Store, StoreFacts
 from tokenkeep.vault.slots import KeyFile, Passphrase
@@ -125,6 +131,24 @@ ENTRIES = (
         "newer implementations (oo7, KDE 6's ksecretd)",
     ),
     Entry(
+        "`windows-credentials`",
+        WindowsCredentialStore(WindowsOptions()),
+        "Windows CPython under Wine; documented limits on a stand-in",
+        "Windows itself",
+    ),
+    Entry(
+        "`windows-credentials`, ENTERPRISE",
+        WindowsCredentialStore(WindowsOptions(WindowsPersistence.ENTERPRISE)),
+        "as before, but for the roaming",
+        "Windows itself; a roaming profile",
+    ),
+    Entry(
+        "`windows-credentials`, SESSION",
+        WindowsCredentialStore(WindowsOptions(WindowsPersistence.SESSION)),
+        "as before",
+        "Windows itself; the end of a real logon",
+    ),
+    Entry(
         "`vault`, key file",
         vault(KeyFile("/nowhere/key")),
         "Linux; Windows CPython under Wine",
@@ -142,6 +166,12 @@ ENTRIES = (
         vault(SystemdCredential("tokenkeep")),
         "systemd-creds 252 with the host's key",
         "credentials sealed to a TPM",
+    ),
+    Entry(
+        "`vault`, DPAPI",
+        vault(DpapiKey()),
+        "Windows' own CPython 3.11 under Wine 8",
+        "Windows itself",
     ),
     Entry(
         "`kernel-keyring`, session",
