@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from tokenkeep.backends.android.options import AndroidOptions
 from tokenkeep.backends.android.store import AndroidStore
 from tokenkeep.backends.apple import AppleOptions, AppleStore
+from tokenkeep.backends.dpapi import DpapiKey
 from tokenkeep.backends.kernel_keyring import (
     KernelKeyringOptions,
     KernelKeyringStore,
     Keyring,
 )
-from tokenkeep.backends.dpapi import DpapiKey
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore
 from tokenkeep.backends.systemd_credential import SystemdCredential
