@@ -1,7 +1,7 @@
 """The keychain store keeps the contract, over the C stand-in for Apple's frameworks.
 
-Not a keychain: what is proved is the binding, its ownership and the store. A Mac's own keychain is
-in tests/contract/test_apple_on_mac.py.
+Not a keychain: what is proved is the binding, its ownership and the store. The
+same contract on a Mac's own keychain is in `tests/on_mac`.
 """
 
 from __future__ import annotations
