@@ -63,7 +63,7 @@ class Prompts:
                 hint="allow a prompt: Interaction.ALLOWED",
             )
         with held(self._one_at_a_time, call):
-            self._channel.repeated(lambda at: _answered(at, _shown(at, path, call), call), call)
+            self._channel.repeated(lambda at: _confirmed(at, path, call), call)
 
     def _unlock(self, connection: Connection, request: Request, call: Call) -> bool:
         if self._open is not None:
@@ -101,6 +101,14 @@ def _shown(connection: Connection, path: str, call: Call) -> Signals:
         connection.ignore(signals)
         raise
     return signals
+
+
+def _confirmed(connection: Connection, path: str, call: Call) -> None:
+    signals = _shown(connection, path, call)
+    try:
+        _answered(connection, signals, call)
+    finally:
+        connection.ignore(signals)  # also if nobody answered: nobody waits for this one again
 
 
 def _answered(connection: Connection, signals: Signals, call: Call) -> None:
