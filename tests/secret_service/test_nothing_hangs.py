@@ -48,6 +48,7 @@ CALLS: dict[str, tuple[Callable[[SecureStorage], object], float]] = {
     "contains": (lambda storage: storage.contains("api_key"), TIMEOUT),
     "read_all": (lambda storage: storage.read_all(), TIMEOUT),
     "delete_all": (lambda storage: storage.delete_all(), TIMEOUT),
+    "reset": (lambda storage: storage.reset(), TIMEOUT),
     "listen": (lambda storage: storage.listen(print), TIMEOUT),
     "check": (lambda storage: storage.check().state, TIMEOUT),
     "wait_until_unlocked": (lambda storage: storage.wait_until_unlocked(TIMEOUT), TIMEOUT),
