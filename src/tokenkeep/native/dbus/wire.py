@@ -21,7 +21,8 @@ try:
     )
 except ImportError:
     raise MissingExtra(
-        "the Secret Service is spoken to over D-Bus, which needs jeepney", extra="secret-service"
+        "the Secret Service, fprintd and polkit are spoken to over D-Bus, which needs jeepney",
+        extra="secret-service",
     ) from None
 
 __all__ = ["Incoming", "Reader", "Request", "SizeLimitError"]
