@@ -159,13 +159,24 @@ def unlock_for(
 def lock(vault_id: bytes, call: Call, store: Store | None = None) -> bool:
     """Forgets what opens the vault; True if there was something.
 
-    Processes that have the vault open keep it so until they end.
+    Processes that have the vault open keep it so until they end. Looks in every place: the first
+    one of now may have been missing when the vault was unlocked.
+
+    Args:
+        store: the only place; all of `places` if None.
 
     Raises:
-        StoreError: the place cannot be reached, so that something may still be there.
+        StoreError: a place cannot be reached, so that something may still be there.
     """
-    place = store if store is not None else next(places(), None)
-    return place is not None and place.delete(_name(vault_id), call)
+    was_unlocked, problem = False, None
+    for place in places() if store is None else (store,):
+        try:
+            was_unlocked = place.delete(_name(vault_id), call) or was_unlocked
+        except StoreError as exc:
+            problem = exc.with_traceback(None)
+    if problem is not None and not was_unlocked:
+        raise problem
+    return was_unlocked
 
 
 def unlocked(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.places import CHEAP
+from tokenkeep import unlocked_vault
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
@@ -113,6 +114,17 @@ def test_lock_takes_it_back(vault: Vault, place: MemoryStore, clock: FakeClock) 
     assert lock(identity(vault), Call(), place) is True
     assert "interaction-denied" == reads(vault, place, clock)
     assert lock(identity(vault), Call(), place) is False
+
+
+def test_lock_takes_it_back_wherever_it_was_kept(
+    vault: Vault, place: MemoryStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlocked where there was no kernel keyring, locked where there is one."""
+    unlock_for(vault, 60, Call(), place, clock)
+    monkeypatch.setattr(unlocked_vault, "places", lambda: iter((MemoryStore(), place)))
+    assert lock(identity(vault), Call())
+    assert not lock(identity(vault), Call())
+    assert "interaction-denied" == reads(vault, place, clock)
 
 
 def test_neither_passphrase_nor_root_key_is_kept(
