@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 
 import keyring.errors
@@ -128,3 +129,39 @@ def test_session_records_are_hidden_from_keyring(store: WindowsCredentialStore) 
     value = store.read(record, call())
     assert value is not None
     assert "record" == value.reveal()
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe\x00\xd8", b"x" * 2560], ids=["bytes", "long text"])
+def test_what_keyring_cannot_read_it_does_not_find(
+    store: WindowsCredentialStore, value: bytes
+) -> None:
+    """It says that there is nothing, and spoils nothing when it moves items about."""
+    item, ring = ItemName(SERVICE, "token"), WinVaultKeyring()
+    ring.set_password(SERVICE, "token", "theirs")
+    store.write(item, Secret(value), call())
+    assert ring.get_password(SERVICE, "token") is None
+    for name in ("other", "third"):
+        ring.set_password(SERVICE, name, "x")
+    assert Secret(value) == store.read(item, call())
+    store.write(item, Secret("text"), call())
+    assert "text" == ring.get_password(SERVICE, "token")
+
+
+def test_both_at_once_lose_no_item(store: WindowsCredentialStore) -> None:
+    """keyring on one thread, we on another, each with items of its own in one service."""
+    ring = WinVaultKeyring()
+    items = [ItemName(SERVICE, f"ours {number}") for number in range(20)]
+
+    def theirs() -> None:
+        for number in range(20):
+            ring.set_password(SERVICE, f"theirs {number}", str(number))
+
+    other = threading.Thread(target=theirs)
+    other.start()
+    for item in items:
+        store.write(item, Secret(item.name), call())
+        assert Secret(item.name) == store.read(item, call())
+    other.join(60.0)
+    found = store.names(SERVICE, call())
+    assert set(items) <= set(found)
+    assert {f"theirs {number}" for number in range(20)} <= {item.name for item in found}
