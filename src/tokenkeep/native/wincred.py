@@ -31,6 +31,7 @@ MAX_USER_UNITS = 513
 MAX_TARGET_UNITS = 32_767
 
 _GENERIC = 1  # CRED_TYPE_GENERIC
+_TYPES = 7  # CRED_TYPE_MAXIMUM
 NOT_FOUND = 1168
 TOO_LARGE = 1783
 _USE_A_VAULT = "keep it in a vault: tokenkeep vault create"
@@ -137,8 +138,8 @@ class CredentialManager:
 
     def longest_persistence(self) -> tuple[int, int]:
         """The highest CRED_PERSIST_... that generic credentials have in this logon; 0 for none."""
-        most = (wintypes.DWORD * (_GENERIC + 1))()
-        if not _library().CredGetSessionTypes(_GENERIC + 1, most):
+        most = (wintypes.DWORD * _TYPES)()
+        if not _library().CredGetSessionTypes(_TYPES, most):
             return last_error(), 0
         return 0, most[_GENERIC]
 

@@ -129,6 +129,8 @@ class WindowsCredentialStore:
                 )
                 call.check("writing in Credential Manager")
                 self._put(new, call)
+                if text is not None:
+                    text.wipe()
                 # The one that counts goes last: until then it is the old value, whole.
                 for each in reversed(old):
                     if each != target:
@@ -169,8 +171,12 @@ class WindowsCredentialStore:
         """The credentials that are the item, the one that counts first."""
         for target in naming.targets(name):
             credential = self._at(target, call)
-            if credential is not None and naming.holds(credential, name, target):
+            if credential is None:
+                continue
+            if naming.holds(credential, name, target):
                 yield credential
+            elif credential.blob is not None:
+                credential.blob.wipe()  # another item's, which nobody asked for
 
     def _place(self, name: ItemName, old: list[str], call: Call) -> str:
         """Where text goes: where it lies already, else where no other item lies."""
