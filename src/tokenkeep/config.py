@@ -231,7 +231,9 @@ def read_text(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
-        raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
+        if not os.path.isdir(path):  # Windows does not open one, and says no more than "denied"
+            raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
+        mode = stat.S_IFDIR
     if not stat.S_ISREG(mode):
         what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
         raise UnsupportedOption(f"{path} {what}", hint=f"remove {path}")
