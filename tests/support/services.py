@@ -56,7 +56,19 @@ def _missing_fork() -> str | None:
 def _missing_posix_files() -> str | None:
     if sys.platform != "win32":
         return None
-    return "Windows has no permission bits and no O_NOFOLLOW, and keeps open files from being removed"
+    return (
+        "Windows has no permission bits and no O_NOFOLLOW, and keeps open files from being removed"
+    )
+
+
+def _missing_posix_paths() -> str | None:
+    return None if sys.platform != "win32" else "Windows' paths have drives and backslashes"
+
+
+def _missing_key_file_default() -> str | None:
+    if sys.platform != "win32":
+        return None
+    return "a vault of Windows opens by DPAPI where no key is named: test_windows_default.py"
 
 
 def _missing_proc() -> str | None:
@@ -201,6 +213,8 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _missing_node,
     "fork": _missing_fork,
     "POSIX files": _missing_posix_files,
+    "POSIX paths": _missing_posix_paths,
+    "key-file default": _missing_key_file_default,
     "/proc": _missing_proc,
     "terminal": _missing_terminal,
     "shell": _missing_shell,

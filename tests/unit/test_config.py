@@ -45,6 +45,7 @@ def test_nothing_said_is_auto_and_nothing(file: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["app", "store", "key_file", "passphrase_file"])
+@pytest.mark.requires("POSIX paths")
 def test_flag_then_environment_then_file(file: Path, key: str) -> None:
     """Each place hides the lesser ones."""
     write(file, f'{key} = "/in/file"\n')
@@ -99,6 +100,7 @@ def test_both_in_one_place_is_an_error(file: Path, place: str) -> None:
         config.load(environ=environ, path=str(file), **flags)
 
 
+@pytest.mark.requires("POSIX paths")
 def test_relative_paths_in_the_file_start_beside_it(file: Path, home: Path) -> None:
     """In flags and variables they start where the command runs; `~` is the person's home."""
     write(file, 'key_file = "keys/k"\nstore = "vault:my vault"\n')
@@ -259,6 +261,7 @@ def test_save_over_a_damaged_file_leaves_it(file: Path) -> None:
     assert "app = \n# precious\n" == file.read_text()
 
 
+@pytest.mark.requires("POSIX files")
 def test_save_through_a_symlink_keeps_the_symlink(file: Path, tmp_path: Path) -> None:
     """People keep their configuration elsewhere."""
     real = tmp_path / "dotfiles.toml"
@@ -285,6 +288,7 @@ def test_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.Mon
     assert [file] == list(file.parent.iterdir())
 
 
+@pytest.mark.requires("key-file default")
 def test_options_of_the_default_vault(file: Path, home: Path) -> None:
     """`vault` lies in the data directory, its key file in the configuration directory."""
     options = config.vault_options(config.load(store="vault", environ={}, path=str(file)))
@@ -300,6 +304,7 @@ def test_command_line_never_makes_a_vault(file: Path) -> None:
     assert options.create is False
 
 
+@pytest.mark.requires("POSIX paths")
 def test_options_of_a_vault_elsewhere(file: Path) -> None:
     """`vault:PATH`, also with colons in it, and the key file that was named."""
     found = config.load(store="vault:/a:b/v", key_file="/k", environ={}, path=str(file))
@@ -317,6 +322,7 @@ def test_passphrase_file_is_read_when_the_vault_opens(file: Path, tmp_path: Path
     assert isinstance(key, Passphrase)
 
 
+@pytest.mark.requires("key-file default")
 def test_nothing_chosen_is_an_error_with_the_command(file: Path) -> None:
     """The tool does not fall back by itself."""
     with pytest.raises(StoreUnavailable) as caught:
@@ -371,6 +377,7 @@ def test_passphrase_file_loses_one_newline(tmp_path: Path, content: bytes, expec
         (b"x", 0o604, AccessDenied),
     ],
 )
+@pytest.mark.requires("POSIX files")
 def test_unusable_passphrase_file_is_an_error(
     tmp_path: Path, content: bytes | None, mode: int, error: type[TokenkeepError]
 ) -> None:

@@ -7,10 +7,18 @@ import sys
 
 import pytest
 
+from tokenkeep import select
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.config import Config, vault_options
-from tokenkeep.errors import StoreLocked, StoreUnavailable, UnsupportedOption
+from tokenkeep.errors import (
+    AccessDenied,
+    StoreError,
+    StoreLocked,
+    StoreTimeout,
+    StoreUnavailable,
+    UnsupportedOption,
+)
 from tokenkeep.select import candidates, is_store, open_store
 from tokenkeep.store import Protection, Require
 
@@ -25,6 +33,7 @@ class LockedStore(MemoryStore):
         raise StoreLocked("locked")
 
 
+@pytest.mark.requires("key-file default")
 def test_nothing_asked_for_is_nothing_used() -> None:
     """No store is fallen back to; one error names every store, why not, and what to do."""
     with pytest.raises(StoreUnavailable) as caught:
@@ -124,3 +133,19 @@ def test_the_default_vault_is_the_command_lines() -> None:
     """A program that names neither path nor key opens what `tokenkeep vault create` makes."""
     chosen, default = vault_options(Config(store="vault")), VaultOptions()
     assert (chosen.path, chosen.keys) == (default.path, default.keys)
+
+
+@pytest.mark.parametrize("problem", [StoreLocked("x"), StoreTimeout("x"), AccessDenied("x")])
+def test_the_platforms_own_store_that_does_not_open_now_says_so_itself(
+    monkeypatch: pytest.MonkeyPatch, problem: StoreError
+) -> None:
+    """Locked and late are temporary, and no reason to choose or advise another store."""
+    own = next(kind for kind in select._KINDS if kind.is_default() and kind.is_here())
+    monkeypatch.setattr(
+        type(own), "problem", lambda kind, _options: problem if kind is own else None
+    )
+    with pytest.raises(type(problem)) as caught:
+        open_store([])
+    assert caught.value is problem
+    shown = next(each for each in candidates([]) if each.name == own.name)
+    assert (False, "x") == (shown.usable, shown.reason)

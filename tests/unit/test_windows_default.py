@@ -31,6 +31,7 @@ def test_vault_opens_by_dpapi_unless_told(on_windows: FakeDpapi, tmp_path: Path)
     assert (KeyFile("k"),) == VaultOptions(tmp_path / "vault", KeyFile("k")).keys
 
 
+@pytest.mark.requires("key-file default")
 def test_elsewhere_a_key_file_opens_it(tmp_path: Path) -> None:
     """Linux is as it was."""
     assert (KeyFile(str(tmp_path / "vault.key")),) == VaultOptions(tmp_path / "vault").keys
@@ -43,6 +44,7 @@ def test_store_of_windows_is_the_vault(on_windows: FakeDpapi) -> None:
     assert isinstance(open_store(()), VaultStore)
 
 
+@pytest.mark.requires("key-file default")
 def test_vault_takes_part_elsewhere_only_when_asked_for() -> None:
     """On this system the vault is no default."""
     (vault,) = [each for each in candidates(()) if each.name == "vault"]
@@ -57,6 +59,7 @@ def test_configured_vault_has_the_same_key(on_windows: FakeDpapi) -> None:
     assert (KeyFile("/k"),) == config.vault_options(named).keys
 
 
+@pytest.mark.requires("key-file default")
 def test_no_vault_is_chosen_elsewhere() -> None:
     """Where the platform's own store is something else, a vault's verbs need a choice."""
     with pytest.raises(StoreUnavailable):

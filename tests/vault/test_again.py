@@ -78,6 +78,7 @@ def test_write_that_was_undone_is_not_remembered_as_there(tmp_path: Path) -> Non
     assert "4" == value(store, "a")
 
 
+@pytest.mark.requires("POSIX files")
 def test_lock_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     """Whoever comes later locks the file that has the name, so that an open vault must, too."""
     store = open_store(tmp_path)

@@ -116,6 +116,7 @@ VERBS: list[Callable[[Path], object]] = [
     [a_file, a_text, a_database, a_folder, a_full_folder, a_foreign_header, a_link,
      a_dangling_link, a_folder_that_others_may_read, a_full_folder_that_others_may_read],
 )  # fmt: skip
+@pytest.mark.requires("POSIX files")
 def test_foreign_thing_is_never_adopted(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """`NotAVault` for every verb; the thing is left as it was and no key file is made."""
     path = tmp_path / "vault"
@@ -149,6 +150,7 @@ def remove(path: Path) -> None:
 
 @pytest.mark.parametrize("how", [empty, halve, scribble, remove])
 @pytest.mark.parametrize("name", ["header", "vault.db"])
+@pytest.mark.requires("POSIX files")
 def test_damaged_file_is_a_typed_error(
     tmp_path: Path, name: str, how: Callable[[Path], None]
 ) -> None:
@@ -240,6 +242,7 @@ def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
     [("", 0o755, "chmod 700"), ("", 0o770, "chmod 700"), ("header", 0o644, "chmod 600"),
      ("vault.db", 0o660, "chmod 600")],
 )  # fmt: skip
+@pytest.mark.requires("POSIX files")
 def test_open_permissions_are_refused_with_the_command_that_mends_them(
     tmp_path: Path, name: str, mode: int, hint: str
 ) -> None:
@@ -258,6 +261,7 @@ def test_open_permissions_are_refused_with_the_command_that_mends_them(
 @pytest.mark.parametrize(
     ("name", "hint"), [("", "chmod 700"), ("header", "chmod 600"), ("vault.db", "chmod 600")]
 )
+@pytest.mark.requires("POSIX files")
 def test_permission_that_is_missing_is_named_with_the_command_that_mends_it(
     tmp_path: Path, name: str, hint: str
 ) -> None:
@@ -315,6 +319,7 @@ def as_nobody(tmp_path: Path, action: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("log", ["kept", "gone"])
+@pytest.mark.requires("POSIX files")
 def test_vault_that_cannot_be_written_still_reads(tmp_path: Path, log: str) -> None:
     """A read-only directory: reading works with and without a log, writing is `AccessDenied`."""
     fill(tmp_path)
@@ -344,6 +349,7 @@ def test_vault_that_cannot_be_written_still_reads(tmp_path: Path, log: str) -> N
     as_nobody(tmp_path, use)
 
 
+@pytest.mark.requires("POSIX files")
 def test_vault_in_a_directory_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
     """`AccessDenied`, and nothing is left behind."""
     place = tmp_path / "closed"
@@ -536,6 +542,7 @@ def test_locked_out_writer_times_out_and_readers_go_on(tmp_path: Path) -> None:
     store.write(item("a"), Secret("x"), call())
 
 
+@pytest.mark.requires("POSIX files")
 def test_vault_that_was_removed_does_not_swallow_writes(tmp_path: Path) -> None:
     """A write into a directory that has no name any more is refused, not acknowledged."""
     fill(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -46,6 +45,7 @@ def filled(directory: Path, count: int = 5, *keys: KeyFile | Passphrase) -> Vaul
     return store
 
 
+@pytest.mark.requires("POSIX files")
 def test_key_file_is_made_with_the_vault_and_private(tmp_path: Path) -> None:
     """The first write makes a key file of mode 0600 that names its vault."""
     open_store(tmp_path).write(item("a"), Secret("1"), call())
@@ -152,6 +152,7 @@ def test_protection_is_the_weakest_slots(tmp_path: Path) -> None:
     assert Protection.FILE_PERMISSIONS == store.facts.protection
 
 
+@pytest.mark.requires("POSIX files")
 def test_key_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     """The hint is the command that mends it."""
     filled(tmp_path).close()
@@ -166,6 +167,7 @@ def test_key_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path
         value(open_store(tmp_path, shared), "n0")
 
 
+@pytest.mark.requires("POSIX files")
 def test_mounted_key_file_may_be_a_link(tmp_path: Path) -> None:
     """Container platforms mount secrets as links; only `readable_by_group` follows them."""
     filled(tmp_path).close()
@@ -307,6 +309,12 @@ def test_rekey_never_loses_a_damaged_item(tmp_path: Path, root: bool) -> None:
     assert 1 == len(header.wrapped_keys)
 
 
+@pytest.mark.requires("key-file default")
+def test_key_file_lies_beside_the_vault(tmp_path: Path) -> None:
+    """Where nothing names a key, and the platform seals none."""
+    assert (KeyFile(tmp_path / "v.key"),) == VaultOptions(tmp_path / "v").keys
+
+
 def test_options_are_values(tmp_path: Path) -> None:
     """Equal by content, immutable, and they print no passphrase."""
     options = VaultOptions(tmp_path / "v", KeyFile(tmp_path / "k"))
@@ -314,7 +322,6 @@ def test_options_are_values(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         options.create = False
     assert "secret words" not in repr(VaultOptions(tmp_path / "v", Passphrase("secret words")))
-    assert os.path.join(tmp_path, "v.key") == VaultOptions(tmp_path / "v").keys[0].path  # type: ignore[union-attr]
     for wrong in ("text", (), (1,)):
         with pytest.raises(UnsupportedOption):
             VaultOptions(tmp_path / "v", wrong)  # type: ignore[arg-type]
