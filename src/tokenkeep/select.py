@@ -10,7 +10,14 @@ from __future__ import annotations
 import os
 import sys
 
-from tokenkeep.errors import StoreUnavailable, TokenkeepError, UnsupportedOption
+from tokenkeep.errors import (
+    AccessDenied,
+    StoreLocked,
+    StoreTimeout,
+    StoreUnavailable,
+    TokenkeepError,
+    UnsupportedOption,
+)
 from tokenkeep.item import Call
 
 TYPE_CHECKING = False
@@ -28,13 +35,22 @@ _LOOK_SECONDS = 2.0
 class Candidate:
     """A store that could be used here, or the reason why it is not and what to do about it."""
 
-    __slots__ = ("name", "reason", "remedy", "usable")
+    __slots__ = ("name", "problem", "reason", "remedy", "usable")
 
-    def __init__(self, name: str, usable: bool, reason: str, remedy: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        usable: bool,
+        reason: str,
+        remedy: str = "",
+        problem: TokenkeepError | None = None,
+    ) -> None:
         self.name = name
         self.usable = usable
         self.reason = reason
         self.remedy = remedy
+        #: Why the store that would be used could not be opened; None for all others.
+        self.problem = problem
 
     def __repr__(self) -> str:
         return f"Candidate({self.name!r}, usable={self.usable}, reason={self.reason!r})"
@@ -233,11 +249,16 @@ def open_store(
     Raises:
         StoreUnavailable: there is none; the message lists every candidate with its reason and
             remedy.
+        StoreLocked, StoreTimeout, AccessDenied: the platform's own store is there and does not open
+            now.
         UnsupportedOption, StoreError: as in `candidates`.
     """
     for candidate, store in _weigh(options, require, clock, looks=not options):
         if store is not None and candidate.usable:
             return store
+        problem = candidate.problem
+        if not options and isinstance(problem, (StoreLocked, StoreTimeout, AccessDenied)):
+            raise problem
     weighed = candidates(options, require, clock)
     lines = [f"\n  {each.name}: {each.reason} ({each.remedy})" for each in weighed]
     raise StoreUnavailable(
@@ -263,7 +284,16 @@ def _weigh(
         is_chosen = kind.name in asked or (kind.is_default() and not options)
         problem = kind.problem(asked.get(kind.name)) if looks else None
         if problem is not None:
-            yield Candidate(kind.name, False, str(problem), problem.hint or remedy), None
+            yield (
+                Candidate(
+                    kind.name,
+                    False,
+                    str(problem),
+                    problem.hint or remedy,
+                    problem if is_chosen else None,
+                ),
+                None,
+            )
         elif is_chosen:
             chosen = asked.get(kind.name) or kind.default_options()
             made = kind.make(chosen, clock)

@@ -104,15 +104,27 @@ def test_what_was_set_aside_can_be_moved_back(tmp_path: Path) -> None:
 
 
 def test_killed_between_its_two_moves_it_goes_on(tmp_path: Path) -> None:
-    """The vault was moved, its key file not yet: the same call moves the key file."""
+    """The key file was moved, the vault not yet: the same call moves the vault."""
     storage_at(tmp_path).write("a", "1")
-    os.rename(tmp_path / "vault", tmp_path / "elsewhere")
+    os.rename(key_file(tmp_path).path, tmp_path / "key.set-aside-1234")
     storage = storage_at(tmp_path)
-    with pytest.raises(TokenkeepError, match="the vault is gone"):
+    with pytest.raises(VaultKeyMissing):
         storage.read("a")
     assert storage.reset().set_aside is not None
     storage.write("a", "2")
     assert "2" == value(open_store(tmp_path), "a")
+
+
+def test_a_vault_that_is_elsewhere_is_not_lost(tmp_path: Path) -> None:
+    """A drive that is not mounted: the key file that waits for it stays, and so does the answer."""
+    storage_at(tmp_path).write("a", "1")
+    os.rename(tmp_path / "vault", tmp_path / "elsewhere")
+    key = Path(key_file(tmp_path).path).read_bytes()
+    with pytest.raises(StoreUnavailable, match="the vault is gone"):
+        storage_at(tmp_path).reset()
+    assert key == Path(key_file(tmp_path).path).read_bytes()
+    os.rename(tmp_path / "elsewhere", tmp_path / "vault")
+    assert "1" == value(open_store(tmp_path), "a")
 
 
 class LockedKey(Passphrase):
@@ -127,12 +139,13 @@ class LockedKey(Passphrase):
     [
         (LockedKey("x", profile=CHEAP), StoreLocked),
         (Passphrase(lambda: "correct horse", CHEAP, prompts=True), InteractionDenied),
+        (Passphrase("mistyped", profile=CHEAP), WrongKey),
     ],
 )
 def test_what_may_open_again_is_left_alone(
     tmp_path: Path, key: Passphrase, error: type[TokenkeepError]
 ) -> None:
-    """Locked, and a question that may not be asked, are no reason to begin anew."""
+    """Locked, a question that may not be asked, and a mistyped passphrase are no reason."""
     right = Passphrase("correct horse", profile=CHEAP)
     open_store(tmp_path, right).write(item("a"), Secret("1"), call())
     with pytest.raises(error):

@@ -17,7 +17,7 @@ from tokenkeep.errors import (
     WrongKey,
 )
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.slots import KeyFile, Passphrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Lost:
     """The vault that was found lost: of two that reset it, the second must not move the new one.
 
     Attributes:
-        directory: device and inode; None if only the key file of one is left.
+        directory: device and inode.
     """
 
     __slots__ = ("directory",)
@@ -44,29 +44,40 @@ class Lost:
 def require_lost(vault: Vault, call: Call) -> Lost | None:
     """The vault, if it cannot be opened for good; None if it opens, or there is none.
 
+    A passphrase that does not fit is somebody's mistake, and no sign that the right one is lost.
+
     Raises:
+        WrongKey: a passphrase is among the keys.
+        StoreUnavailable: a key file names a vault that is not here: a drive that is not mounted, or
+            another path.
         StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault, FormatUnsupported: we
             do not know, or it is not ours to judge; nothing changed.
     """
-    lost = Lost(_directory(vault.path))
+    directory = _directory(vault.path)
     try:
         vault.opened(call)
+    except WrongKey:
+        if any(isinstance(key, Passphrase) for key in vault.keys):
+            raise
+        return Lost(directory)
     except LOST:
-        return lost
+        return Lost(directory)
     except StoreUnavailable:
-        # There is none; but a key file may still name the one that was set aside.
-        return lost if _has_orphaned_key(vault) else None
+        if directory is not None or _has_orphaned_key(vault):
+            raise
     return None
 
 
 def set_aside(vault: Vault, lost: Lost) -> str:
-    """Moves the vault, and the key files that name it, out of the way.
+    """Moves the key files that name the vault, and then the vault, out of the way.
+
+    Killed in between, the vault is one whose key is missing, and the same call goes on.
 
     Args:
         lost: what `require_lost` found.
 
     Returns:
-        Where the vault lies now; where it lay if it was moved before.
+        Where the vault lies now.
 
     Raises:
         NotAVault: something else lies there; it stays.
@@ -78,19 +89,17 @@ def set_aside(vault: Vault, lost: Lost) -> str:
     vault_id = _vault_id(vault)
     if _directory(vault.path) != lost.directory:
         raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
-    aside = vault.path
+    files.require_vault_directory(vault.path)
     try:
-        if files.require_vault_directory(vault.path):
-            aside = vault.path + suffix
-            os.rename(vault.path, aside)
-            files.sync_directory(os.path.dirname(vault.path))
         for key in vault.keys:
             if isinstance(key, KeyFile) and _names(key, vault_id):
                 os.rename(key.path, key.path + suffix)
                 files.sync_directory(os.path.dirname(key.path))
+        os.rename(vault.path, vault.path + suffix)
+        files.sync_directory(os.path.dirname(vault.path))
     except OSError as exc:
         raise files.translated(exc, "the vault") from None
-    return aside
+    return vault.path + suffix
 
 
 def _directory(path: str) -> tuple[int, int] | None:
