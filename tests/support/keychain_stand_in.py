@@ -15,7 +15,8 @@ from tokenkeep.backends.apple import AppleOptions, AppleStore
 from tokenkeep.native.apple.security import Security
 
 SOURCES = Path(__file__).resolve().parents[1] / "native" / "apple"
-COMPILER = shutil.which("cc") or shutil.which("gcc")
+#: The stand-in needs a system with fork and file locks.
+COMPILER = (shutil.which("cc") or shutil.which("gcc")) if hasattr(os, "fork") else None
 
 
 @cache
