@@ -19,6 +19,7 @@ from tokenkeep.backends.tpm import TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import StoreLocked
 from tokenkeep.item import Call, ItemName
+from tokenkeep.native import dpapi
 from tokenkeep.native.tpm.tpm import SHA256, StorageKey, Tpm
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import Slot
@@ -137,7 +138,13 @@ def not_text(_directory: Path) -> object:
     return TpmKey(auth=SECRET + "\ud800")
 
 
+def sealing_by_windows(_directory: Path) -> object:
+    """A value for DPAPI where there is none."""
+    return dpapi.protect(Secret(SECRET))
+
+
 CASES = [
+    Case("vault key: DPAPI, not on Windows", sealing_by_windows),
     Case("vault key: PIN, TPM failed", pin(0x101)),
     Case("vault key: PIN, TPM locked out", pin(0x921)),
     Case("vault key: PIN, TPM busy", pin(0x922)),
