@@ -27,6 +27,9 @@ from tokenkeep.vault.format import RESTORE_HINT
 HEADER = "header"
 DATABASE = "vault.db"
 LOCK = "lock"
+#: How often, and how many seconds apart, a file that is being read is replaced: a header is read in
+#: far less than one such pause.
+_TRIES, _PAUSE_SECONDS = 100, 0.01
 #: Where a new header is written before it replaces the old one.
 _NEW = ".new"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -255,11 +258,28 @@ def replace_file(path: str, data: Secret | bytes) -> None:
     aside = path + _NEW
     try:
         _write(aside, os.O_TRUNC, data)
-        os.replace(aside, path)
+        _put_in_place(aside, path)
     except OSError:
         remove(aside)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def _put_in_place(aside: str, path: str) -> None:
+    """Replaces a file; on Windows after a while, for nobody replaces there what somebody reads."""
+    tries = _TRIES if sys.platform == "win32" else 1
+    while True:
+        tries -= 1
+        try:
+            os.replace(aside, path)
+        except PermissionError:
+            if not tries:
+                raise
+        else:
+            return
+        import time
+
+        time.sleep(_PAUSE_SECONDS)
 
 
 def publish_directory(aside: str, path: str) -> bool:
