@@ -110,6 +110,14 @@ def test_code_while_sealing_makes_no_vault(fake: FakeDpapi, tmp_path: Path, code
     assert not (tmp_path / "vault").exists()
 
 
+@pytest.mark.parametrize("code", [8, 0x80090030], ids=hex)
+def test_busy_windows_is_asked_again(fake: FakeDpapi, tmp_path: Path, code: int) -> None:
+    """What passes by itself is nobody's error."""
+    options = filled(tmp_path / "vault")
+    fake.code, fake.times = code, 2
+    assert Secret("kept") == VaultStore(options).read(ITEM, call())
+
+
 def test_another_user_does_not_open_it(fake: FakeDpapi, tmp_path: Path) -> None:
     """A vault copied to another user or machine is recognised, and stays."""
     options = filled(tmp_path / "vault")

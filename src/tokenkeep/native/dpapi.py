@@ -9,9 +9,11 @@ on where a user's keys live with another provider.
 from __future__ import annotations
 
 import ctypes
+import time
+from collections.abc import Callable
 from ctypes import wintypes
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenkeep.errors import (
     AccessDenied,
@@ -24,12 +26,17 @@ from tokenkeep.errors import (
     UnsupportedOption,
 )
 from tokenkeep.native.windll import last_error, load
-from tokenkeep.native.winerror import Meaning, Table, busy, problem
+from tokenkeep.native.winerror import Meaning, Table, busy, meaning, problem
 from tokenkeep.secret import Secret
 
 _UI_FORBIDDEN = 0x1
 #: What stands in the sealed bytes for whoever looks at them with other tools; not secret.
 _DESCRIPTION = "tokenkeep"
+
+#: Asked so often, so many seconds apart, while Windows says that it is busy.
+_TRIES, _PAUSE_SECONDS = 5, 0.05
+
+T = TypeVar("T")
 
 _SAME_USER = "sign in as the user who made it, on the machine that made it"
 _GONE = (
@@ -103,7 +110,7 @@ def protect(secret: Secret, entropy: bytes | None = None) -> bytes:
     Raises:
         StoreError: as `ERRORS` says.
     """
-    code, sealed = Crypt32().protect(secret, entropy)
+    code, sealed = _answer(lambda: Crypt32().protect(secret, entropy))
     if code:
         raise _problem(code, "sealing with DPAPI")
     return sealed
@@ -118,10 +125,20 @@ def unprotect(sealed: bytes, entropy: bytes | None = None) -> Secret:
     Raises:
         StoreError: as `ERRORS` says: `SecretDamaged`, `SecretInvalidated`, `StoreLocked`.
     """
-    code, secret = Crypt32().unprotect(sealed, entropy)
+    code, secret = _answer(lambda: Crypt32().unprotect(sealed, entropy))
     if code:
         raise _problem(code, "opening with DPAPI")
     return secret
+
+
+def _answer(ask: Callable[[], tuple[int, T]]) -> tuple[int, T]:
+    """What Windows answers, asked again a few times while it is busy."""
+    for _try in range(_TRIES - 1):
+        code, answer = ask()
+        if not code or not meaning(ERRORS, code).is_busy:
+            return code, answer
+        time.sleep(_PAUSE_SECONDS)
+    return ask()
 
 
 def _problem(code: int, doing: str) -> StoreError:
