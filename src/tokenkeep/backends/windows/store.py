@@ -144,6 +144,7 @@ class WindowsCredentialStore:
         def remove() -> bool:
             with self._alone(call):
                 found = [each.target for each in self._found(name, call)]
+                call.check("deleting in Credential Manager")
                 # The one that counts goes last: no older value comes to light meanwhile.
                 removed = [self._remove(target, call) for target in reversed(found)]
             return any(removed)
