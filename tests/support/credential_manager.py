@@ -36,6 +36,7 @@ class FolderOfCredentials:
         failure: what every call answers, if it is not 0.
         calls: the names of the calls that were made.
         longest: what `longest_persistence` answers.
+        turn: none: its calls may be made at once, and there are no forks on Windows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,6 +44,7 @@ class FolderOfCredentials:
         self.failure = 0
         self.calls: list[str] = []
         self.longest = 3
+        self.turn = None
 
     def read(self, target: str) -> tuple[int, Credential | None]:
         self.calls.append("read")

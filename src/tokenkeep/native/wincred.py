@@ -7,10 +7,11 @@ and the page of each function.
 from __future__ import annotations
 
 import ctypes
+import threading
 from ctypes import wintypes
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenkeep.errors import (
     AccessDenied,
@@ -78,9 +79,16 @@ class Credential:
 
 
 class CredentialManager:
-    """The calls. Each gives a code first: 0, or why there is no answer."""
+    """The calls. Each gives a code first: 0, or why there is no answer.
+
+    Attributes:
+        turn: held by whoever is calling: Windows takes one call after the other anyway, and Wine
+            does not tolerate two threads at once.
+    """
 
     __slots__ = ()
+
+    turn: ClassVar[threading.Lock | None] = threading.Lock()
 
     def read(self, target: str) -> tuple[int, Credential | None]:
         """The credential under a target, whose case does not matter."""

@@ -221,7 +221,14 @@ class WindowsCredentialStore:
             StoreError: as the table of errors says.
         """
         while True:
-            code, answer = ask()
+            turn, remaining = self._manager.turn, call.remaining()
+            if turn and not turn.acquire(timeout=-1 if remaining is None else remaining):
+                raise StoreTimeout(f"{doing} did not finish in time")
+            try:
+                code, answer = ask()
+            finally:
+                if turn:
+                    turn.release()
             if not code:
                 return answer
             entry = meaning(ERRORS, code)
