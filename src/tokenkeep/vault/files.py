@@ -191,7 +191,7 @@ def read_private(path: str, limit: int, mode: int) -> bytes:
         AccessDenied: as `require_private`; or it is no regular file.
         OSError: it cannot be read.
     """
-    fd = os.open(path, os.O_RDONLY | _FLAGS | getattr(os, "O_NONBLOCK", 0))
+    fd = _open_to_read(path, _FLAGS)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -209,7 +209,7 @@ def read_shared(path: str, limit: int) -> bytes:
         AccessDenied: everybody may read it, or others than its owner may write it.
         OSError: it cannot be read.
     """
-    fd = os.open(path, os.O_RDONLY | (_FLAGS & ~_NO_FOLLOW) | getattr(os, "O_NONBLOCK", 0))
+    fd = _open_to_read(path, _FLAGS & ~_NO_FOLLOW)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -219,6 +219,21 @@ def read_shared(path: str, limit: int) -> bytes:
         return os.read(fd, limit + 1)
     finally:
         os.close(fd)
+
+
+def _open_to_read(path: str, flags: int) -> int:
+    """Opens a file; on Windows after a while, for nobody opens there what somebody replaces."""
+    tries = _TRIES if sys.platform == "win32" else 1
+    while True:
+        tries -= 1
+        try:
+            return os.open(path, os.O_RDONLY | flags | getattr(os, "O_NONBLOCK", 0))
+        except PermissionError:
+            if not tries:
+                raise
+        import time
+
+        time.sleep(_PAUSE_SECONDS)
 
 
 def link_new(path: str, to: str) -> None:
