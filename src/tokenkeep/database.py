@@ -357,16 +357,8 @@ class DatabaseKey:
     def _fence(self) -> Hold:
         directory = service_directory(self._storage.state_directory, self._storage.service)
         name = checksum(b"tokenkeep database\0" + self._name.encode("utf-8")).hex()[:16]
-        try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-        except OSError as exc:
-            raise _translated(exc) from None
-        remaining = self._storage.call().remaining()
         fence = Fence(os.path.join(directory, f"database-{name}.lock"), self._storage.clock)
-        hold = fence.acquire("database key", 3600.0 if remaining is None else remaining)
-        if hold is None:
-            raise StoreTimeout("another process was busy with the database's key all the time")
-        return hold
+        return fence.hold("database key", self._storage.call())
 
     def _database_exists(self) -> bool:
         try:

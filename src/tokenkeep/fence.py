@@ -12,13 +12,14 @@ import os
 import sys
 from _thread import RLock  # `threading` itself costs the cold start
 
-from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreTimeout, StoreUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenkeep.clock import Clock
+    from tokenkeep.item import Call
 
 #: The first and the longest pause between two tries. The longest bounds how late a waiter comes
 #: after its holder's release; twelve waiters at this pace cost about one percent of a core.
@@ -109,6 +110,19 @@ class Fence:
                 raise _translated(exc) from None
             raise
         return hold
+
+    def hold(self, purpose: str, call: Call) -> Hold:
+        """The hold, had within the call's deadline.
+
+        Raises:
+            StoreTimeout: somebody else had it all the time; names who.
+            AccessDenied, StoreFull, StoreUnavailable: as `acquire`.
+        """
+        remaining = call.remaining()
+        found = self.acquire(purpose, float("inf") if remaining is None else remaining)
+        if found is None:
+            raise StoreTimeout(f"another process is at it: {self.holder() or 'unknown'}")
+        return found
 
     def holder(self) -> str | None:
         """Who has it, such as "pid 4711 on host (refresh)"; None if it is free or nobody knows."""

@@ -16,7 +16,7 @@ import errno
 import os
 from enum import Enum
 
-from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreTimeout, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
 from tokenkeep.fence import Fence
 from tokenkeep.sessionlog import service_directory
 
@@ -62,16 +62,8 @@ def check_fresh_install(storage: SecureStorage, policy: Policy = "clear") -> Ins
     marker = os.path.join(directory, _MARKER)
     if _is_there(marker):
         return Installation.KNOWN
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-    except OSError as exc:
-        raise _translated(exc) from None
-    remaining = storage.call().remaining()
     fence = Fence(os.path.join(directory, "install.lock"), storage.clock)
-    hold = fence.acquire("fresh install", 3600.0 if remaining is None else remaining)
-    if hold is None:
-        raise StoreTimeout("another process was settling the installation all the time")
-    with hold:
+    with fence.hold("fresh install", storage.call()):
         if _is_there(marker):
             return Installation.KNOWN
         found = _settle(storage, policy)

@@ -13,8 +13,9 @@ import pytest
 from support.children import Child, in_child
 from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.clock import SystemClock
-from tokenkeep.errors import AccessDenied, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreTimeout, StoreUnavailable
 from tokenkeep.fence import Fence, Hold
+from tokenkeep.item import Call
 from tokenkeep.testing.clock import FakeClock
 
 
@@ -262,3 +263,13 @@ def test_a_read_only_place_is_access_denied_with_a_hint(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_is_not_a_lock_that_somebody_holds() -> None:
     with pytest.raises(StoreUnavailable):
         Fence("/dev/null/lock", SystemClock()).acquire("test", 1.0)
+
+
+def test_a_hold_within_a_calls_deadline_names_who_is_in_the_way(tmp_path: Path) -> None:
+    """A timeout that says by whom; a call without a deadline waits until it is let in."""
+    fence = Fence(str(tmp_path / "lock"), SystemClock())
+    first = fence.hold("first", Call(1.0))
+    with pytest.raises(StoreTimeout, match=r"pid \d+ .*first"):
+        fence.hold("second", Call(0.05))
+    threading.Timer(0.1, first.release).start()
+    fence.hold("third", Call(None)).release()

@@ -7,19 +7,17 @@ time works at a migration, any process can go on with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from tokenkeep.errors import (
     InvalidName,
-    StoreTimeout,
     TokenkeepError,
     UnsupportedOption,
     ValueTooLarge,
     WriteConflict,
 )
-from tokenkeep.fence import Fence
+from tokenkeep.fence import Fence, Hold
 from tokenkeep.migrate import journal
 from tokenkeep.migrate.fingerprint import (
     RESERVED,
@@ -35,9 +33,6 @@ from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
 from tokenkeep.migrate.source import Source
 from tokenkeep.storage import SecureStorage
-
-#: How long to wait for another process if a storage waits without end.
-_LONGEST_WAIT = 3600.0
 
 Tell = Callable[[int, int], object]
 
@@ -380,15 +375,9 @@ class Migration:
         if told.phase is Phase.NONE and told.id:
             self._new.drop(key_name(told.id))
 
-    @contextmanager
-    def _held(self, purpose: str) -> Iterator[None]:
-        remaining = self._target.call().remaining()
+    def _held(self, purpose: str) -> Hold:
         fence = Fence(self._journal.fence_path, self._target.clock)
-        hold = fence.acquire(purpose, _LONGEST_WAIT if remaining is None else remaining)
-        if hold is None:
-            raise StoreTimeout(f"another process is at it: {fence.holder() or 'unknown'}")
-        with hold:
-            yield
+        return fence.hold(purpose, self._target.call())
 
 
 def _require_possible(report: MigrationReport) -> None:

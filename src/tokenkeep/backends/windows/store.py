@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 #: Between two tries where Windows is busy, in seconds.
 _PAUSE_SECONDS = 0.02
-#: For a wait whose call has no deadline: as good as none.
-_NO_DEADLINE_SECONDS = 1e9
 
 
 class WindowsCredentialStore:
@@ -242,12 +240,7 @@ class WindowsCredentialStore:
 
     def _alone(self, call: Call) -> Hold:
         """The right to change items, also from other threads and processes of ours."""
-        remaining = call.remaining()
-        fence = Fence(self._lock(), call.clock)
-        hold = fence.acquire("writing", _NO_DEADLINE_SECONDS if remaining is None else remaining)
-        if hold is None:
-            raise StoreTimeout("another process is writing in Credential Manager")
-        return hold
+        return Fence(self._lock(), call.clock).hold("writing", call)
 
     def _lock(self) -> str:
         if self._lock_path is None:
