@@ -15,6 +15,7 @@ import pytest
 from cli.person import Person
 from cli.shell import Shell, kill
 from support.desktop import gnome_desktop
+from support.other_user import let_through
 
 pytestmark = pytest.mark.requires("terminal", "kernel keyring")
 
@@ -235,9 +236,8 @@ def test_the_kernel_is_not_asked_where_nothing_is_asked(shell_with_vault: Shell)
 def test_an_ordinary_user_unlocks_in_one_login_and_reads_in_another(tmp_path: Path) -> None:
     """Every process of the user, in whatever session, until one of them locks; nobody else."""
     user = ORDINARY if os.geteuid() == 0 else os.geteuid()
-    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
-        parent.chmod(0o755)
     home = tmp_path / "home"
+    let_through(home)
     home.mkdir()
     phrase = home / "phrase"
     phrase.write_text("correct horse", encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.keyrings import alone, clear, empty, missing_kernel_keyring, store
+from support.other_user import let_through
 from tokenkeep.backends.kernel_keyring import KernelKeyringStore, Keyring
 from tokenkeep.testing.contract import DurableContract, IndexedContract, StoreContract
 from tokenkeep.testing.machine import store_machine
@@ -104,10 +105,8 @@ def test_contract_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     """With an ordinary user's quota and rights, everything above holds as well."""
     if os.geteuid() != 0:
         return  # This very run is an ordinary user's.
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
     place = tmp_path / "theirs"
+    let_through(place)
     place.mkdir()
     os.chown(place, ORDINARY, ORDINARY)
     done = subprocess.run(

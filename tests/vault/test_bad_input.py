@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.other_user import let_through
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
     AccessDenied,
@@ -294,11 +295,7 @@ def as_nobody(tmp_path: Path, action: Callable[[], object]) -> None:
         for folder, _folders, names in os.walk(tmp_path):
             for path in [folder, *(os.path.join(folder, name) for name in names)]:
                 os.chown(path, 65534, 65534)
-        above = tmp_path
-        while above.stat().st_uid == 65534 or not above.stat().st_mode & 0o001:
-            if above.stat().st_uid != 65534:
-                above.chmod(above.stat().st_mode | 0o011)
-            above = above.parent
+        let_through(tmp_path)
     pid = os.fork()
     if pid == 0:
         code = 1
