@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,3 +152,25 @@ def test_an_empty_id_is_none() -> None:
     """It would find another application's item."""
     with pytest.raises((UnsupportedOption, MissingExtra)):
         flutter_linux("")
+
+
+OFF_ANDROID = """
+from tokenkeep.errors import MissingExtra, StoreUnavailable
+from tokenkeep.migrate.flutter_android import FlutterAndroid
+from tokenkeep.migrate.jetpack_security import JetpackSecurity
+
+for source in (FlutterAndroid(), JetpackSecurity("secret_shared_prefs")):
+    for ask in (source.names, lambda: source.read("token")):
+        try:
+            print(ask())
+        except (StoreUnavailable, MissingExtra):
+            print("out of reach")
+"""
+
+
+def test_what_was_kept_on_android_is_out_of_reach_elsewhere() -> None:
+    """Never empty: a machine that is no device cannot know what is there."""
+    # In a process of its own: where pyjnius is installed, this starts a virtual machine.
+    command = [sys.executable, "-c", OFF_ANDROID]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert 4 * "out of reach\n" == done.stdout

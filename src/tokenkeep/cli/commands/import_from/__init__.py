@@ -15,4 +15,7 @@ def command() -> None:
 
     Copies first; the same command with --confirm then takes from the old place what was copied, or
     with --undo restores the new one. Interrupted at any step, it goes on when called again.
+
+    What an application kept on Android is moved inside that application, from Python: its key
+    never leaves the device's Keystore.
     """
