@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from session import model
+from session import model, programs
 from support.children import Child
 from support.sessions import Place, Recording, refresh_token
 from tokenkeep import Session, State
@@ -173,7 +173,7 @@ def effects(steps: list[str]) -> list[str]:
 
 def predicted(operation: str, effects_done: int) -> tuple[list[str], model.World]:
     """The model's run of one operation, killed after so many effects; and all its effects."""
-    exploration = model.Exploration(model.Rules())
+    exploration = model.Exploration(programs.Rules())
     process = model.Local((), operation, (None,))
     world = model.World((process,), crashes=1)
     seen: list[str] = []

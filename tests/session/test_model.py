@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from session.model import Broken, Exploration, Local, Rules, World
+from session.model import Broken, Exploration, Local, World
+from session.programs import Rules
 
 STRICT = Rules()
 OPERATIONS = ("login", "refresh", "logout", "confirm")
