@@ -10,6 +10,9 @@ without its newline was torn by a crash and never counts; the next writer closes
 Anything else that is not a whole line is damage: it may have been an `end`, so nothing before it
 counts, and what it was about is neither live nor dead until a new line says so.
 
+A full disk keeps nobody from signing out: a `begin` is put where the `end` after it still fits into
+the same block, if need be behind a torn line that fills the block before.
+
 Beside the log lies a counter, sixteen random bytes that change after every line: looking at them
 through a shared mapping costs a fraction of a microsecond.
 """
@@ -40,6 +43,11 @@ if TYPE_CHECKING:
 #: The last whole line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
 _TORN = b" torn"
+#: No file system has smaller blocks; larger ones are multiples. A written block takes more lines
+#: without new room (but where each write goes to a new place: btrfs, ZFS).
+_BLOCK_BYTES = 512
+#: What is kept free of the block behind a `begin`: a few ends, one of them behind a torn line.
+_ROOM_BYTES = 192
 #: Looks at an unfinished line, and the pause between them: another writer is done long before.
 _LOOKS, _LOOK_PAUSE = 5, 0.001
 _COUNTER = "counter"
@@ -113,15 +121,17 @@ class SessionLog:
 
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the line could not be kept; no session
-                begins.
+                begins, and the one before may have ended.
         """
         if len(session_id) != _ID_DIGITS:
             raise ValueError("a session id has 32 hexadecimal digits")
-        self._append(_line("end", "login", now) + _line("begin", session_id, now))
+        # The end first: were the block filled before it, a disk that is full from there on would
+        # have taken its room from the session that goes on.
+        self._append(_line("end", "login", now), _line("begin", session_id, now))
 
     def adopt(self, session_id: str, now: float) -> None:
         """Begins `session_id` in a log that is missing: the "keep" answer to a fresh install."""
-        self._append(_line("begin", session_id, now))
+        self._append(b"", _line("begin", session_id, now))
 
     def end(self, reason: str, now: float) -> None:
         """Ends whatever lives; durable on return. `reason` is one word.
@@ -135,7 +145,7 @@ class SessionLog:
         """A cheap look at whether the log has changed since the last look."""
         return Watch(self, clock)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes, begin: bytes = b"") -> None:
         try:
             made = _make_directories(self.directory)
             fd = _open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -144,6 +154,8 @@ class SessionLog:
                 if size and _ends_torn(fd, size):
                     # Closes a line that a crash tore so that it can never be taken for a whole one.
                     data = _TORN + b"\n" + data
+                if begin:
+                    data += _filling(size + len(data), len(begin)) + begin
                 if os.write(fd, data) != len(data):
                     raise OSError(errno.ENOSPC, "short write")
                 os.fsync(fd)
@@ -287,6 +299,15 @@ def _digest(text: str) -> str:
 def _line(kind: str, value: str, now: float) -> bytes:
     words = f"{kind} {value} {int(now)}".encode("ascii")
     return words + b" " + _check(words) + b"\n"
+
+
+def _filling(offset: int, length: int) -> bytes:
+    """What goes in front of a `begin` of this length, so that the `end` after it has room."""
+    left = -offset % _BLOCK_BYTES
+    if not left or left >= length + _ROOM_BYTES:
+        return b""
+    torn = left - len(_TORN) - 1
+    return b"begin ".ljust(torn, b"-")[: max(torn, 0)] + _TORN + b"\n"
 
 
 def _check(words: bytes) -> bytes:

@@ -15,7 +15,7 @@ from support.children import Child
 from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import AccessDenied, InvalidName, SecretDamaged, StoreFull, StoreUnavailable
-from tokenkeep.sessionlog import SessionLog, end_all
+from tokenkeep.sessionlog import SessionLog, _filling, end_all
 from tokenkeep.testing.clock import FakeClock
 
 ONE, TWO = "1" * 32, "2" * 32
@@ -214,7 +214,8 @@ def test_two_appenders_never_tear_each_other_s_lines(log: SessionLog) -> None:
     with Child(lambda: append(ONE)) as one, Child(lambda: append(TWO)) as two:
         one.result()
         two.result()
-    lines = [line[:-5] for line in Path(log.path).read_text().splitlines()]
+    whole = (line for line in Path(log.path).read_text().splitlines() if line[-5:] != " torn")
+    lines = [line[:-5] for line in whole]
     assert {f"begin {ONE} 1", f"begin {TWO} 1", "end login 1"} == set(lines)
     assert 400 == len(lines)
 
@@ -310,6 +311,53 @@ def test_a_full_disk_is_an_error_that_leaves_the_last_word(tmp_path: Path) -> No
         ballast.unlink()
         log.end("logout", 3.0)
         assert (True, None, "logout") == said(log)
+
+
+@pytest.mark.requires("full disk")
+def test_a_full_disk_keeps_no_begun_session_from_ending(tmp_path: Path) -> None:
+    """However many logins came before: also behind what a crash tore, and more than once."""
+    with small_disk(tmp_path / "disk") as disk:
+        log = SessionLog(str(disk), "org.example.notes", "alice")
+        for _ in range(60):
+            log.begin(ONE, 1_700_000_000.0)
+            content = Path(log.path).read_bytes()
+            ballast = fill(disk)
+            with Path(log.path).open("ab") as file:
+                file.write(b"end logo")
+            for _again in range(3):
+                log.end("logout", 1_700_000_000.0)
+            assert (True, None, "logout") == said(log)
+            ballast.unlink()
+            Path(log.path).write_bytes(content)
+
+
+@pytest.mark.requires("full disk")
+def test_a_login_that_finds_no_room_does_not_take_the_room_of_the_end(tmp_path: Path) -> None:
+    """A disk without room for the next session has room to end the last."""
+    with small_disk(tmp_path / "disk") as disk:
+        log = SessionLog(str(disk), "org.example.notes", "alice")
+        log.begin(ONE, 1_700_000_000.0)
+        ballast = fill(disk)
+        for _ in range(60):
+            try:
+                log.begin(TWO, 1_700_000_000.0)
+            except StoreFull:
+                break
+        else:
+            pytest.fail("there was room")
+        assert None is log.read().session_id
+        ballast.unlink()
+
+
+@given(offset=st.integers(0, 2000), length=st.integers(40, 80))
+def test_what_is_filled_in_before_a_login_is_short_and_leaves_room_for_its_end(
+    offset: int, length: int
+) -> None:
+    filling = _filling(offset, length)
+    end = offset + len(filling) + length
+    assert offset // 512 == (end + 192 - 1) // 512 or filling
+    assert (end - 1) // 512 == (end + 192 - 1) // 512
+    assert len(filling) < 512 - 192 + length
 
 
 @pytest.mark.requires("full disk")
