@@ -77,7 +77,8 @@ def load(
     """The choices in force: the arguments (flags), else the environment, else the file.
 
     Empty variables and empty entries of the file count as unset. A key file chosen in one place
-    hides a passphrase file chosen in a lesser one, and the other way round.
+    hides a passphrase file chosen in a lesser one, and the other way round. A store that takes no
+    key hides both of a lesser place: they are for another store.
 
     Raises:
         UnsupportedOption: the file is damaged or has an entry of the wrong type; or one place
@@ -105,9 +106,10 @@ def load(
     config = Config(path=path, others=others)
     config.store = ""
     for place, found in (("flags", flags), ("environment", variables), (path, written)):
+        takes_key = not config.store or config.names_vault()
         config.app = config.app if config.app is not None else found["app"]
         config.store = config.store or found["store"] or ""
-        if config.key_file is None and config.passphrase_file is None:
+        if takes_key and config.key_file is None and config.passphrase_file is None:
             config.key_file = found["key_file"]
             config.passphrase_file = found["passphrase_file"]
             if config.key_file is not None and config.passphrase_file is not None:
@@ -147,16 +149,18 @@ def storage_options(config: Config) -> tuple[object, ...]:
     """
     if config.names_vault():
         return (vault_options(config),)
-    if config.store == "auto":
-        if config.key_file is not None or config.passphrase_file is not None:
-            raise UnsupportedOption(
-                "a key file or passphrase file opens a vault, and no vault is chosen",
-                hint="--store vault",
-            )
-        return ()
-    from tokenkeep.select import options_for
+    options: tuple[object, ...] = ()
+    if config.store != "auto":
+        from tokenkeep.select import options_for
 
-    return (options_for(config.store),)
+        options = (options_for(config.store),)
+    if config.key_file is not None or config.passphrase_file is not None:
+        chosen = "no vault is" if not options else f"{config.store} is"
+        raise UnsupportedOption(
+            f"a key file or passphrase file opens a vault, and {chosen} chosen",
+            hint="--store vault",
+        )
+    return options
 
 
 def vault_options(config: Config) -> VaultOptions:

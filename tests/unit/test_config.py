@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenkeep import config, config_edit
+from tokenkeep.backends.kernel_keyring import KernelKeyringOptions
 from tokenkeep.errors import (
     AccessDenied,
     StoreUnavailable,
@@ -334,6 +335,38 @@ def test_key_without_a_vault_is_an_error(file: Path) -> None:
     """No option is ignored: the platform's own store takes no key file."""
     with pytest.raises(UnsupportedOption, match="no vault is chosen"):
         config.storage_options(config.load(key_file="/k", environ={}, path=str(file)))
+
+
+@pytest.mark.requires("POSIX paths")
+@pytest.mark.parametrize("key", ["key_file", "passphrase_file"])
+@pytest.mark.parametrize("place", ["flags", "environment", "file", "a greater one"])
+def test_key_for_a_store_that_takes_none_is_an_error(file: Path, place: str, key: str) -> None:
+    """No option is ignored: not beside the store's name, nor in a greater place than that."""
+    said = {"store": "kernel-keyring", key: "/k"}
+    variables = {f"TOKENKEEP_{name.upper()}": value for name, value in said.items()}
+    if place == "file":
+        write(file, "".join(f'{name} = "{value}"\n' for name, value in said.items()))
+    elif place == "a greater one":
+        write(file, 'store = "kernel-keyring"\n')
+        del variables["TOKENKEEP_STORE"]
+    environ = {} if place in ("flags", "file") else variables
+    flags = said if place == "flags" else {}
+    with pytest.raises(UnsupportedOption, match="kernel-keyring is chosen"):
+        config.storage_options(config.load(environ=environ, path=str(file), **flags))
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"), [("kernel-keyring", (KernelKeyringOptions(),)), ("auto", ())]
+)
+@pytest.mark.parametrize("is_flag", [True, False])
+def test_store_that_takes_no_key_hides_one_of_a_lesser_place(
+    file: Path, store: str, expected: tuple[object, ...], is_flag: bool
+) -> None:
+    """The file names the vault and its key; another store can be asked for beside that."""
+    write(file, 'store = "vault"\nkey_file = "/k"\n')
+    environ = {} if is_flag else {"TOKENKEEP_STORE": store}
+    found = config.load(store=store if is_flag else None, environ=environ, path=str(file))
+    assert expected == config.storage_options(found)
 
 
 def test_nothing_chosen_is_the_platforms_own_store(file: Path) -> None:

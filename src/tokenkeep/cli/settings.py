@@ -122,18 +122,11 @@ class Settings:
         """The options of the chosen store; none where the platform's own is to be used.
 
         Raises:
-            As `tokenkeep.config.storage_options`; UnsupportedOption: a key was given on the command
-            line for a store that takes none.
+            As `tokenkeep.config.storage_options`.
         """
         config = self.config
         if config.names_vault():
             return (self.vault(),)
-        if config.store != "auto" and self.flags.keys() & {"key_file", "passphrase_file"}:
-            from tokenkeep.errors import UnsupportedOption
-
-            raise UnsupportedOption(
-                f"the chosen store is {config.store}, which takes no key", hint="--store vault"
-            )
         from tokenkeep.config import storage_options
 
         return storage_options(config)
