@@ -131,7 +131,7 @@ OPTIONAL_HOMES = {
     "requests": ("integrations/requests.py",),
     "aiohttp": ("integrations/aiohttp.py",),
     "joserfc": ("oauth/idtoken.py", "testing/"),
-    "anyio": ("aio.py",),
+    "anyio": ("aio/",),
     "trio": (),
     "click": ("cli/",),
     "rich": ("cli/",),

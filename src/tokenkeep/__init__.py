@@ -7,9 +7,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tokenkeep.aio import AsyncSecureStorage as AsyncSecureStorage
-    from tokenkeep.aio import AsyncSession as AsyncSession
-    from tokenkeep.aio import AsyncTokenStorage as AsyncTokenStorage
+    from tokenkeep.aio.session import AsyncSession as AsyncSession
+    from tokenkeep.aio.storage import AsyncSecureStorage as AsyncSecureStorage
+    from tokenkeep.aio.storage import AsyncTokenStorage as AsyncTokenStorage
     from tokenkeep.backends.android import AndroidOptions as AndroidOptions
     from tokenkeep.backends.apple import AppleOptions as AppleOptions
     from tokenkeep.backends.dpapi import DpapiKey as DpapiKey
@@ -47,9 +47,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "AndroidOptions": "tokenkeep.backends.android",
     "AppleOptions": "tokenkeep.backends.apple",
-    "AsyncSecureStorage": "tokenkeep.aio",
-    "AsyncSession": "tokenkeep.aio",
-    "AsyncTokenStorage": "tokenkeep.aio",
+    "AsyncSecureStorage": "tokenkeep.aio.storage",
+    "AsyncSession": "tokenkeep.aio.session",
+    "AsyncTokenStorage": "tokenkeep.aio.storage",
     "DatabaseKey": "tokenkeep.database",
     "DpapiKey": "tokenkeep.backends.dpapi",
     "Installation": "tokenkeep.install",

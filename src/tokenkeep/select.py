@@ -112,6 +112,12 @@ class _Kind:
         store: Store = getattr(self._module(), self.store)(options, clock)
         return store
 
+    def preload(self) -> None:
+        getattr(self._module(), self.store)
+        load = getattr(self._module(), "preload", None)
+        if load is not None:
+            load()
+
     def problem(self, options: Any) -> TokenkeepError | None:
         """Why it cannot be used now; None if it can, or nobody can know without trying."""
         try:
@@ -198,6 +204,13 @@ def platform() -> str:
     ):
         return "android"
     return sys.platform
+
+
+def preload() -> None:
+    """Loads what this platform's stores and their calls import; asks no store anything."""
+    for kind in _KINDS:
+        if kind.is_here():
+            kind.preload()
 
 
 def store_names() -> tuple[str, ...]:

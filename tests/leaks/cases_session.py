@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leaks.cases import SECRET, Case
-from tokenkeep.aio import AsyncSession
+from tokenkeep.aio.session import AsyncSession
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.errors import StoreFull, StoreLocked
 from tokenkeep.oauth.provider import Provider

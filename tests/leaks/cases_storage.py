@@ -12,7 +12,7 @@ from typing import Any
 
 from leaks.cases import SECRET, Case
 from tokenkeep import errors
-from tokenkeep.aio import AsyncSecureStorage
+from tokenkeep.aio.storage import AsyncSecureStorage
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.errors import StoreError
 from tokenkeep.item import Call, ItemName

@@ -10,7 +10,7 @@ import pytest
 
 from support.desktop import gnome_desktop
 from support.gnome_keyring import GnomeKeyring
-from tokenkeep.aio import AsyncSecureStorage
+from tokenkeep.aio.storage import AsyncSecureStorage
 from tokenkeep.backends.secret_service import SecretServiceOptions
 from tokenkeep.errors import StoreTimeout
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tokenkeep.errors import (
     InvalidName,
+    MissingExtra,
     StoreLocked,
     StoreUnavailable,
     UnsupportedOption,
@@ -110,6 +111,21 @@ def probe(options: SecretServiceOptions, call: Call) -> None:
             store.look(call)
         finally:
             store.close()
+
+
+def preload() -> None:
+    """Loads what the store's calls work with: for event loops, which an import would hold up.
+
+    Without jeepney this does nothing: whoever asks for the store gets `MissingExtra`.
+    """
+    from tokenkeep.crypto import CbcCipher, hkdf_sha256
+
+    CbcCipher(hkdf_sha256(Secret(b""), 16)).seal(Secret(b""))
+    try:
+        from tokenkeep.native import lock_signals  # noqa: F401
+        from tokenkeep.native.secret_service import availability, service  # noqa: F401
+    except MissingExtra:
+        pass
 
 
 class SecretServiceStore:

@@ -108,6 +108,13 @@ def platform_key() -> Key | None:
     return None
 
 
+def preload() -> None:
+    """Loads what making, writing and resetting a vault import; for event loops."""
+    import ctypes  # noqa: F401
+
+    from tokenkeep.vault import creation, lockfile, reset  # noqa: F401
+
+
 class VaultStore(StoreOverVault):
     """Keeps items in a vault; opens it at the first call. A `Store` with every ability beside.
 

@@ -30,7 +30,7 @@ class HttpxBearer(Bearer):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """One authorised request of an `AsyncClient`."""
-        from tokenkeep.aio import in_thread
+        from tokenkeep.aio.threads import in_thread
 
         flow = self.flow(str(request.url))
         wish = next(flow, None)

@@ -36,7 +36,7 @@ class SessionAuth(Bearer):
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """One authorised request."""
-        from tokenkeep.aio import in_thread
+        from tokenkeep.aio.threads import in_thread
 
         url = str(request.url)
         strayed, _ = _redirected_to.get(), _redirected_to.set("")

@@ -19,7 +19,7 @@ from tokenkeep.session.session import Session
 from tokenkeep.session.state import AccessToken
 
 if TYPE_CHECKING:
-    from tokenkeep.aio import AsyncSession
+    from tokenkeep.aio.session import AsyncSession
 
 #: What a driver is asked for: to send the request with a token (and give its `Answer`), or to make
 #: a call that may block (and answer with its result).

@@ -98,6 +98,14 @@ def matching_keys(key_set: object, header: Header) -> list[dict[str, Any]]:
     ]
 
 
+def preload() -> None:
+    """Loads what checking a token imports, unless joserfc is not installed; for event loops."""
+    try:
+        from joserfc import jwk, jwt  # noqa: F401
+    except ImportError:
+        pass
+
+
 def verified_claims(token: Secret, keys: Sequence[dict[str, Any]], algorithm: str) -> Claims | str:
     """The claims of a token that one of the keys signed, or what is wrong.
 

@@ -123,6 +123,17 @@ class Httpx2Transport:
         return context
 
 
+def preload() -> None:
+    """Loads what a request imports, unless httpx2 is not installed; for event loops."""
+    try:
+        httpx2 = _httpx2()
+    except MissingExtra:
+        return
+    # What carries the requests of a client is loaded with the first one.
+    httpx2.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False).close()
+    "localhost".encode("idna")  # as a name's resolution does
+
+
 class _Abandoned(Exception):
     """The deadline passed before anything was sent, so nothing is."""
 

@@ -1,0 +1,171 @@
+"""`Session` for event loops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+
+import anyio
+
+from tokenkeep.aio.storage import AsyncTokenStorage
+from tokenkeep.aio.threads import Bound, in_this_loop, in_thread, threaded, waker
+from tokenkeep.errors import LoginRequired, RefreshUnavailable
+from tokenkeep.oauth import idtoken, transport
+from tokenkeep.oauth.provider import Provider
+from tokenkeep.oauth.transport import Transport
+from tokenkeep.session.flight import raised_again
+from tokenkeep.session.logout import LogoutReport
+from tokenkeep.session.session import FLIGHT_SECONDS, Session
+from tokenkeep.session.state import AccessToken, Change, State
+from tokenkeep.tokens.storage import TokenStorage
+
+transport.preload()
+idtoken.preload()
+
+
+class AsyncSession:
+    """`Session` for event loops: any number of loops and threads may share one.
+
+    It takes the same objects; `sync` is the session itself, for threads of the same program.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        tokens: TokenStorage | AsyncTokenStorage,
+        *,
+        share_access_tokens: bool = False,
+        keep_id_token: bool = False,
+        transport: Transport | None = None,
+        timeout: float = FLIGHT_SECONDS,
+    ) -> None:
+        self.sync = Session(
+            provider,
+            tokens.sync if isinstance(tokens, AsyncTokenStorage) else tokens,
+            share_access_tokens=share_access_tokens,
+            keep_id_token=keep_id_token,
+            transport=transport,
+            timeout=timeout,
+        )
+
+    @property
+    def state(self) -> State:
+        """Where the session stands, as far as this process has seen."""
+        return self.sync.state
+
+    @property
+    def account(self) -> str:
+        """Whose session it is."""
+        return self.sync.account
+
+    @property
+    def subject(self) -> str:
+        """The provider's name for the person; "" if signed out or not told."""
+        return self.sync.subject
+
+    @property
+    def scope(self) -> list[str]:
+        """What was granted; empty if signed out."""
+        return self.sync.scope
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether the session outlives its access token: the provider gave a refresh token."""
+        return self.sync.can_refresh
+
+    restore = threaded(Session.restore)
+    login = threaded(Session.login)
+    logout_url = threaded(Session.logout_url)
+    accounts = threaded(Session.accounts)
+    token_after_401 = threaded(Session.token_after_401)
+    redeem_uncertain = threaded(Session.redeem_uncertain)
+    is_current = threaded(Session.is_current)
+    close = threaded(Session.close)
+
+    async def begin(
+        self,
+        token_response: Mapping[str, object],
+        *,
+        nonce: str | None = None,
+        scope: list[str] | tuple[str, ...] = (),
+    ) -> State:
+        """Begins a session from a confirmed login; see `Session.begin`."""
+        settings = {"nonce": nonce, "scope": scope}
+        begin = Bound(Session.begin, self.sync, (token_response,), settings)
+        del token_response, nonce, settings
+        return await in_thread(begin)
+
+    async def logout(self) -> LogoutReport:
+        """Signs out; see `Session.logout`. Cancelling the caller does not stop it half-way."""
+        return await in_thread(self.sync.logout)
+
+    async def access_token(
+        self, min_ttl: float = 0.0, *, timeout: float | None = None
+    ) -> AccessToken:
+        """An access token that is good for `min_ttl` more seconds; see `Session.access_token`."""
+        token = self.sync.fresh_token(min_ttl)
+        if token is not None:
+            return token
+        return await finished(self.sync.refresh_in_flight(min_ttl), timeout)
+
+    @asynccontextmanager
+    async def until_logout(self) -> AsyncIterator[None]:
+        """Authorised work that a sign-out in this process cancels.
+
+        Raises:
+            LoginRequired: the session ended while the block was at work.
+        """
+        with anyio.CancelScope() as scope:
+            stop = self.sync.track(in_this_loop(scope.cancel))
+            try:
+                yield
+            finally:
+                stop()
+        if scope.cancelled_caught:
+            raise LoginRequired(reason="ended elsewhere")
+
+    def on_change(self, listener: Callable[[Change], object]) -> Callable[[], None]:
+        """Calls `listener` in this loop at every change of state; returns what stops it."""
+        wake = waker()
+
+        def in_loop(change: Change) -> None:
+            wake(lambda: listener(change))
+
+        return self.sync.on_change(in_loop)
+
+    def track(self, cancel: Callable[[], object]) -> Callable[[], None]:
+        """Registers authorised work that a sign-out cancels; see also `until_logout`."""
+        return self.sync.track(in_this_loop(cancel))
+
+    def register_cache(self, clear: Callable[[], object]) -> Callable[[], None]:
+        """Registers a cache that a sign-out clears, on the thread that signs out."""
+        return self.sync.register_cache(clear)
+
+    async def __aenter__(self) -> AsyncSession:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self.sync)[1:]}"
+
+
+async def finished(future: Future[AccessToken], timeout: float | None = None) -> AccessToken:
+    """A flight's result; a caller that is cancelled or times out leaves the flight alone.
+
+    Raises:
+        RefreshUnavailable: it takes longer than `timeout` seconds and goes on in the background.
+    """
+    event = anyio.Event()
+    set_event = in_this_loop(event.set)
+    future.add_done_callback(lambda _future: set_event())
+    with anyio.move_on_after(timeout):
+        await event.wait()
+    if not future.done():
+        raise RefreshUnavailable("still refreshing; it goes on in the background")
+    error = future.exception()
+    if error is not None:
+        raise raised_again(error)
+    return future.result()

@@ -1,0 +1,114 @@
+"""`SecureStorage` and `TokenStorage` for event loops."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from tokenkeep import health, paths, unlock, watch  # noqa: F401 - for calls, which load nothing
+from tokenkeep.aio.threads import in_thread, threaded
+from tokenkeep.errors import StoreTimeout, StoreUnavailable
+from tokenkeep.select import preload
+from tokenkeep.storage import SecureStorage
+from tokenkeep.store import StoreFacts
+from tokenkeep.tokens.storage import TokenStorage
+
+if TYPE_CHECKING:
+    from tokenkeep.tokens.kept import FreshInstall
+
+preload()
+
+#: A wait for a locked store occupies a thread for so many seconds at a time.
+_WAIT_SLICE = 2.0
+_RESTART_PAUSE = 0.25
+
+
+class AsyncSecureStorage:
+    """`SecureStorage` for event loops: the same arguments, names and errors."""
+
+    def __init__(self, service: str, *options: object, **settings: Any) -> None:
+        self.sync = SecureStorage(service, *options, **settings)
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What protects the items; blocks for as long as the first look at the store takes."""
+        return self.sync.facts
+
+    read = threaded(SecureStorage.read)
+    write = threaded(SecureStorage.write)
+    delete = threaded(SecureStorage.delete)
+    names = threaded(SecureStorage.names)
+    contains = threaded(SecureStorage.contains)
+    read_all = threaded(SecureStorage.read_all)
+    delete_all = threaded(SecureStorage.delete_all)
+    reset = threaded(SecureStorage.reset)
+    check = threaded(SecureStorage.check)
+    listen = threaded(SecureStorage.listen)
+    close = threaded(SecureStorage.close)
+
+    async def wait_until_unlocked(self, timeout: float | None) -> bool:
+        """Waits until the items can be read; see `SecureStorage.wait_until_unlocked`.
+
+        A caller that is cancelled leaves a worker thread waiting for two seconds at most.
+        """
+        clock = self.sync.clock
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        was_locked = False
+        while True:
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            is_last = left is not None and left <= _WAIT_SLICE
+            turn = left if is_last else _WAIT_SLICE
+            try:
+                if await in_thread(functools.partial(self.sync.wait_until_unlocked, turn)):
+                    return True
+                was_locked = True
+            except StoreTimeout:
+                if is_last and not was_locked:
+                    raise
+            except StoreUnavailable:
+                if is_last or not was_locked:
+                    raise
+                await anyio.sleep(_RESTART_PAUSE)  # a daemon that went away may come back
+            if is_last:
+                return False
+
+    async def __aenter__(self) -> AsyncSecureStorage:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"Async{self.sync!r}"
+
+
+class AsyncTokenStorage:
+    """`TokenStorage` for event loops, over either face of the storage."""
+
+    def __init__(
+        self,
+        storage: SecureStorage | AsyncSecureStorage,
+        *,
+        account: str = "default",
+        name: str | None = None,
+        previous_name: str | None = None,
+        fresh_install: FreshInstall = "clear",
+    ) -> None:
+        self.sync = TokenStorage(
+            storage.sync if isinstance(storage, AsyncSecureStorage) else storage,
+            account=account,
+            name=name,
+            previous_name=previous_name,
+            fresh_install=fresh_install,
+        )
+
+    @property
+    def account(self) -> str:
+        """Whose session it is."""
+        return self.sync.account
+
+    save_refresh_token = threaded(TokenStorage.save_refresh_token)
+    read_refresh_token = threaded(TokenStorage.read_refresh_token)
+    clear_session = threaded(TokenStorage.clear_session)
