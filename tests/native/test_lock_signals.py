@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.bus import Bus, eventually
+from support.bus import Bus
+from support.waiting import eventually
 from tokenkeep.errors import StoreError, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.native.lock_signals import LockSignals, is_hint

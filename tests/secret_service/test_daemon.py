@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from secret_service.daemons import running
-from support.bus import eventually
 from support.children import Child
 from support.desktop import gnome_desktop
 from support.gnome_keyring import GnomeKeyring
+from support.waiting import eventually
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore, probe
 from tokenkeep.errors import StoreError, StoreLocked, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call, ItemName

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from secret_service.daemons import running
-from support.bus import eventually
 from support.gnome_keyring import PASSWORD, GnomeKeyring
 from support.screen import screen
+from support.waiting import eventually
 from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.errors import InteractionDenied, StoreError, StoreLocked, StoreTimeout
 from tokenkeep.item import Call, Interaction, ItemName
@@ -48,7 +48,7 @@ class Person:
         self._xdotool("key", key)
 
     def _look(self) -> None:
-        eventually(self.sees_a_window, "no prompt was shown", 15.0)
+        eventually(self.sees_a_window, "no prompt was shown", seconds=15.0)
         time.sleep(0.5)  # a window takes the keyboard after it is shown
 
     def _xdotool(self, *arguments: str) -> str:

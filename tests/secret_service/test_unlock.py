@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from secret_service.daemons import EACH, Daemon, running
-from support.bus import eventually
 from support.sessions import Place, changes_of
+from support.waiting import eventually
 from tokenkeep import SecureStorage, State
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore
 from tokenkeep.errors import StoreLocked

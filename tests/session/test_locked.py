@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from support.children import in_child
 from support.sessions import Place, changes_of
+from support.waiting import eventually
 from tokenkeep import MemoryStore, State
 from tokenkeep.errors import StoreLocked, StoreTimeout, StoreUnavailable
 from tokenkeep.session.state import Change
@@ -40,13 +41,6 @@ def place(tmp_path: Path, server: AuthorizationServer, store: FaultyStore) -> Pl
     return place
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
-
-
 def waiting() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "tokenkeep-unlock"]
 
@@ -54,7 +48,7 @@ def waiting() -> list[threading.Thread]:
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     yield
-    eventually(lambda: not waiting(), 15.0)
+    eventually(lambda: not waiting(), seconds=15.0)
 
 
 def states(heard: list[Change]) -> list[State]:
@@ -130,7 +124,7 @@ def test_a_store_that_goes_away_and_comes_back_is_waited_for(
     time.sleep(0.4)
     assert State.LOCKED is session.state
     store.faults = {}
-    eventually(lambda: [State.LOCKED, State.ACTIVE] == states(heard), 10.0)
+    eventually(lambda: [State.LOCKED, State.ACTIVE] == states(heard), seconds=10.0)
 
 
 def test_a_store_that_locks_again_is_waited_for_again(place: Place, store: FaultyStore) -> None:
@@ -158,7 +152,7 @@ def test_nobody_waits_for_a_session_that_nobody_wants(place: Place, store: Fault
     sessions[2].logout()
     sessions.pop()
     gc.collect()
-    eventually(lambda: not waiting(), 15.0)
+    eventually(lambda: not waiting(), seconds=15.0)
     assert State.LOCKED is sessions[0].restore()
     assert [] == waiting()
 

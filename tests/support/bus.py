@@ -11,14 +11,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from jeepney import DBusAddress, MessageType, new_method_call
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
+
+from support.waiting import eventually
 
 #: Of the surroundings, what would lead a daemon to a real desktop.
 _FOREIGN = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "GNOME_KEYRING_CONTROL",
@@ -153,7 +154,7 @@ class Bus:
 
     def wait_for(self, name: str, seconds: float = 20.0) -> None:
         """Waits until somebody owns a name."""
-        eventually(lambda: self.has(name), f"nobody took the name {name}", seconds)
+        eventually(lambda: self.has(name), f"nobody took the name {name}", seconds=seconds)
 
     def disconnect(self) -> None:
         """Lets go of the connection that `call` keeps."""
@@ -200,15 +201,3 @@ class Bus:
         self, _type: type[BaseException] | None, _exc: object, _trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def eventually(condition: Callable[[], object], complaint: str, seconds: float = 10.0) -> None:
-    """Waits for a condition, looking often.
-
-    Raises:
-        AssertionError: it did not come true in time; the message is the complaint.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, complaint
-        time.sleep(0.01)

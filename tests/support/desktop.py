@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from support.bus import Bus, eventually
+from support.bus import Bus
 from support.gnome_keyring import ROOT, SERVICE, GnomeKeyring
+from support.waiting import eventually
 
 _ITEM = "org.freedesktop.Secret.Item"
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from lxml import etree
 from pykeepass import create_database
 
-from support.bus import Bus, eventually
+from support.bus import Bus
+from support.waiting import eventually
 
 PASSWORD = "keepassxc password"
 SERVICE = "org.freedesktop.secrets"
@@ -126,7 +127,7 @@ class KeePassXC:
         )
         self.bus.wait_for(SERVICE)
         if self._has_group:
-            eventually(self._is_open, "KeePassXC did not open the database", 20.0)
+            eventually(self._is_open, "KeePassXC did not open the database", seconds=20.0)
         method = "org.freedesktop.Secret.Service.ReadAlias"
         self.bus.call(SERVICE, ROOT, method, "s", "default")  # answers when it has settled
         return process

@@ -15,7 +15,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.bus import Bus, eventually
+from support.bus import Bus
+from support.waiting import eventually
 
 PASSWORD = b"kwallet password"
 SERVICE = "org.freedesktop.secrets"

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-from support.bus import eventually
+from support.waiting import eventually
 
 
 @contextlib.contextmanager

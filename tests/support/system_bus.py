@@ -12,12 +12,13 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from jeepney import DBusAddress, MessageType, new_method_call
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
+
+from support.waiting import eventually
 
 _CONFIGURATION = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -80,7 +81,7 @@ class SystemBus:
             configuration = self.home / "bus.conf"
             configuration.write_text(_CONFIGURATION.format(socket=f"{self.home}/bus"))
             self.start("dbus-daemon", f"--config-file={configuration}", "--nofork")
-            wait_for((self.home / "bus").exists)
+            eventually((self.home / "bus").exists)
         except BaseException:
             self.close()
             raise
@@ -114,7 +115,7 @@ class SystemBus:
     def wait_for_name(self, name: str) -> None:
         """Until a service has its name."""
         bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-        wait_for(lambda: self.ask(*bus, "NameHasOwner", name)[0])
+        eventually(lambda: self.ask(*bus, "NameHasOwner", name)[0])
 
     def start_fingerprints(self) -> None:
         """The real fprintd with libfprint's virtual reader, and a polkit that allows or not."""
@@ -147,7 +148,7 @@ class SystemBus:
                 reader.recv(999)
                 return True
 
-        wait_for(told)
+        eventually(told)
 
     def enrol(self, finger: str, user: str) -> None:
         """Enrols a finger of the virtual reader for a user."""
@@ -197,16 +198,3 @@ class SystemBus:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Until something is true.
-
-    Raises:
-        TimeoutError: it never was.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.01)
