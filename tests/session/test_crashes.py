@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from support.sessions import Place, Recording, refresh_token
 from tokenkeep import Session, State
 from tokenkeep.errors import LoginRequired, SessionUncertain
 from tokenkeep.oauth.transport import Httpx2Transport
-from tokenkeep.testing.authorization_server import AuthorizationServer, Policy
+from tokenkeep.testing.authorization_server import AuthorizationServer
 from tokenkeep.tokens.storage import TokenStorage
 
 pytestmark = pytest.mark.requires("fork")
@@ -31,12 +31,6 @@ VERDICTS = {
     State.ACTIVE: "active",
     State.UNCERTAIN: "uncertain",
 }
-
-
-@pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
-    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,6 @@ from tokenkeep.testing.authorization_server import (
     HugeBody,
     IdTokenClaims,
     OAuthError,
-    Policy,
     ScopeGrown,
     Status,
     TruncatedJson,
@@ -38,12 +37,6 @@ from tokenkeep.testing.authorization_server import (
 from tokenkeep.testing.faulty import Fails, every_step
 
 TOKEN = Endpoint.TOKEN
-
-
-@pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
-    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
-        yield server
 
 
 def secrets_of(server: AuthorizationServer) -> list[str]:

@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from support.children import Child, in_child
 from support.sessions import Place, changes_of, refresh_token
 from support.small_disk import set_read_only, small_disk
+from support.waiting import eventually
 from tokenkeep import MemoryStore, State
 from tokenkeep.errors import LoginRequired, SessionError, StoreLocked
 from tokenkeep.session.logout import LogoutReport
@@ -34,26 +35,8 @@ from tokenkeep.testing.faulty import Fails, FaultyStore
 TOKEN = Endpoint.TOKEN
 
 
-@pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
-    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
-        yield server
-
-
-@pytest.fixture
-def place(tmp_path: Path, server: AuthorizationServer) -> Place:
-    return Place(tmp_path, server.issuer, store=MemoryStore())
-
-
 def outcomes(report: LogoutReport) -> dict[str, str]:
     return {step.name: step.outcome for step in report.steps}
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def test_the_report_says_every_step_in_order(place: Place, server: AuthorizationServer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from support.children import Child, in_child
 from support.sessions import Place, changes_of, refresh_token
 from support.small_disk import fill, set_read_only, small_disk
+from support.waiting import eventually
 from tokenkeep import MemoryStore, Session, State
 from tokenkeep.errors import (
     AccessDenied,
@@ -29,19 +29,12 @@ from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Drop,
     Endpoint,
-    Policy,
     When,
 )
 from tokenkeep.testing.faulty import Fails, FaultyStore
 
 TOKEN = Endpoint.TOKEN
 REFUSALS = [StoreFull, AccessDenied, StoreLocked]
-
-
-@pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
-    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
-        yield server
 
 
 @pytest.fixture
@@ -52,13 +45,6 @@ def store() -> FaultyStore:
 @pytest.fixture
 def place(tmp_path: Path, server: AuthorizationServer, store: FaultyStore) -> Place:
     return Place(tmp_path, server.issuer, store=store)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
 
 
 def refuse_writes(store: FaultyStore, error: type[Exception] = StoreFull) -> None:
@@ -431,7 +417,7 @@ def test_a_real_disk_that_refuses_the_login(
                 set_read_only(disk, False)
             else:
                 ballast.unlink()
-            eventually(lambda: session.state is State.ACTIVE, 10)
+            eventually(lambda: session.state is State.ACTIVE, seconds=10.0)
             session.close()
             return state.value
 

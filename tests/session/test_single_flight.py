@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -29,12 +28,6 @@ from tokenkeep.testing.authorization_server import (
 )
 
 TOKEN = Endpoint.TOKEN
-
-
-@pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
-    with AuthorizationServer(Policy(access_token_seconds=300)) as server:
-        yield server
 
 
 @pytest.fixture

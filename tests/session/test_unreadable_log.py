@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.sessions import Place, refresh_token
-from tokenkeep import MemoryStore, Session, State, TokenStorage
+from tokenkeep import Session, State, TokenStorage
 from tokenkeep.errors import LoginRequired, RefreshUnavailable, StoreError, StoreUnavailable
-from tokenkeep.testing.authorization_server import AuthorizationServer, Policy
+from tokenkeep.testing.authorization_server import AuthorizationServer
 from tokenkeep.testing.clock import FakeClock
 
 #: More looks at the log than any of the verbs takes.
@@ -45,20 +43,6 @@ class FailingLog:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@pytest.fixture
-def server(clock: FakeClock) -> Iterator[AuthorizationServer]:
-    ahead = clock.wall() - clock.monotonic()
-    with AuthorizationServer(
-        Policy(access_token_seconds=300), clock=lambda: clock.monotonic() + ahead
-    ) as server:
-        yield server
-
-
-@pytest.fixture
-def place(tmp_path: Path, server: AuthorizationServer, clock: FakeClock) -> Place:
-    return Place(tmp_path, server.issuer, store=MemoryStore(), clock=clock)
 
 
 def with_failing_log(place: Place, account: str = "alice") -> tuple[TokenStorage, FailingLog]:

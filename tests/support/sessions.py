@@ -11,6 +11,7 @@ from tokenkeep import KeyFile, Provider, SecureStorage, Session, TokenStorage, V
 from tokenkeep.clock import SystemClock
 from tokenkeep.session.state import Change
 from tokenkeep.testing.authorization_server import AuthorizationServer
+from tokenkeep.testing.clock import FakeClock
 
 SERVICE = "org.example.notes"
 
@@ -53,6 +54,11 @@ def changes_of(session: Session) -> list[Change]:
     heard: list[Change] = []
     session.on_change(heard.append)
     return heard
+
+
+def expire(clock: FakeClock) -> None:
+    """Takes as long as an access token of the provider in `session/conftest.py` is good for."""
+    clock.advance(301)
 
 
 def refresh_token(place: Place) -> str:

@@ -17,8 +17,10 @@ from support.wine import REPOSITORY, TESTS, started, windows_path
 PORTABLE = (
     "contract/test_memory.py",
     "contract/test_vault.py",
+    "session/test_freshness.py",
     "session/test_locked.py",
     "session/test_logout.py",
+    "session/test_lost_answers.py",
     "session/test_outcomes.py",
     "session/test_single_flight.py",
     "unit/session/test_flight.py",
