@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,3 +22,13 @@ def server() -> Iterator[AuthorizationServer]:
 @pytest.fixture
 def client(server: AuthorizationServer) -> Client:
     return Client(Provider(server.issuer, client_id="notes", timeout=5.0))
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """A login that is over has no thread of its own."""
+    yield
+    until = time.monotonic() + 5
+    while any(each.name.startswith("tokenkeep-") for each in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
