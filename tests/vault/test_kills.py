@@ -94,7 +94,7 @@ def kill_writers(place: Path, kills: int) -> None:
     assert report.is_well, report
     assert report.quarantined == 0
     assert slowest < 0.1
-    assert {"header", "lock", "vault.db", "vault.db-shm", "vault.db-wal"} >= {
+    assert {"header", "lock", "room", "vault.db", "vault.db-shm", "vault.db-wal"} >= {
         path.name for path in (place / "vault").iterdir()
     }
 

@@ -12,7 +12,7 @@ import os
 from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
-from tokenkeep.vault import files, keys, slots, sqlite
+from tokenkeep.vault import files, keys, room, slots, sqlite
 from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header
 from tokenkeep.vault.slots import KeyFile
 
@@ -138,6 +138,7 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
     files.write_new(os.path.join(aside, files.LOCK), b"")
     step("header")
     files.write_new(os.path.join(aside, files.HEADER), header.encode())
+    room.keep(aside)
     files.sync_directory(aside)
     return vault_id
 

@@ -11,7 +11,7 @@ import os
 from _thread import allocate_lock
 from _weakref import ref
 
-from tokenkeep.errors import StoreError, StoreTimeout, StoreUnavailable
+from tokenkeep.errors import StoreError, StoreFull, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.vault import files, sqlite
 
@@ -136,11 +136,13 @@ class Engine:
         body: Callable[[Connection], T],
         size: int = 0,
         shortcut: Callable[[Connection], bool] | None = None,
+        erases: bool = False,
     ) -> T | None:
         """Runs `body` in one durable transaction; whatever it raises undoes it.
 
         Args:
             size: about how many bytes it writes; a guess is enough.
+            erases: on a full disk it may have the room that the vault keeps.
             shortcut: one statement, which is a transaction by itself. If it says that it did
                 everything, there is no other one, and None is returned.
 
@@ -158,7 +160,24 @@ class Engine:
             self._checkpoint(self._writing_connection())
             return self._commit(self._writing_connection(), body, size, shortcut)
 
-        return self.locked(call, alone)
+        def with_room(connection: Connection) -> T | None:
+            from tokenkeep.vault import room
+
+            room.give_up(self.directory)
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            growth = pages * sqlite.PAGE_BYTES - os.stat(self._database).st_size
+            # With the log in the database there is room from now on. But where that needs more
+            # than there is, it would use up all of it: then the deletion itself comes first.
+            if growth < room.ROOM_BYTES:
+                self._checkpoint(connection)
+            return alone(connection)
+
+        try:
+            return self.locked(call, alone)
+        except StoreFull:
+            if not erases:
+                raise
+        return self.locked(call, with_room)
 
     def rewrite(self, call: Call) -> bool:
         """Writes the database anew without anything deleted; False if somebody stands in the way.

@@ -27,6 +27,7 @@ from tokenkeep.vault.format import RESTORE_HINT
 HEADER = "header"
 DATABASE = "vault.db"
 LOCK = "lock"
+ROOM = "room"
 #: How often, and how many seconds apart, a file that is being read is replaced: a header is read in
 #: far less than one such pause.
 _TRIES, _PAUSE_SECONDS = 100, 0.01

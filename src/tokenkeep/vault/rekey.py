@@ -12,8 +12,8 @@ from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import SecretDamaged, VaultKeyMissing
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
+from tokenkeep.vault import erasing, slots
 from tokenkeep.vault import keys as wrapping
-from tokenkeep.vault import slots
 from tokenkeep.vault.access import forget, without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
 from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
@@ -204,7 +204,7 @@ def move_all(
     vault.change_header(call(), lambda connection, keys: _retired(connection, keys, unplaced), step)
     step("erase")
     vault.transaction(call(), _owe_erasing)
-    return RekeyReport(done, damaged, not vault.finish_erasing(call()))
+    return RekeyReport(done, damaged, not erasing.finish(vault, call()))
 
 
 class _Batch:

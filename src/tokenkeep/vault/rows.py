@@ -255,6 +255,18 @@ def drop_service(connection: Connection, keys: Keys, service: str) -> None:
         )
 
 
+def drop_some(connection: Connection, keys: Keys, service: str, count: int) -> bool:
+    """Deletes so many items of a service; False if there is none left."""
+    deleted = 0
+    for finder in keys.finders():
+        deleted += connection.execute(
+            "DELETE FROM item WHERE place_a IN (SELECT place_a FROM item"
+            " WHERE place_a BETWEEN ? AND ? OR place_b BETWEEN ? AND ? LIMIT ?)",
+            (*range_of(finder, service), count),
+        ).rowcount
+    return deleted > 0
+
+
 def _clear_way(connection: Connection, keys: Keys, target: Target, row: Any) -> bool:
     """Whether the item's row can simply be updated; else nothing of it is in the way any more."""
     if keys.previous is None:

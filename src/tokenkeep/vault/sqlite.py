@@ -84,10 +84,11 @@ ERRORS_OF_ROWS = (Error, UnicodeDecodeError, OverflowError)
 
 _APPLICATION_ID = 0x746B7631  # "tkv1"
 _SCHEMA_VERSION = 1
+PAGE_BYTES = 4096
 
 _SETTINGS = (
     "PRAGMA synchronous = FULL",
-    "PRAGMA page_size = 4096",
+    f"PRAGMA page_size = {PAGE_BYTES}",
     "PRAGMA journal_mode = WAL",
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA_VERSION}",

@@ -82,7 +82,9 @@ class StoreOverVault:
         """
         checked_name(service, "service")
         self._begin(call, "erasing in the vault")
-        return self._vault.erase(service, call)
+        from tokenkeep.vault.erasing import erase
+
+        return erase(self._vault, service, call)
 
     def shred(self, call: Call) -> bool:
         """Rewrites the vault without the bytes of what was deleted or replaced.
@@ -91,7 +93,9 @@ class StoreOverVault:
             True if somebody holds that up, or room is missing; the next writer finishes.
         """
         self._begin(call, "erasing in the vault")
-        return self._vault.shred(call)
+        from tokenkeep.vault.erasing import shred
+
+        return shred(self._vault, call)
 
     def reset(self, service: str, call: Call) -> str | None:
         """Erases the service's items; sets the whole vault aside if nothing can open it any more.
@@ -103,6 +107,7 @@ class StoreOverVault:
             StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault,
             FormatUnsupported: the vault may open again; nothing changed.
         """
+        from tokenkeep.vault.erasing import erase
         from tokenkeep.vault.reset import require_lost, set_aside
 
         checked_name(service, "service")
@@ -111,7 +116,7 @@ class StoreOverVault:
         if lost is not None:
             return set_aside(self._vault, lost)
         if self._vault.header() is not None:
-            self._vault.erase(service, call)
+            erase(self._vault, service, call)
         return None
 
     def close(self) -> None:

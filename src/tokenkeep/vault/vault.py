@@ -12,7 +12,6 @@ from _thread import allocate_lock
 from tokenkeep.errors import (
     StoreError,
     StoreFull,
-    StoreTimeout,
     StoreUnavailable,
     TokenkeepError,
     VaultDamaged,
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from tokenkeep.vault.slots import Key
 
     T = TypeVar("T")
-
-#: The note that old bytes remain; whoever rewrites the database takes it back.
-_OWE = "UPDATE state SET erase_pending = 1"
 
 
 class Vault:
@@ -116,12 +112,19 @@ class Vault:
         self._transaction(call, put, create=True, size=value.size, shortcut=shortcut)
 
     def delete(self, name: ItemName, call: Call) -> bool:
-        """Erases the item and its quarantine; True if it existed."""
+        """Erases the item and its quarantine; True if it existed.
+
+        Raises:
+            StoreFull: there is not even room for that; nothing was erased.
+        """
 
         def drop(connection: Connection, keys: Keys) -> bool:
             return rows.drop(connection, keys, name)
 
-        return bool(self.transaction(call, drop))
+        try:
+            return bool(self.transaction(call, drop, erases=True))
+        except StoreFull as exc:
+            raise StoreFull(f"{exc}; nothing was erased", hint=exc.hint) from None
 
     def replace(
         self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
@@ -145,38 +148,8 @@ class Vault:
                 raise WriteConflict("somebody else erased the item meanwhile")
             if value is None:
                 return
-        self.transaction(call, exchange, create=True, size=0 if value is None else value.size)
-
-    def erase(self, service: str, call: Call) -> bool:
-        """Erases every item of the service and the old bytes behind them; True if pending."""
-
-        def drop(connection: Connection, keys: Keys) -> bool:
-            rows.drop_service(connection, keys, service)
-            connection.execute(_OWE)
-            return True
-
-        return bool(self.transaction(call, drop)) and not self._finished(call)
-
-    def shred(self, call: Call) -> bool:
-        """Rewrites the database without what was deleted; True if pending."""
-
-        def owe(connection: Connection, _keys: Keys) -> bool:
-            connection.execute(_OWE)
-            return True
-
-        return bool(self.transaction(call, owe)) and not self._finished(call)
-
-    def finish_erasing(self, call: Call) -> bool:
-        """Rewrites the database and empties its log; False if a reader stands in the way."""
-        state = self._open_state or self._open(call)
-        return state is None or state[0].rewrite(call)
-
-    def _finished(self, call: Call) -> bool:
-        # What was deleted is gone for every reader; the note makes the next writer try again.
-        try:
-            return self.finish_erasing(call)
-        except (StoreFull, StoreTimeout):
-            return False
+        size = 0 if value is None else value.size
+        self.transaction(call, exchange, create=True, size=size, erases=value is None)
 
     def version(self, call: Call) -> object:
         """A value that differs after every change by anybody."""
@@ -189,18 +162,20 @@ class Vault:
         body: Callable[[Connection, Keys], T],
         create: bool = False,
         size: int = 0,
+        erases: bool = False,
     ) -> T | None:
         """Runs `body` in one durable transaction under the keys that hold now.
 
         Args:
             create: make the vault if there is none, and that was allowed; else None is returned.
             size: about how many bytes are written.
+            erases: on a full disk it may have the room that the vault keeps.
         """
 
         def agreed(connection: Connection, keys: Keys) -> tuple[bool, T]:
             return _agree(connection, keys.header, _state(connection)), body(connection, keys)
 
-        return self._transaction(call, agreed, create, size)
+        return self._transaction(call, agreed, create, size, erases=erases)
 
     def _transaction(
         self,
@@ -209,6 +184,7 @@ class Vault:
         create: bool,
         size: int,
         shortcut: Callable[[Connection, Keys], bool] | None = None,
+        erases: bool = False,
     ) -> T | None:
         """As `transaction`, with a body that calls `_agree` first and returns its answer too.
 
@@ -238,13 +214,13 @@ class Vault:
                     return shortcut(connection, keys)
 
             try:
-                done = engine.transaction(call, under, size, attempt)
+                done = engine.transaction(call, under, size, attempt, erases)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
                 owed, result = done or (False, None)
                 if not self._is_settled:
-                    self._settle(state, owed, call)
+                    self._settle(state, owed, call, keeps_room=not erases)
                 return result
             state = self._reopen(state, newer, call)
 
@@ -398,8 +374,10 @@ class Vault:
         except OSError as exc:
             raise files.translated(exc, "the vault's header") from None
 
-    def _settle(self, state: tuple[Engine, Keys], owed: bool, call: Call) -> None:
-        """Finishes what somebody before us could not: naming the vault, erasing.
+    def _settle(
+        self, state: tuple[Engine, Keys], owed: bool, call: Call, *, keeps_room: bool
+    ) -> None:
+        """Finishes what somebody before us could not: naming the vault, erasing, keeping room.
 
         The caller's write is done and durable; that something here fails must not say otherwise.
         """
@@ -411,6 +389,10 @@ class Vault:
                 key.name_vault(keys.vault_id)
             if owed:
                 engine.rewrite(call)
+            if keeps_room:
+                from tokenkeep.vault import room  # reading needs none
+
+                room.keep(self.path)
         except StoreError:
             return
 
