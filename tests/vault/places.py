@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
@@ -63,3 +65,23 @@ def value(store: VaultStore, name: str) -> str | None:
 def all_bytes(directory: Path) -> bytes:
     """Everything in every file of a vault, read as an attacker would."""
     return b"".join(file.read_bytes() for file in sorted((directory / "vault").iterdir()))
+
+
+def fill(directory: Path) -> None:
+    """Makes a vault of two items, and closes it."""
+    store = open_store(directory)
+    for name in ("a", "b"):
+        store.write(item(name), Secret("value " + name), call())
+    store.close()
+
+
+#: Every verb of a store, on the vault in a directory; the last one asks for no item.
+VERBS: list[Callable[[Path], object]] = [
+    lambda place: value(open_store(place), "a"),
+    lambda place: open_store(place).write(item("a"), Secret("new"), call()),
+    lambda place: open_store(place).delete(item("a"), call()),
+    lambda place: open_store(place).names(SERVICE, call()),
+    lambda place: open_store(place).erase(SERVICE, call()),
+    lambda place: open_store(place).replace(item("a"), None, Secret("new"), call()),
+    lambda place: open_store(place).facts,
+]

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from support.other_user import let_through
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
-    AccessDenied,
-    FormatUnsupported,
     NotAVault,
     SecretDamaged,
     StoreFull,
@@ -31,18 +28,10 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
 from tokenkeep.vault.check import check
-from tokenkeep.vault.format import FORMAT, Header
 from tokenkeep.vault.lockfile import LockFile
+from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.slots import KeyFile, Passphrase
-from tokenkeep.vault.upgrade import encode_fields, upgrade
-from vault.places import SERVICE, call, item, key_file, open_store, open_vault, value
-
-
-def fill(directory: Path) -> None:
-    store = open_store(directory)
-    for name in ("a", "b"):
-        store.write(item(name), Secret("value " + name), call())
-    store.close()
+from vault.places import SERVICE, VERBS, call, fill, item, key_file, open_store, open_vault, value
 
 
 def snapshot(path: Path) -> dict[str, bytes | None]:
@@ -99,17 +88,6 @@ def a_folder_that_others_may_read(path: Path) -> None:
 def a_full_folder_that_others_may_read(path: Path) -> None:
     a_full_folder(path)
     path.chmod(0o755)
-
-
-VERBS: list[Callable[[Path], object]] = [
-    lambda place: value(open_store(place), "a"),
-    lambda place: open_store(place).write(item("a"), Secret("new"), call()),
-    lambda place: open_store(place).delete(item("a"), call()),
-    lambda place: open_store(place).names(SERVICE, call()),
-    lambda place: open_store(place).erase(SERVICE, call()),
-    lambda place: open_store(place).replace(item("a"), None, Secret("new"), call()),
-    lambda place: open_store(place).facts,
-]
 
 
 @pytest.mark.parametrize(
@@ -218,9 +196,9 @@ def test_missing_vault_never_costs_the_key_file_of_another(tmp_path: Path) -> No
 def test_log_of_garbage_is_ignored_by_its_checksums(tmp_path: Path) -> None:
     """A torn write-ahead log costs what it held, not the database: nothing older is lost."""
     fill(tmp_path)
-    vault = open_vault(tmp_path)
-    vault.erase("org.example.none", call())  # moves everything into the database
-    vault.close()
+    store = open_store(tmp_path)
+    store.erase("org.example.none", call())  # moves everything into the database
+    store.close()
     (tmp_path / "vault" / "vault.db-wal").write_bytes(os.urandom(5000))
     (tmp_path / "vault" / "vault.db-shm").unlink(missing_ok=True)
     assert value(open_store(tmp_path), "a") == "value a"
@@ -228,229 +206,12 @@ def test_log_of_garbage_is_ignored_by_its_checksums(tmp_path: Path) -> None:
 
 def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
     """A header that is older than the database is damage, not a smaller vault."""
-    from tokenkeep.vault.rekey import rekey
-
     fill(tmp_path)
     old = (tmp_path / "vault" / "header").read_bytes()
     rekey(open_vault(tmp_path), call)
     (tmp_path / "vault" / "header").write_bytes(old)
     with pytest.raises(VaultDamaged):
         value(open_store(tmp_path), "a")
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "hint"),
-    [("", 0o755, "chmod 700"), ("", 0o770, "chmod 700"), ("header", 0o644, "chmod 600"),
-     ("vault.db", 0o660, "chmod 600")],
-)  # fmt: skip
-@pytest.mark.requires("POSIX files")
-def test_open_permissions_are_refused_with_the_command_that_mends_them(
-    tmp_path: Path, name: str, mode: int, hint: str
-) -> None:
-    """And the command does mend it."""
-    fill(tmp_path)
-    path = tmp_path / "vault" / name if name else tmp_path / "vault"
-    path.chmod(mode)
-    for verb in VERBS:
-        with pytest.raises(AccessDenied) as caught:
-            verb(tmp_path)
-        assert f"{hint} {path}" == caught.value.hint
-    path.chmod(int(hint[-3:], 8))
-    assert value(open_store(tmp_path), "a") == "value a"
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"), [("", "chmod 700"), ("header", "chmod 600"), ("vault.db", "chmod 600")]
-)
-@pytest.mark.requires("POSIX files")
-def test_permission_that_is_missing_is_named_with_the_command_that_mends_it(
-    tmp_path: Path, name: str, hint: str
-) -> None:
-    """What its owner may not read is `AccessDenied`, neither missing nor unreachable."""
-    fill(tmp_path)
-    path = tmp_path / "vault" / name if name else tmp_path / "vault"
-    path.chmod(0)
-
-    def use() -> None:
-        with pytest.raises(AccessDenied) as caught:
-            value(open_store(tmp_path), "a")
-        assert f"{hint} {path}" == caught.value.hint
-
-    as_nobody(tmp_path, use)
-    path.chmod(int(hint[-3:], 8))
-
-
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs to be root")
-def test_vault_of_another_user_is_refused(tmp_path: Path) -> None:
-    """Also for root: what somebody else owns, somebody else can change under us."""
-    fill(tmp_path)
-    os.chown(tmp_path / "vault", 65534, 65534)
-    with pytest.raises(AccessDenied, match="65534"):
-        value(open_store(tmp_path), "a")
-
-
-def as_nobody(tmp_path: Path, action: Callable[[], object]) -> None:
-    """Runs the action in a child without root's powers over everything in the directory."""
-    if os.geteuid() == 0:
-        for folder, _folders, names in os.walk(tmp_path):
-            for path in [folder, *(os.path.join(folder, name) for name in names)]:
-                os.chown(path, 65534, 65534)
-        let_through(tmp_path)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            if os.geteuid() == 0:
-                os.setgid(65534)
-                os.setuid(65534)
-            action()
-            code = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _pid, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-
-
-@pytest.mark.parametrize("log", ["kept", "gone"])
-@pytest.mark.requires("POSIX files")
-def test_vault_that_cannot_be_written_still_reads(tmp_path: Path, log: str) -> None:
-    """A read-only directory: reading works with and without a log, writing is `AccessDenied`."""
-    fill(tmp_path)
-    vault = tmp_path / "vault"
-    if log == "gone":
-        opened = open_vault(tmp_path)
-        opened.erase("org.example.none", call())
-        opened.close()
-        for side in ("vault.db-wal", "vault.db-shm"):
-            (vault / side).unlink()
-    for path in vault.iterdir():
-        path.chmod(0o400)
-    vault.chmod(0o500)
-
-    def use() -> None:
-        store = open_store(tmp_path)
-        assert value(store, "a") == "value a"
-        assert value(store, "nothing") is None
-        for write in (
-            lambda: store.write(item("a"), Secret("x"), Call(1.0)),
-            lambda: store.delete(item("a"), Call(1.0)),
-        ):
-            with pytest.raises(AccessDenied):
-                write()
-        assert value(store, "a") == "value a"
-
-    as_nobody(tmp_path, use)
-
-
-@pytest.mark.requires("POSIX files")
-def test_vault_in_a_directory_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
-    """`AccessDenied`, and nothing is left behind."""
-    place = tmp_path / "closed"
-    place.mkdir()
-    place.chmod(0o500)
-
-    def use() -> None:
-        with pytest.raises(AccessDenied):
-            open_store(place).write(item("a"), Secret("x"), call())
-
-    as_nobody(tmp_path, use)
-    assert [] == list(place.iterdir())
-
-
-def with_fields(directory: Path, **changes: bytes) -> None:
-    """Rewrites the header with other fields, as a newer version might have."""
-    path = directory / "vault" / "header"
-    from tokenkeep.vault.format import header_fields
-
-    known = header_fields(path.read_bytes())
-    known.update({name.replace("_", "-"): value for name, value in changes.items()})
-    path.write_bytes(encode_fields(known))
-
-
-def number(of: int) -> bytes:
-    return of.to_bytes(2, "big")
-
-
-def test_newer_vault_is_unsupported_not_damaged(tmp_path: Path) -> None:
-    """`least-reader` decides over reading, `least-writer` over writing."""
-    fill(tmp_path)
-    with_fields(tmp_path, format=number(FORMAT + 1), least_writer=number(FORMAT + 1))
-    assert value(open_store(tmp_path), "a") == "value a"
-    with pytest.raises(FormatUnsupported):
-        open_store(tmp_path).write(item("a"), Secret("x"), call())
-    with_fields(tmp_path, least_reader=number(FORMAT + 1))
-    for verb in VERBS:
-        with pytest.raises(FormatUnsupported):
-            verb(tmp_path)
-
-
-def test_unknown_fields_survive_a_change_of_the_header(tmp_path: Path) -> None:
-    """A field of a newer version is still there after an older one added a key."""
-    from tokenkeep.vault.access import add_key
-
-    fill(tmp_path)
-    with_fields(tmp_path, colour=b"blue")
-    add_key(open_vault(tmp_path), key_file(tmp_path, "two"), call())
-    header = open_vault(tmp_path).header()
-    assert header is not None
-    assert {"colour": b"blue"} == header.extra
-
-
-def test_newer_envelope_is_unsupported_and_quarantined_when_replaced(tmp_path: Path) -> None:
-    """What this version cannot read it does not destroy."""
-    fill(tmp_path)
-    vault = open_vault(tmp_path)
-    vault.transaction(call(), lambda connection, _keys: connection.execute(
-        "UPDATE item SET envelope = CAST(x'02' || substr(envelope, 2) AS BLOB)"
-    ))  # fmt: skip
-    store = open_store(tmp_path)
-    with pytest.raises(FormatUnsupported):
-        value(store, "a")
-    store.write(item("a"), Secret("new"), call())
-    assert value(store, "a") == "new"
-    report = check(vault, call)
-    assert (1, 1) == (report.quarantined, len(report.findings))
-    assert store.delete(item("a"), call())
-    assert 0 == check(vault, call).quarantined
-
-
-def test_older_vault_asks_for_the_upgrade_which_works(tmp_path: Path) -> None:
-    """A made-up format 0, whose generation had another name: opening refuses, upgrading mends."""
-    fill(tmp_path)
-    header = Header.decode((tmp_path / "vault" / "header").read_bytes())
-    path = tmp_path / "vault" / "header"
-    from tokenkeep.vault.format import header_fields
-
-    known = header_fields(path.read_bytes())
-    known["format"] = number(0)
-    known["epoch"] = known.pop("generation")
-    path.write_bytes(encode_fields(known))
-    with pytest.raises(FormatUnsupported) as caught:
-        value(open_store(tmp_path), "a")
-    assert caught.value.hint == "tokenkeep vault upgrade"
-
-    def to_one(known: dict[str, bytes], connection: sqlite3.Connection) -> dict[str, bytes]:
-        connection.execute("CREATE TABLE IF NOT EXISTS upgraded (x)")
-        return {**known, "format": number(1), "generation": known.pop("epoch")}
-
-    with pytest.raises(FormatUnsupported):
-        upgrade(open_vault(tmp_path), call())
-    for last in ("database", "header"):
-
-        def die(name: str, last: str = last) -> None:
-            if name == last:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            upgrade(open_vault(tmp_path), call(), {0: to_one}, die)
-    assert (0, 1) == upgrade(open_vault(tmp_path), call(), {0: to_one})
-    assert (1, 1) == upgrade(open_vault(tmp_path), call())
-    assert value(open_store(tmp_path), "a") == "value a"
-    assert header.generation == Header.decode(path.read_bytes()).generation
 
 
 def test_full_disk_is_store_full_and_loses_nothing(tmp_path: Path) -> None:
