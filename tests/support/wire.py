@@ -12,7 +12,14 @@ from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from tokenkeep.testing.authorization_server import AuthorizationServer
+
 VERIFIER = "v" * 43
+#: The time of a server whose clock stands still.
+START = 1_800_000_000.0
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,19 @@ def redeem_code(issuer: str, code: str, **changes: str) -> Reply:
         "code_verifier": VERIFIER,
     }
     return ask(f"{issuer}/token", {**form, **changes})
+
+
+def logged_in(server: AuthorizationServer, **options: str) -> tuple[str, str]:
+    """A login without an ID token: its refresh token and its access token."""
+    answer = server.login(**{"scope": "notes offline_access", **options})
+    return str(answer["refresh_token"]), str(answer["access_token"])
+
+
+def error_of(reply: Reply) -> tuple[int, str]:
+    return reply.status, reply.json["error"]
+
+
+def claims_of(server: AuthorizationServer, id_token: object) -> dict[str, object]:
+    """What an ID token says, by the server's published keys."""
+    keys = KeySet.import_key_set(ask(f"{server.issuer}/jwks").json)
+    return dict(jwt.decode(str(id_token), keys, algorithms=["ES256"]).claims)

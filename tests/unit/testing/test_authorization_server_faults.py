@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
 
-from support.wire import ask, authorization_url, query_of, refresh, userinfo
+from support.wire import START, ask, authorization_url, query_of, refresh, userinfo
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Delay,
@@ -43,8 +43,6 @@ from tokenkeep.testing.authorization_server import (
 )
 from tokenkeep.testing.authorization_server.faults import KINDS
 from tokenkeep.testing.authorization_server.injection import fault_from_json, fault_to_json
-
-START = 1_800_000_000.0
 
 EXAMPLES: list[Fault] = [
     Delay(When.BEFORE, 0.1),
