@@ -1,4 +1,4 @@
-"""The authorization server lives and ends, counts, and answers one after another, over real HTTP."""
+"""The authorization server lives and ends, counts and answers in order, over real HTTP."""
 
 from __future__ import annotations
 
