@@ -7,6 +7,7 @@ through holds a key. What does not open is None, never an exception of the libra
 from __future__ import annotations
 
 import os
+import sys
 
 from tokenkeep.errors import SecretDamaged, UnsupportedOption
 from tokenkeep.secret import Secret
@@ -326,13 +327,13 @@ def hkdf_sha256(secret: Secret, size: int) -> Secret:
 def _hmac_sha256(key: Secret, message: Secret) -> Secret:
     """RFC 2104, for a key of up to a block: the `hmac` module loads a second OpenSSL."""
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        try:
-            # Python 3.11
+        # By version: a module that is not there is looked for on the whole path, each time.
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
+        else:
             from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:  # pragma: no cover - an interpreter built without the module
-            from hashlib import sha256
+    except ImportError:  # pragma: no cover - an interpreter built without the module
+        from hashlib import sha256
     block = Secret(key.reveal_bytes().ljust(_SHA256_BLOCK_BYTES, b"\0"))
     inner = sha256(bytes(byte ^ 0x36 for byte in block.reveal_bytes()) + message.reveal_bytes())
     outer = sha256(bytes(byte ^ 0x5C for byte in block.reveal_bytes()) + inner.digest())
