@@ -12,6 +12,7 @@ import sys
 
 from tokenkeep.errors import (
     AccessDenied,
+    MissingExtra,
     StoreLocked,
     StoreTimeout,
     StoreUnavailable,
@@ -113,10 +114,13 @@ class _Kind:
         return store
 
     def preload(self) -> None:
-        getattr(self._module(), self.store)
-        load = getattr(self._module(), "preload", None)
-        if load is not None:
-            load()
+        try:
+            getattr(self._module(), self.store)
+            load = getattr(self._module(), "preload", None)
+            if load is not None:
+                load()
+        except MissingExtra:
+            pass  # said to whoever asks for the store
 
     def problem(self, options: Any) -> TokenkeepError | None:
         """Why it cannot be used now; None if it can, or nobody can know without trying."""

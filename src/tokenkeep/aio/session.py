@@ -12,6 +12,7 @@ from tokenkeep.aio.storage import AsyncTokenStorage
 from tokenkeep.aio.threads import Bound, in_this_loop, in_thread, threaded, waker
 from tokenkeep.errors import LoginRequired, RefreshUnavailable
 from tokenkeep.oauth import idtoken, transport
+from tokenkeep.oauth import login as _login  # noqa: F401 - for `login`, which loads nothing
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.oauth.transport import Transport
 from tokenkeep.session.flight import raised_again

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from tokenkeep.errors import (
     InvalidName,
-    MissingExtra,
     StoreLocked,
     StoreUnavailable,
     UnsupportedOption,
@@ -116,16 +115,14 @@ def probe(options: SecretServiceOptions, call: Call) -> None:
 def preload() -> None:
     """Loads what the store's calls work with: for event loops, which an import would hold up.
 
-    Without jeepney this does nothing: whoever asks for the store gets `MissingExtra`.
+    Raises:
+        MissingExtra: jeepney is not installed.
     """
     from tokenkeep.crypto import CbcCipher, hkdf_sha256
+    from tokenkeep.native import lock_signals  # noqa: F401
+    from tokenkeep.native.secret_service import availability, service  # noqa: F401
 
     CbcCipher(hkdf_sha256(Secret(b""), 16)).seal(Secret(b""))
-    try:
-        from tokenkeep.native import lock_signals  # noqa: F401
-        from tokenkeep.native.secret_service import availability, service  # noqa: F401
-    except MissingExtra:
-        pass
 
 
 class SecretServiceStore:

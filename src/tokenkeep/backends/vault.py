@@ -114,6 +114,8 @@ def preload() -> None:
 
     from tokenkeep.vault import creation, lockfile, reset  # noqa: F401
 
+    platform_key()
+
 
 class VaultStore(StoreOverVault):
     """Keeps items in a vault; opens it at the first call. A `Store` with every ability beside.
