@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -87,7 +88,8 @@ def _replace(path: str, text: str) -> None:
                 os.fsync(file.fileno())
             os.replace(aside, path)
         except BaseException:
-            os.unlink(aside)
+            with contextlib.suppress(OSError):  # what went wrong first is what is said
+                os.unlink(aside)
             raise
         _sync_directory(directory)
     except OSError as exc:

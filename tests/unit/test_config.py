@@ -289,6 +289,20 @@ def test_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.Mon
     assert [file] == list(file.parent.iterdir())
 
 
+def test_interrupted_save_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C just after the file was replaced is Ctrl-C, not a file that is missing."""
+    replace = os.replace
+
+    def interrupted(*paths: str) -> None:
+        replace(*paths)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        config_edit.save(str(file), app="b")
+    assert {file} == set(file.parent.iterdir())
+
+
 @pytest.mark.requires("key-file default")
 def test_options_of_the_default_vault(file: Path, home: Path) -> None:
     """`vault` lies in the data directory, its key file in the configuration directory."""
