@@ -52,7 +52,8 @@ class Secret:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self._open())
+        buffer = self._buffer  # not by `_open`: every write asks several times
+        return len(self._open() if buffer is None else buffer)
 
     def reveal(self) -> str:
         """The value as text.
@@ -72,7 +73,8 @@ class Secret:
         Raises:
             ValueError: it was wiped.
         """
-        return bytes(self._open())
+        buffer = self._buffer
+        return bytes(self._open() if buffer is None else buffer)
 
     def wipe(self) -> None:
         """Overwrites the buffer; every later access raises ValueError. May be called twice."""

@@ -97,8 +97,11 @@ class Engine:
         (number,) = self.row(call, "PRAGMA data_version")
         return self._readers_opened, number
 
-    def locked(self, call: Call, body: Callable[[Connection], T]) -> T:
+    def locked(self, call: Call, body: Callable[..., T], *arguments: object) -> T:
         """Runs `body` with the writing connection, alone among all processes; no transaction.
+
+        Args:
+            body: takes the connection and `arguments`.
 
         Raises:
             StoreTimeout: another process had the lock all the time.
@@ -108,13 +111,16 @@ class Engine:
         pause = _FIRST_PAUSE
         problem: StoreError
         while True:
-            take(self._writing, call)
-            lock = None
+            if not self._writing.acquire(False):
+                take(self._writing, call)
+            is_locked = False
             try:
-                self._require_same_process()
-                lock = self._try_lock()
-                if lock is not None:
-                    return body(self._writing_connection())
+                if self._pid != os.getpid():
+                    self._require_same_process()
+                lock = self._lock or self._new_lock()
+                is_locked = lock.try_lock()
+                if is_locked:
+                    return body(self._writing_connection(), *arguments)
                 problem = StoreTimeout("another process was writing to the vault all the time")
             except sqlite.ERRORS_OF_ROWS as exc:
                 self._forget_writer_after_failure()
@@ -125,7 +131,7 @@ class Engine:
                 self._forget_writer_after_failure()
                 raise
             finally:
-                if lock is not None:
+                if is_locked:
                     lock.unlock()
                 self._writing.release()
             pause = _wait(call, pause, problem)
@@ -135,32 +141,29 @@ class Engine:
         call: Call,
         body: Callable[[Connection], T],
         size: int = 0,
-        shortcut: Callable[[Connection], bool] | None = None,
         erases: bool = False,
-    ) -> T | None:
+    ) -> T:
         """Runs `body` in one durable transaction; whatever it raises undoes it.
 
         Args:
             size: about how many bytes it writes; a guess is enough.
             erases: on a full disk it may have the room that the vault keeps.
-            shortcut: one statement, which is a transaction by itself. If it says that it did
-                everything, there is no other one, and None is returned.
 
         Raises: as `locked`.
         """
 
-        def alone(connection: Connection) -> T | None:
+        def alone(connection: Connection) -> T:
             try:
-                return self._commit(connection, body, size, shortcut)
+                return self._commit(connection, body, size)
             except sqlite.Error as exc:
                 if not sqlite.is_full(exc):
                     raise
             # The log may hold the room that is missing, even for a deletion.
             self._forget_writer_after_failure()
             self._checkpoint(self._writing_connection())
-            return self._commit(self._writing_connection(), body, size, shortcut)
+            return self._commit(self._writing_connection(), body, size)
 
-        def with_room(connection: Connection) -> T | None:
+        def with_room(connection: Connection) -> T:
             from tokenkeep.vault import room
 
             room.give_up(self.directory)
@@ -178,6 +181,13 @@ class Engine:
             if not erases:
                 raise
         return self.locked(call, with_room)
+
+    def changed(self, call: Call, statement: str, values: tuple[object, ...], size: int) -> bool:
+        """Runs one statement, durable by itself; whether it changed exactly one row.
+
+        Raises: as `locked`, StoreFull too where `transaction` would find room.
+        """
+        return self.locked(call, self._change, statement, values, size)
 
     def rewrite(self, call: Call) -> bool:
         """Writes the database anew without anything deleted; False if somebody stands in the way.
@@ -243,14 +253,11 @@ class Engine:
                 self._reading.release()
             pause = _wait(call, pause, problem)
 
-    def _try_lock(self) -> LockFile | None:
-        """The vault's lock if nobody else has it."""
-        lock = self._lock
-        if lock is None:
-            from tokenkeep.vault.lockfile import LockFile  # reading needs no lock
+    def _new_lock(self) -> LockFile:
+        from tokenkeep.vault.lockfile import LockFile  # reading needs no lock
 
-            lock = self._lock = LockFile(self.directory)
-        return lock if lock.try_lock() else None
+        self._lock = lock = LockFile(self.directory)
+        return lock
 
     def _writing_connection(self) -> Connection:
         """The writer, on the very file that has the name: a write to a removed vault is lost."""
@@ -279,24 +286,28 @@ class Engine:
                 self._writer = None
                 writer.close()
 
-    def _commit(
-        self,
-        connection: Connection,
-        body: Callable[[Connection], T],
-        size: int,
-        shortcut: Callable[[Connection], bool] | None,
-    ) -> T | None:
-        result = None
-        if shortcut is None or not shortcut(connection):
-            connection.execute("BEGIN IMMEDIATE")
-            result = body(connection)
-            connection.execute("COMMIT")
+    def _commit(self, connection: Connection, body: Callable[[Connection], T], size: int) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        result = body(connection)
+        connection.execute("COMMIT")
+        self._count(connection, size)
+        return result
+
+    def _change(
+        self, connection: Connection, statement: str, values: tuple[object, ...], size: int
+    ) -> bool:
+        if connection.execute(statement, values).rowcount != 1:
+            return False
+        self._count(connection, size)
+        return True
+
+    def _count(self, connection: Connection, size: int) -> None:
+        """Counts what a commit wrote, and empties the log when it is time."""
         self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
         if self._written >= CHECKPOINT_BYTES:
             done = self._checkpoint(connection, restart=True)
             # With a reader in the way: not again at every commit.
             self._written = 0 if done else CHECKPOINT_BYTES * 3 // 4
-        return result
 
     def _checkpoint(self, connection: Connection, restart: bool = False) -> bool:
         """Moves the log into the database; False if somebody was in the way.

@@ -43,7 +43,8 @@ class Sealer:
         Args:
             about: where it belongs: whoever opens it has to know.
         """
-        return self._head + self._cipher.seal(value, self._associated(kind, about))
+        associated = b"%b%b%b%b" % (self._starts[kind], len(about).to_bytes(4, "big"), about, _END)
+        return self._head + self._cipher.seal(value, associated)
 
     def open(self, kind: bytes, about: bytes, envelope: bytes) -> Secret | None:
         """The value in an envelope of this DEK; None if it does not open."""

@@ -64,7 +64,6 @@ class Keys:
         "_sealed_names",
         "_sealed_values",
         "_sealers",
-        "_version",
         "current_key",
         "finder",
         "header",
@@ -87,7 +86,6 @@ class Keys:
         wrapping = Cipher(derive(root, b"tk wrap"))
         self._sealed_names: dict[bytes, bytes] = {}
         self._sealed_values: dict[bytes, bytes] = {}
-        self._version: object = None
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -132,23 +130,14 @@ class Keys:
             _keep(self._sealed_names, place_a, sealed)
         return sealed
 
-    def remember(self, place_a: bytes, sealed: bytes, version: object) -> None:
-        """Keeps what was just put at a place, for as long as nobody else writes.
-
-        Args:
-            version: the database's, as its writer saw it under the lock.
-        """
-        if version != self._version:
-            self._sealed_values.clear()
-            self._version = version
+    def remember(self, place_a: bytes, sealed: bytes) -> None:
+        """Keeps the envelope that was just put at a place."""
         if len(sealed) <= _LONGEST_VALUE:
             _keep(self._sealed_values, place_a, sealed)
-        else:
-            self._sealed_values.pop(place_a, None)
 
-    def remembered(self, place_a: bytes, version: object) -> bytes | None:
-        """What `remember` kept, if nobody else has written since."""
-        return self._sealed_values.get(place_a) if version == self._version else None
+    def remembered(self, place_a: bytes) -> bytes | None:
+        """What `remember` kept; somebody may have written since."""
+        return self._sealed_values.get(place_a)
 
     def is_name(self, place_a: bytes, subject: bytes, sealed: bytes) -> bool:
         """Whether a sealed name is this item's; raises as `open_name`."""
@@ -167,10 +156,9 @@ class Keys:
 
 
 def _keep(kept: dict[bytes, bytes], place_a: bytes, sealed: bytes) -> None:
-    """Remembers it, if need be instead of what was remembered longest; for one writer at a time."""
-    kept.pop(place_a, None)
+    """Remembers it; each step is safe beside other threads."""
     if len(kept) >= _MOST_ITEMS:
-        del kept[next(iter(kept))]
+        kept.clear()
     kept[place_a] = sealed
 
 

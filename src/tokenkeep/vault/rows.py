@@ -39,7 +39,13 @@ LIST = (
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
-_UPDATE = "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?"
+# No two envelopes are the same: where the last one that we know still lies, at both places, and no
+# newer header was written, nobody changed anything that a look would have to find.
+_OVERWRITE = (
+    "UPDATE item SET name = ?, envelope = ? WHERE place_a = ? AND envelope = ?"
+    " AND place_a = (SELECT place_a FROM item WHERE place_b = ?)"
+    " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ?)"
+)
 #: Behind every place that begins with a tag.
 _BEHIND = b"\xff" * (ITEM_HASH_BYTES + 1)
 
@@ -174,43 +180,24 @@ class Target:
         return connection.execute(_FIND_TO_WRITE, self.place).fetchone()
 
 
-def put_at_once(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> bool:
-    """Puts an item that is absent or whole in one statement; else False, and nothing changed.
+def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call: Call) -> bool:
+    """Puts an item over what this process put there last, in one statement.
 
-    Under the vault's lock, which keeps every other writer out between the look and the statement:
-    it needs no transaction around it.
+    Returns:
+        False if that lies there no more, or is not known: nothing changed.
     """
-    target = Target(keys, name)
-    what, place = target.subject, target.place
-    # Differs after every commit of anybody else (https://www.sqlite.org/pragma.html#pragma_data_version).
-    version = connection.execute("PRAGMA data_version").fetchone()
-    last = keys.remembered(place[0], version)
-    if last is not None:
-        fresh = keys.seal_value(what, value)
-        if connection.execute(_UPDATE, (fresh, place[0], last)).rowcount == 1:
-            keys.remember(place[0], fresh, version)
-            return True
-    row = target.found(connection)
-    if keys.previous is not None or row is None or row[0] != keys.header.generation:
+    engine, keys = state
+    what = subject(name)
+    place_a, place_b = keys.finder.place(name.service, what)
+    last = keys.remembered(place_a)
+    if last is None:
         return False
-    place_a, place_b, sealed, sealed_name = row[1:5]
-    if place_a is None and place_b is None:
-        fresh = keys.seal_value(what, value)
-        connection.execute(_INSERT, (*place, keys.seal_name(place[0], what), fresh))
-        keys.remember(place[0], fresh, version)
-        return True
-    if (place_a, place_b) != place or not (type(sealed) is type(sealed_name) is bytes):
+    sealed = keys.seal_value(what, value)
+    sealed_name = keys.seal_name(place_a, what)
+    values = (sealed_name, sealed, place_a, last, place_b, keys.header.generation)
+    if not engine.changed(call, _OVERWRITE, values, len(sealed)):
         return False
-    try:
-        if not keys.is_name(place_a, what, sealed_name):
-            return False
-        keys.open_value(what, sealed)
-    except SecretDamaged:
-        return False
-    fresh = keys.seal_value(what, value)
-    if connection.execute(_UPDATE, (fresh, place_a, sealed)).rowcount != 1:
-        return False
-    keys.remember(place[0], fresh, version)
+    keys.remember(place_a, sealed)
     return True
 
 
@@ -229,6 +216,7 @@ def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Sec
         )
     else:
         connection.execute(_INSERT, (*place, sealed_name, sealed))
+    keys.remember(place[0], sealed)
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:

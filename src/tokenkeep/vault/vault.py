@@ -96,6 +96,14 @@ class Vault:
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value; raises as `Store.write`."""
+        state = self._open_state
+        # The shorter way does not look whether an erasure is pending.
+        if state is not None and self._is_settled:
+            try:
+                if rows.overwritten(state, name, value, call):
+                    return
+            except StoreFull:
+                pass  # the longer way makes room
 
         def put(connection: Connection, keys: Keys) -> tuple[bool, None]:
             target = rows.Target(keys, name)
@@ -104,12 +112,7 @@ class Vault:
             rows.put(connection, keys, target, row, value)
             return owed, None
 
-        def put_at_once(connection: Connection, keys: Keys) -> bool:
-            return rows.put_at_once(connection, keys, name, value)
-
-        # The shortcut does not look whether an erasure is pending.
-        shortcut = put_at_once if self._is_settled else None
-        self._transaction(call, put, create=True, size=value.size, shortcut=shortcut)
+        self._transaction(call, put, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed.
@@ -183,14 +186,9 @@ class Vault:
         body: Callable[[Connection, Keys], tuple[bool, T]],
         create: bool,
         size: int,
-        shortcut: Callable[[Connection, Keys], bool] | None = None,
         erases: bool = False,
     ) -> T | None:
-        """As `transaction`, with a body that calls `_agree` first and returns its answer too.
-
-        Args:
-            shortcut: one statement that may do everything; it changes nothing under other keys.
-        """
+        """As `transaction`, with a body that calls `_agree` first and returns its answer too."""
         state = self._open_state or self._open(call)
         if state is None:
             if not create:
@@ -203,22 +201,11 @@ class Vault:
             def under(connection: Connection, keys: Keys = keys) -> tuple[bool, T]:
                 return body(connection, keys)
 
-            attempt = None
-            if shortcut is not None:
-
-                def attempt(
-                    connection: Connection,
-                    keys: Keys = keys,
-                    shortcut: Callable[[Connection, Keys], bool] = shortcut,
-                ) -> bool:
-                    return shortcut(connection, keys)
-
             try:
-                done = engine.transaction(call, under, size, attempt, erases)
+                owed, result = engine.transaction(call, under, size, erases)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
-                owed, result = done or (False, None)
                 if not self._is_settled:
                     self._settle(state, owed, call, keeps_room=not erases)
                 return result
