@@ -169,7 +169,7 @@ class SecureStorage:
                 hint="store less, or raise max_value_bytes",
             )
         store = self._store or self._choose()
-        store.write(item, value, self.call())
+        store.write(item, value, Call(self.timeout, self.interaction, self.clock))
         if self._watcher is not None:
             self._watcher.wrote(name, value)
 

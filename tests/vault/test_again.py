@@ -39,14 +39,26 @@ def test_damage_between_two_writes_of_one_process_is_quarantined(
     assert "3" == value(store, "a")
 
 
-def test_damaged_name_is_mended_by_the_next_write(tmp_path: Path) -> None:
-    """A write leaves the whole row right, also if only the value was expected to change."""
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE item SET name = x'00'",
+        "UPDATE item SET place_b = zeroblob(24)",
+        # What lies at the other place leads elsewhere, as a flipped bit in the index makes it.
+        "UPDATE item SET place_a = zeroblob(24)",
+    ],
+)
+def test_entry_damaged_between_two_writes_is_mended_by_the_second(
+    tmp_path: Path, damage: str
+) -> None:
+    """A write leaves the whole entry right, also if only the value was expected to change."""
     store = open_store(tmp_path)
     for text in ("1", "2"):
         store.write(item("a"), Secret(text), call())
-    reach_in(tmp_path, "UPDATE item SET name = x'00'")
+    reach_in(tmp_path, damage)
     store.write(item("a"), Secret("3"), call())
     assert [item("a")] == store.names(SERVICE, call())
+    assert "3" == value(store, "a")
 
 
 def test_item_that_another_process_wrote_or_deleted_is_written_again(tmp_path: Path) -> None:

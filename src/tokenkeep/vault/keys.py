@@ -22,9 +22,9 @@ ITEM_HASH_BYTES = 16
 #: Services whose tags are remembered; an application has one.
 _MOST_SERVICES = 64
 
-#: Items whose sealed names and values are remembered, at most some hundred bytes and these each.
+#: Items whose envelopes are remembered, at most some hundred bytes and this value each.
 _MOST_ITEMS = 1000
-_LONGEST_VALUE = 1024
+_LONGEST_VALUE = 4096
 
 _DEK_LABEL = b"tokenkeep dek"
 _ROOT_LABEL = b"tokenkeep previous root"
@@ -61,8 +61,7 @@ class Keys:
     """Everything that a header and its root key give."""
 
     __slots__ = (
-        "_sealed_names",
-        "_sealed_values",
+        "_put",
         "_sealers",
         "current_key",
         "finder",
@@ -84,8 +83,7 @@ class Keys:
         self.current_key = header.current_key
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
-        self._sealed_names: dict[bytes, bytes] = {}
-        self._sealed_values: dict[bytes, bytes] = {}
+        self._put: dict[bytes, tuple[bytes, bytes, bytes, bytes]] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -123,28 +121,21 @@ class Keys:
         return envelope.name_of(opened.reveal_bytes())
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
-        """The envelope of an item's name; the same one again for an item that is written often."""
-        sealed = self._sealed_names.get(place_a)
-        if sealed is None:
-            sealed = self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
-            _keep(self._sealed_names, place_a, sealed)
-        return sealed
+        """The envelope of an item's name."""
+        return self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
 
-    def remember(self, place_a: bytes, sealed: bytes) -> None:
-        """Keeps the envelope that was just put at a place."""
-        if len(sealed) <= _LONGEST_VALUE:
-            _keep(self._sealed_values, place_a, sealed)
+    def remember(
+        self, subject: bytes, place_a: bytes, place_b: bytes, name: bytes, value: bytes
+    ) -> None:
+        """Keeps where an item was just put, and the envelopes of its name and its value."""
+        if len(value) <= _LONGEST_VALUE:
+            if len(self._put) >= _MOST_ITEMS:
+                self._put.clear()  # in one step: other threads are looking
+            self._put[subject] = (place_a, place_b, name, value)
 
-    def remembered(self, place_a: bytes) -> bytes | None:
-        """What `remember` kept; somebody may have written since."""
-        return self._sealed_values.get(place_a)
-
-    def is_name(self, place_a: bytes, subject: bytes, sealed: bytes) -> bool:
-        """Whether a sealed name is this item's; raises as `open_name`."""
-        if self._sealed_names.get(place_a) == sealed:
-            return True
-        opened = envelope.open_envelope(self._sealers, envelope.NAME, place_a, sealed)
-        return opened.reveal_bytes() == subject
+    def remembered(self, subject: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
+        """What `remember` kept, in its order; somebody may have written since."""
+        return self._put.get(subject)
 
     def open_quarantined(self, sealed: bytes) -> Secret:
         """What quarantine keeps of an item."""
@@ -153,13 +144,6 @@ class Keys:
     def seal_quarantined(self, kept: Secret) -> bytes:
         """The envelope of what quarantine keeps."""
         return self._sealers[self.current_key].seal(envelope.QUARANTINE, b"", kept)
-
-
-def _keep(kept: dict[bytes, bytes], place_a: bytes, sealed: bytes) -> None:
-    """Remembers it; each step is safe beside other threads."""
-    if len(kept) >= _MOST_ITEMS:
-        kept.clear()
-    kept[place_a] = sealed
 
 
 def wrap_key(root: Secret, vault_id: bytes, key_id: bytes, key: Secret) -> bytes:

@@ -28,7 +28,7 @@ FIND = (
     " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
 # The same for a writer, who learns too whether an erasure waits to be finished.
-_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, i.name, s.erase_pending")
+_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, s.erase_pending")
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
@@ -42,7 +42,7 @@ _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, 
 # No two envelopes are the same: where the last one that we know still lies, at both places, and no
 # newer header was written, nobody changed anything that a look would have to find.
 _OVERWRITE = (
-    "UPDATE item SET name = ?, envelope = ? WHERE place_a = ? AND envelope = ?"
+    "UPDATE item SET name = ?, envelope = ? WHERE place_a = ? AND envelope = ? AND +place_b = ?"
     " AND place_a = (SELECT place_a FROM item WHERE place_b = ?)"
     " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ?)"
 )
@@ -188,16 +188,15 @@ def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call:
     """
     engine, keys = state
     what = subject(name)
-    place_a, place_b = keys.finder.place(name.service, what)
-    last = keys.remembered(place_a)
+    last = keys.remembered(what)
     if last is None:
         return False
+    place_a, place_b, sealed_name, put_last = last
     sealed = keys.seal_value(what, value)
-    sealed_name = keys.seal_name(place_a, what)
-    values = (sealed_name, sealed, place_a, last, place_b, keys.header.generation)
-    if not engine.changed(call, _OVERWRITE, values, len(sealed)):
+    seen = (place_a, put_last, place_b, place_b, keys.header.generation)
+    if not engine.changed(call, _OVERWRITE, (sealed_name, sealed, *seen), len(sealed)):
         return False
-    keys.remember(place_a, sealed)
+    keys.remember(what, place_a, place_b, sealed_name, sealed)
     return True
 
 
@@ -216,7 +215,7 @@ def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Sec
         )
     else:
         connection.execute(_INSERT, (*place, sealed_name, sealed))
-    keys.remember(place[0], sealed)
+    keys.remember(what, *place, sealed_name, sealed)
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:
