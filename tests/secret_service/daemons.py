@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 import pytest
 
 from support.bus import Bus
 from support.desktop import in_environment
 from support.gnome_keyring import GnomeKeyring
-
-
-class Daemon(Protocol):
-    """What every one of them can be told."""
-
-    name: str
-    bus: Bus
-    process: subprocess.Popen[bytes]
-
-    @property
-    def collection(self) -> str: ...
-    def lock(self) -> None: ...
-    def unlock(self) -> None: ...
-    def save(self) -> None: ...
-    def freeze(self) -> None: ...
-    def thaw(self) -> None: ...
-    def kill(self) -> None: ...
-    def restart(self) -> None: ...
-
+from support.keyring_daemon import KeyringDaemon
 
 NAMES = ("gnome-keyring", "kwallet", "keepassxc")
 #: For `pytest.mark.parametrize`: each daemon is a test of its own, with what it requires.
@@ -44,7 +24,7 @@ def running(
     has_collection: bool = True,
     activates: bool = False,
     env: Mapping[str, str] | None = None,
-) -> Iterator[Daemon]:
+) -> Iterator[KeyringDaemon]:
     """A daemon on a bus that this process finds; ended when the block is left.
 
     Args:
@@ -55,7 +35,7 @@ def running(
         yield started(name, bus, has_collection=has_collection)
 
 
-def started(name: str, bus: Bus, *, has_collection: bool = True) -> Daemon:
+def started(name: str, bus: Bus, *, has_collection: bool = True) -> KeyringDaemon:
     """A daemon on a bus."""
     if name == "kwallet":
         from support.kwallet import KWallet

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.desktop import gnome_desktop, items, plain_session, put
-from support.gnome_keyring import ROOT, SERVICE, GnomeKeyring
+from support.gnome_keyring import GnomeKeyring
+from support.keyring_daemon import ROOT, SERVICE
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore
 from tokenkeep.errors import StoreLocked, StoreUnavailable, UnsupportedOption
 from tokenkeep.item import Call, ItemName

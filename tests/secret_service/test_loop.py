@@ -1,23 +1,25 @@
-"""An event loop goes on while a keyring is asked: calls run on worker threads."""
+"""An event loop goes on while a keyring is asked: nothing keeps it for more than five milliseconds.
+
+How that is measured, and what a busy machine does to it: `support.stalls`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from support.async_program import first_events, first_rounds, listing_rounds, warm_rounds
 from support.desktop import gnome_desktop
 from support.gnome_keyring import GnomeKeyring
+from support.stalls import LONGEST_STALL, longest_stall, one_round
 from tokenkeep.aio.storage import AsyncSecureStorage
 from tokenkeep.backends.secret_service import SecretServiceOptions
 from tokenkeep.errors import StoreTimeout
 
 pytestmark = pytest.mark.requires("gnome-keyring")
-
-#: Seconds that a call may keep the loop from its other work, beyond what the machine does anyway.
-LONGEST_STALL = 0.005
 
 
 @pytest.fixture
@@ -26,86 +28,46 @@ def keyring() -> Iterator[GnomeKeyring]:
         yield keyring
 
 
-class Ticks:
-    """A task that wants to run every millisecond, and how late it was."""
-
-    def __init__(self) -> None:
-        self.late: list[float] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Ticks:
-        self._task = asyncio.create_task(self._tick())
-        await asyncio.sleep(0)
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _tick(self) -> None:
-        while True:
-            due = time.perf_counter() + 0.001
-            await asyncio.sleep(0.001)
-            self.late.append(time.perf_counter() - due)
+def test_the_first_calls_of_a_process_load_nothing(keyring: GnomeKeyring, tmp_path: Path) -> None:
+    """All is imported before the loop runs, and its thread opens nothing and connects to nothing:
+    making the storage does neither, and the calls are made on other threads.
+    """
+    assert [] == first_events("secret-service", tmp_path)
 
 
-async def stall(work: object) -> float:
-    """The longest a loop waited while it ran."""
-    async with Ticks() as ticks:
-        await work()  # type: ignore[operator]
-    return max(ticks.late, default=0.0)
+def test_the_first_calls_of_a_process_hold_no_loop_up(
+    keyring: GnomeKeyring, tmp_path: Path
+) -> None:
+    """Making the storage, connecting, negotiating a session, and each call."""
+    assert longest_stall(first_rounds("secret-service", tmp_path)) < LONGEST_STALL
 
 
-def typical(stalls: list[float]) -> float:
-    """The best round: what a call does to a loop, it does in each; the machine's load does not."""
-    return min(stalls)
+def test_calls_hold_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
+    """The same later on, with a connection and a session of its own for each round."""
+    assert longest_stall(warm_rounds("secret-service", tmp_path)) < LONGEST_STALL
 
 
-def test_loop_goes_on_during_calls(keyring: GnomeKeyring) -> None:
-    """Write, read, list and delete, the first ones with their connection and session included."""
-
-    async def main() -> tuple[float, float]:
-        async def idle() -> None:
-            await asyncio.sleep(0.03)
-
-        async def calls() -> None:
-            # A storage of its own for each round: connecting and negotiating are part of it.
-            async with AsyncSecureStorage("org.example.notes", SecretServiceOptions()) as storage:
-                await storage.write("token", "x" * 2_000)
-                await storage.read("token")
-                await storage.names()
-                await storage.delete("token")
-
-        await calls()  # what is imported once for the process
-        rounds = [(await stall(idle), await stall(calls)) for _ in range(9)]
-        return typical([one for one, _ in rounds]), typical([other for _, other in rounds])
-
-    without, during = asyncio.run(main())
-    assert during - without < LONGEST_STALL
+def test_listing_many_items_holds_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
+    """What is asked of each item is asked of a few at once, so that no thread computes for long."""
+    assert longest_stall(listing_rounds("secret-service", tmp_path)) < LONGEST_STALL
 
 
-def test_loop_goes_on_while_the_daemon_does_not(keyring: GnomeKeyring) -> None:
-    """A frozen daemon costs the caller its deadline and the loop nothing."""
+def test_a_frozen_daemon_holds_no_loop_up(keyring: GnomeKeyring) -> None:
+    """It costs the caller the deadline and the loop nothing."""
 
-    async def main() -> tuple[float, float]:
+    async def main() -> float:
         options = SecretServiceOptions()
-        async with AsyncSecureStorage("org.example.notes", options, timeout=0.2) as storage:
+        async with AsyncSecureStorage("org.example.notes", options, timeout=0.1) as storage:
 
             async def call() -> None:
                 with pytest.raises(StoreTimeout):
                     await storage.read("token")
 
-            async def idle() -> None:
-                await asyncio.sleep(0.2)
-
             await storage.read("token")
             keyring.freeze()
             try:
-                rounds = [(await stall(idle), await stall(call)) for _ in range(9)]
+                return longest_stall([await one_round(call) for _ in range(12)])
             finally:
                 keyring.thaw()
-            return typical([one for one, _ in rounds]), typical([other for _, other in rounds])
 
-    without, during = asyncio.run(main())
-    assert during - without < LONGEST_STALL
+    assert asyncio.run(main()) < LONGEST_STALL

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from secret_service.daemons import NAMES, Daemon, running
+from secret_service.daemons import NAMES, running
 from support.desktop import in_environment
+from support.keyring_daemon import KeyringDaemon
 from support.screen import screen
 from tokenkeep import Interaction, SecureStorage
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore, probe
@@ -72,8 +73,8 @@ class Situation:
         activates: whether the bus starts programs by itself, such as gnome-keyring's prompter.
     """
 
-    begin: Callable[[Daemon], None]
-    end: Callable[[Daemon], None]
+    begin: Callable[[KeyringDaemon], None]
+    end: Callable[[KeyringDaemon], None]
     error: str
     others: dict[str, object]
     interaction: str = Interaction.NEVER
@@ -93,35 +94,35 @@ AWAY = {"check": "unavailable", "doctor": 6}
 SILENT = {"check": "timed out", "doctor": 4}
 
 
-def _unlock(daemon: Daemon) -> None:
+def _unlock(daemon: KeyringDaemon) -> None:
     # A prompt that is open keeps KWallet and KeePassXC from being unlocked in another way.
     daemon.restart()
 
 
-def _kill_bus(daemon: Daemon) -> None:
+def _kill_bus(daemon: KeyringDaemon) -> None:
     daemon.bus.kill()
 
 
-def _restart_bus(daemon: Daemon) -> None:
+def _restart_bus(daemon: KeyringDaemon) -> None:
     daemon.bus.restart()
     daemon.restart()
 
 
-def _freeze_bus(daemon: Daemon) -> None:
+def _freeze_bus(daemon: KeyringDaemon) -> None:
     daemon.bus.disconnect()
     daemon.bus.daemon.send_signal(signal.SIGSTOP)
 
 
-def _thaw_bus(daemon: Daemon) -> None:
+def _thaw_bus(daemon: KeyringDaemon) -> None:
     daemon.bus.daemon.send_signal(signal.SIGCONT)
 
 
-def _hide_bus(daemon: Daemon) -> None:
+def _hide_bus(daemon: KeyringDaemon) -> None:
     os.environ.pop("DBUS_SESSION_BUS_ADDRESS")
     os.environ["XDG_RUNTIME_DIR"] = str(daemon.bus.home / "nothing here")
 
 
-def _nothing(daemon: Daemon) -> None:
+def _nothing(daemon: KeyringDaemon) -> None:
     pass
 
 
@@ -230,7 +231,7 @@ def _keep() -> None:
         storage.store.write(RECORD, Secret("record"), storage.call())
 
 
-def _kept(daemon: Daemon, situation: Situation) -> dict[str, bytes]:
+def _kept(daemon: KeyringDaemon, situation: Situation) -> dict[str, bytes]:
     if not situation.has_collection:
         service, root = "org.freedesktop.secrets", "/org/freedesktop/secrets"
         method = "org.freedesktop.Secret.Collection.SearchItems"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from secret_service.daemons import EACH, Daemon, running
+from secret_service.daemons import EACH, running
 from support.desktop import items
+from support.keyring_daemon import KeyringDaemon
 from support.sessions import Place
 from tokenkeep import State
 from tokenkeep.backends.secret_service import SecretServiceOptions
@@ -16,12 +17,12 @@ from tokenkeep.testing.authorization_server import AuthorizationServer
 
 
 @pytest.fixture(params=EACH)
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+def daemon(request: pytest.FixtureRequest) -> Iterator[KeyringDaemon]:
     with running(request.param) as daemon:
         yield daemon
 
 
-def test_life_of_a_session(daemon: Daemon, tmp_path: Path) -> None:
+def test_life_of_a_session(daemon: KeyringDaemon, tmp_path: Path) -> None:
     """Restored after a restart, rotated by a refresh, and signed out at the end."""
     with AuthorizationServer() as server:
         place = Place(tmp_path, server.issuer, store=SecretServiceOptions())

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from secret_service.daemons import EACH, Daemon, running
+from secret_service.daemons import EACH, running
+from support.keyring_daemon import KeyringDaemon
 from support.sessions import Place, changes_of
 from support.waiting import eventually
 from tokenkeep import SecureStorage, State
@@ -23,13 +24,13 @@ SERVICE = "org.example.notes"
 
 
 @pytest.fixture(params=EACH)
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+def daemon(request: pytest.FixtureRequest) -> Iterator[KeyringDaemon]:
     with running(request.param) as daemon:
         yield daemon
 
 
 @pytest.fixture
-def storage(daemon: Daemon) -> Iterator[SecureStorage]:
+def storage(daemon: KeyringDaemon) -> Iterator[SecureStorage]:
     with SecureStorage(SERVICE, SecretServiceOptions(), timeout=5.0) as storage:
         storage.write("api_key", "s3cret")
         yield storage
@@ -41,7 +42,7 @@ def soon(work: object, seconds: float) -> threading.Timer:
     return timer
 
 
-def test_a_locked_keyring_is_waited_for(storage: SecureStorage, daemon: Daemon) -> None:
+def test_a_locked_keyring_is_waited_for(storage: SecureStorage, daemon: KeyringDaemon) -> None:
     """False while it stays locked, True right after it was unlocked, and the item is there."""
     assert storage.wait_until_unlocked(5.0) is True
     daemon.lock()
@@ -59,7 +60,9 @@ def test_a_locked_keyring_is_waited_for(storage: SecureStorage, daemon: Daemon) 
     assert "s3cret" == (storage.read("api_key") or pytest.fail("it is gone")).reveal()
 
 
-def test_a_daemon_that_restarts_is_waited_for(storage: SecureStorage, daemon: Daemon) -> None:
+def test_a_daemon_that_restarts_is_waited_for(
+    storage: SecureStorage, daemon: KeyringDaemon
+) -> None:
     """A keyring that was locked, went away and came back open is open."""
     daemon.lock()
     timer = soon(daemon.restart, 0.5)
@@ -68,7 +71,9 @@ def test_a_daemon_that_restarts_is_waited_for(storage: SecureStorage, daemon: Da
     assert storage.contains("api_key")
 
 
-def test_unlocking_is_a_hint_while_nothing_else_is(storage: SecureStorage, daemon: Daemon) -> None:
+def test_unlocking_is_a_hint_while_nothing_else_is(
+    storage: SecureStorage, daemon: KeyringDaemon
+) -> None:
     """A keyring tells that it was opened, so nobody has to look in the meantime."""
     daemon.lock()
     store = storage.store
@@ -84,7 +89,9 @@ def test_unlocking_is_a_hint_while_nothing_else_is(storage: SecureStorage, daemo
         signals.close()
 
 
-def test_a_session_is_restored_when_the_keyring_is_unlocked(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_session_is_restored_when_the_keyring_is_unlocked(
+    daemon: KeyringDaemon, tmp_path: Path
+) -> None:
     """Locked at start is not signed out, and nobody has to call again."""
     with AuthorizationServer() as server:
         place = Place(tmp_path, server.issuer, store=SecretServiceOptions())

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from support.bus import Bus
-from support.gnome_keyring import ROOT, SERVICE, GnomeKeyring
+from support.gnome_keyring import GnomeKeyring
+from support.keyring_daemon import ROOT, SERVICE
 from support.waiting import eventually
 
 _ITEM = "org.freedesktop.Secret.Item"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 
 from support.bus import Bus
+from support.keyring_daemon import ROOT, SERVICE, KeyringDaemon
 
 PASSWORD = b"login password"
-SERVICE = "org.freedesktop.secrets"
-ROOT = "/org/freedesktop/secrets"
 COLLECTION = f"{ROOT}/collection/login"
 #: What gnome-keyring has for its own tools, instead of a prompt.
 _INTERNAL = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"
 
 
-class GnomeKeyring:
+class GnomeKeyring(KeyringDaemon):
     """The daemon on a bus of its own.
 
     Args:
@@ -28,7 +26,7 @@ class GnomeKeyring:
     def __init__(self, bus: Bus, *, with_login: bool = True) -> None:
         self.bus = bus
         self._with_login = with_login
-        self.process = self._start()
+        self.process = self.start()
 
     def lock(self) -> None:
         """Locks the keyring, as the desktop does."""
@@ -45,25 +43,8 @@ class GnomeKeyring:
     def save(self) -> None:
         """Nothing: what was written is on the disk when the daemon answers."""
 
-    def freeze(self) -> None:
-        """Stops the daemon without ending it."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen daemon go on."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """Ends the daemon at once."""
-        self.process.kill()
-        self.process.wait()
-
-    def restart(self) -> None:
-        """Starts the daemon anew with the keyring unlocked, as after a new login."""
-        self.bus.end(self.process)
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """Starts the daemon with the keyring unlocked, as a login does."""
         command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
         if self._with_login:
             process = self.bus.spawn(*command, "--unlock", input=PASSWORD)

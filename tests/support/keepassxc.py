@@ -9,7 +9,6 @@ program by a segmentation fault when the next change comes meanwhile.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import tempfile
 import uuid
@@ -20,11 +19,10 @@ from lxml import etree
 from pykeepass import create_database
 
 from support.bus import Bus
+from support.keyring_daemon import ROOT, SERVICE, KeyringDaemon
 from support.waiting import eventually
 
 PASSWORD = "keepassxc password"
-SERVICE = "org.freedesktop.secrets"
-ROOT = "/org/freedesktop/secrets"
 _WINDOW = ("org.keepassxc.KeePassXC.MainWindow", "/keepassxc")
 _CONFIGURATION = """\
 [General]
@@ -47,7 +45,7 @@ CheckForUpdates=false
 """
 
 
-class KeePassXC:
+class KeePassXC(KeyringDaemon):
     """The program on a bus of its own.
 
     Args:
@@ -68,7 +66,7 @@ class KeePassXC:
         self.database = bus.home / "tokenkeep.kdbx"
         self.database.write_bytes(_database(with_group))
         self._has_group = with_group
-        self.process = self._start()
+        self.process = self.start()
 
     @property
     def collection(self) -> str:
@@ -92,36 +90,8 @@ class KeePassXC:
         )
         eventually(lambda: not self._is_locked(), "the database did not open")
 
-    def save(self) -> None:
-        """Has what was written on the disk, which is otherwise done when it is locked."""
-        self.lock()
-        self.unlock()
-
-    def freeze(self) -> None:
-        """Stops the program without ending it."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen program go on."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """Ends the program at once."""
-        self.process.kill()
-        self.process.wait()
-
-    def restart(self) -> None:
-        """Starts the program anew with the database open, as after a new login."""
-        self.bus.end(self.process)
-        eventually(lambda: not self.bus.has(SERVICE), "the name stayed")
-        self.process = self._start()
-
-    def _is_locked(self) -> bool:
-        collection = self.collection
-        interface = "org.freedesktop.Secret.Collection"
-        return bool(self.bus.get(SERVICE, collection, interface, "Locked"))
-
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """Starts the program with the database open."""
         process = self.bus.spawn(
             "keepassxc", "--pw-stdin", str(self.database), input=f"{PASSWORD}\n".encode()
         )
@@ -131,6 +101,11 @@ class KeePassXC:
         method = "org.freedesktop.Secret.Service.ReadAlias"
         self.bus.call(SERVICE, ROOT, method, "s", "default")  # answers when it has settled
         return process
+
+    def _is_locked(self) -> bool:
+        collection = self.collection
+        interface = "org.freedesktop.Secret.Collection"
+        return bool(self.bus.get(SERVICE, collection, interface, "Locked"))
 
     def _is_open(self) -> bool:
         found = self.bus.get(SERVICE, ROOT, "org.freedesktop.Secret.Service", "Collections")

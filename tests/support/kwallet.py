@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import signal
 import socket
 import subprocess
 from pathlib import Path
 
 from support.bus import Bus
+from support.keyring_daemon import SERVICE, KeyringDaemon
 from support.waiting import eventually
 
 PASSWORD = b"kwallet password"
-SERVICE = "org.freedesktop.secrets"
 COLLECTION = "/org/freedesktop/secrets/collection/kdewallet"
 WALLET = "kdewallet"
 _NATIVE = ("org.kde.kwalletd5", "/modules/kwalletd5")
@@ -40,7 +39,7 @@ apiEnabled=true
 """
 
 
-class KWallet:
+class KWallet(KeyringDaemon):
     """The daemon on a bus of its own.
 
     Args:
@@ -64,12 +63,10 @@ class KWallet:
             wallet = self._folder / f"{WALLET}.kwl"
             eventually(wallet.exists, "kwalletd5 made no wallet")
             bus.end(self.process)
-            self.process = self._start_open()
+            self.process = self.start()
         else:
-            self.process = self._start()
-        bus.wait_for(SERVICE)
-        if with_wallet:
-            self.unlock()
+            self.process = bus.spawn("kwalletd5")
+            bus.wait_for(SERVICE)
 
     def lock(self) -> None:
         """Closes the wallet, as the person does."""
@@ -82,40 +79,18 @@ class KWallet:
         self.bus.call(*_NATIVE, "org.kde.KWallet.pamOpen", "sayi", WALLET, key, 0)
         eventually(self._is_open, "the wallet did not open")
 
-    def save(self) -> None:
-        """Has what was written on the disk, which is otherwise done seconds later."""
-        self.lock()
-        self.unlock()
-
-    def freeze(self) -> None:
-        """Stops the daemon without ending it."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen daemon go on."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """Ends the daemon at once."""
-        self.process.kill()
-        self.process.wait()
-
-    def restart(self) -> None:
-        """Starts the daemon anew with the wallet open, as after a new login."""
-        self.bus.end(self.process)
-        eventually(lambda: not self.bus.has(SERVICE), "the name stayed")
-        self.process = self._start_open()
+    def start(self) -> subprocess.Popen[bytes]:
+        """Starts the daemon with the wallet open, as a login does."""
+        process = self._start_open()
         self.bus.wait_for(SERVICE)
         self.unlock()
+        return process
 
     def _is_open(self) -> bool:
         return bool(self.bus.call(*_NATIVE, "org.kde.KWallet.isOpen", "s", WALLET)[0])
 
     def _key(self) -> bytes:
         return hashlib.pbkdf2_hmac("sha512", PASSWORD, self._salt.read_bytes(), _ROUNDS, _BYTES)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return self.bus.spawn("kwalletd5")
 
     def _start_open(self) -> subprocess.Popen[bytes]:
         key = self._key()
