@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from support.keychain_stand_in import COMPILER, StandIn, library, open_store
+from support.machines import at_length
 from tokenkeep.backends.apple import Accessibility, AppleOptions, AppleStore, Keychain
 from tokenkeep.testing.contract import DurableContract, IndexedContract, StoreContract
 from tokenkeep.testing.machine import store_machine
@@ -95,14 +95,8 @@ class InADirectory(AppleStore):
         self.directory.cleanup()
 
 
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
 if COMPILER is not None:
-    SETTINGS = settings(
-        max_examples=EXAMPLES,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    SETTINGS = at_length()
     TestFileMachine: Any = store_machine(InADirectory).TestCase
     TestFileMachine.settings = SETTINGS
     ON_IOS = AppleOptions(access_group="TEAM.org.example.shared")

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from support.keyrings import alone, clear, empty, missing_kernel_keyring, store
+from support.machines import at_length
 from support.other_user import let_through
 from tokenkeep.backends.kernel_keyring import KernelKeyringStore, Keyring
 from tokenkeep.testing.contract import DurableContract, IndexedContract, StoreContract
@@ -21,7 +21,6 @@ from tokenkeep.testing.machine import store_machine
 
 pytestmark = pytest.mark.requires("kernel keyring")
 
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
 #: A user whom nobody is, so that the whole quota is free.
 ORDINARY = 54_320
 #: As a login does; else it would have the session of the user who started it.
@@ -84,14 +83,7 @@ class EmptyKeyring(KernelKeyringStore):
 @pytest.fixture(scope="module")
 def machine() -> type:
     found: type = store_machine(EmptyKeyring).TestCase
-    found.settings = settings(  # type: ignore[attr-defined]
-        max_examples=max(
-            EXAMPLES, settings().max_examples if settings().max_examples > 1000 else 0
-        ),
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    found.settings = at_length(as_profile_says=True)  # type: ignore[attr-defined]
     return found
 
 

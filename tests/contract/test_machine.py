@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from contract.places import options_with_key_file
+from support.machines import at_length
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.vault import VaultStore
 from tokenkeep.testing.faulty import FaultyStore
 from tokenkeep.testing.machine import store_machine
 
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
-SETTINGS = settings(
-    max_examples=max(EXAMPLES, settings().max_examples if settings().max_examples > 1000 else 0),
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+SETTINGS = at_length(as_profile_says=True)
 
 
 class VaultInADirectory(VaultStore):

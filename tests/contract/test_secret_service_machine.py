@@ -1,20 +1,17 @@
-"""Any sequence of calls gives the same answers on KWallet and KeePassXC as on the memory store."""
+"""Any sequence of calls gives the same answers on every daemon as on the memory store."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from secret_service.daemons import running
 from support.desktop import clear
+from support.machines import at_length
 from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.testing.machine import store_machine
-
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 10
 
 
 class Prompting(SecretServiceStore):
@@ -27,11 +24,14 @@ class Prompting(SecretServiceStore):
 @pytest.mark.parametrize(
     ("name", "store"),
     [
+        pytest.param(
+            "gnome-keyring", SecretServiceStore, marks=pytest.mark.requires("gnome-keyring")
+        ),
         pytest.param("kwallet", SecretServiceStore, marks=pytest.mark.requires("kwallet")),
         pytest.param("keepassxc", Prompting, marks=pytest.mark.requires("keepassxc")),
     ],
 )
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)  # 300 examples of 25 calls, each with several questions to the daemon
 def test_any_sequence_of_calls_gives_the_same_answers_as_on_the_memory_store(
     name: str, store: type[SecretServiceStore]
 ) -> None:
@@ -47,10 +47,5 @@ def test_any_sequence_of_calls_gives_the_same_answers_as_on_the_memory_store(
             return store()
 
         machine = store_machine(make_store, reopened).TestCase
-        machine.settings = settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        )
+        machine.settings = at_length(10)
         machine("runTest").runTest()

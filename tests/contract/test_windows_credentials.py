@@ -5,22 +5,19 @@ Wine does not keep those limits; `tests/on_windows` holds the same contract to t
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from support.credential_manager import FolderOfCredentials, maker
+from support.machines import at_length
 from tokenkeep.backends.windows import WindowsCredentialStore
 from tokenkeep.store import Store
 from tokenkeep.testing.contract import DurableContract, StoreContract
 from tokenkeep.testing.machine import store_machine
-
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 20
 
 
 class TestWindowsCredentials(StoreContract, DurableContract):
@@ -44,9 +41,4 @@ class StoreInAFolder(WindowsCredentialStore):
 
 
 TestMachine = store_machine(StoreInAFolder).TestCase
-TestMachine.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestMachine.settings = at_length(20)

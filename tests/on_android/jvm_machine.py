@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 
-from hypothesis import HealthCheck, settings
-
 from on_android.device import device
+from support.machines import at_length
 from tokenkeep.backends.android import AndroidOptions, AndroidStore
 from tokenkeep.testing.machine import store_machine
-
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
 
 
 class AndroidInADirectory(AndroidStore):
@@ -34,9 +30,4 @@ class AndroidInADirectory(AndroidStore):
 
 
 TestAndroid = store_machine(AndroidInADirectory, AndroidInADirectory.reopened).TestCase
-TestAndroid.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestAndroid.settings = at_length()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from support.machines import at_length
 from tokenkeep.backends.apple import AppleOptions, AppleStore, Keychain, probe
 from tokenkeep.errors import AccessDenied, StoreLocked, StoreUnavailable
 from tokenkeep.item import Call, ItemName
@@ -78,12 +78,7 @@ class InItsOwnKeychain(AppleStore):
 
 
 TestMachine: Any = store_machine(InItsOwnKeychain).TestCase
-TestMachine.settings = settings(
-    max_examples=300 if os.environ.get("CI") == "true" else 20,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestMachine.settings = at_length(20)
 
 
 def test_locked_keychain_is_locked_and_keeps_its_items(keychain: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Generator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from support.machines import at_length
 from tokenkeep.backends.windows import WindowsCredentialStore, WindowsOptions, probe
 from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
@@ -17,7 +16,6 @@ from tokenkeep.testing.contract import DurableContract, StoreContract
 from tokenkeep.testing.machine import store_machine
 from tokenkeep.testing.material import OTHER_SERVICE, SERVICE
 
-EXAMPLES = 300 if os.environ.get("CI") == "true" else 40
 #: Whose items the tests make: nothing else of the person's credentials is touched.
 SERVICES = (SERVICE, OTHER_SERVICE, "org.example", "org.Example", "a")
 
@@ -54,12 +52,7 @@ class EmptiedStore(WindowsCredentialStore):
 
 
 TestMachine = store_machine(EmptiedStore).TestCase
-TestMachine.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestMachine.settings = at_length()
 
 
 def test_probe_finds_credential_manager() -> None:
