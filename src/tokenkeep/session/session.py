@@ -171,7 +171,8 @@ class Session:
             LoginFailed, ProviderRefused, ProtocolViolation: nothing was saved.
             RefreshUnavailable: the network, or another process inside the fence.
         """
-        from tokenkeep.oauth.login import browser_login, device_login
+        from tokenkeep.oauth.browser_login import browser_login
+        from tokenkeep.oauth.device_login import device_login
 
         result: LoginResult
         if device:

@@ -21,9 +21,11 @@ from tokenkeep import KeyFile, SecureStorage, Session, State, TokenStorage, Vaul
 from tokenkeep.errors import LoginCancelled, LoginFailed, ProtocolViolation, ProviderRefused
 from tokenkeep.integrations.httpx2 import SessionAuth
 from tokenkeep.integrations.requests import SessionAuth as RequestsAuth
+from tokenkeep.oauth.browser_login import browser_login
 from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.device_login import device_login
 from tokenkeep.oauth.dpop import DpopKey
-from tokenkeep.oauth.login import LoginResult, browser_login, device_login
+from tokenkeep.oauth.login import LoginResult
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.outcome import Answered, Misconfigured, Refused
 from tokenkeep.oauth.provider import Provider

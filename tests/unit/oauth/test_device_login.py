@@ -21,7 +21,8 @@ from tokenkeep.errors import (
     SessionError,
 )
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.login import LoginResult, device_login
+from tokenkeep.oauth.device_login import device_login
+from tokenkeep.oauth.login import LoginResult
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.oauth.transport import Httpx2Transport, NoAnswer

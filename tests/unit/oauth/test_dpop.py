@@ -12,9 +12,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from tokenkeep.errors import ProviderRefused, SecretDamaged, UnsupportedOption
+from tokenkeep.oauth.browser_login import browser_login
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.dpop import DpopKey, usable_nonce
-from tokenkeep.oauth.login import browser_login
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.outcome import Answered, Misconfigured, Unanswered
 from tokenkeep.oauth.provider import Provider

@@ -18,8 +18,10 @@ from tokenkeep.errors import (
     SessionError,
     UnsupportedOption,
 )
+from tokenkeep.oauth.browser_login import browser_login
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.login import LoginResult, browser_login, checked_scope, device_login
+from tokenkeep.oauth.device_login import device_login
+from tokenkeep.oauth.login import LoginResult, checked_scope
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.testing import authorization_server as broken
 from tokenkeep.testing.authorization_server import AuthorizationServer, Endpoint, Policy, When
