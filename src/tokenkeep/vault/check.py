@@ -19,6 +19,7 @@ from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import Header
 from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.rows import following, generation_of
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
@@ -37,7 +38,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        where: a file of the vault; "key" and a slot's id; "item" and where its place begins.
+        where: a file of the vault, or two that disagree; "key", perhaps with a slot's id; "item"
+            and where its place begins.
         name: the item's name, if that opens.
         error: what using it raises.
     """
@@ -96,18 +98,46 @@ def check(
         StoreTimeout, InteractionDenied: we cannot know. Damage is reported, not raised.
     """
     report = CheckReport()
-    header = _part(report, files.HEADER, vault.header)
+    header = _part(report, files.HEADER, lambda: vault.header(with_database=False))
     if header is not None:
         _look_at_header(report, header)
         _look_at_files(report, vault.path)
-        state = _part(report, "key", lambda: vault.opened(call()))
+        state = _opened(report, vault, call)
         if state is not None:
             engine, keys = state
             _part(report, files.DATABASE, lambda: _walk_pages(report, engine, call))
             _part(report, files.DATABASE, lambda: _open_all(report, engine, keys, call, progress))
+            _part(report, files.DATABASE, lambda: _open_quarantine(report, engine, keys, call))
     elif report.is_well:
         vault.opened(call())  # raises that there is none
     return report
+
+
+def _opened(
+    report: CheckReport, vault: Vault, call: Callable[[], Call]
+) -> tuple[Engine, Keys] | None:
+    """The engine and the keys that hold now; None with a finding about what keeps them from us."""
+
+    def database_is_there() -> bool:
+        files.require_database(vault.path)
+        return True
+
+    if not _part(report, files.DATABASE, database_is_there):
+        return None
+    unlocked = _part(report, "key", lambda: vault.unlocked(call()))
+    if unlocked is None:
+        return None
+
+    def generation() -> int:
+        engine: Engine = unlocked[0]
+        return generation_of(engine.row(call(), "SELECT generation FROM state WHERE one = 1"))
+
+    if _part(report, files.DATABASE, generation) is None:
+        return None
+    # What is left to fail is that the two disagree, and nobody can tell which of them is wrong.
+    both = f"{files.HEADER} and {files.DATABASE}"
+    state: tuple[Engine, Keys] | None = _part(report, both, lambda: vault.opened(call()))
+    return state
 
 
 def _part(report: CheckReport, where: str, look: Callable[[], Any]) -> Any:
@@ -117,7 +147,9 @@ def _part(report: CheckReport, where: str, look: Callable[[], Any]) -> Any:
     except StoreError as exc:
         if exc.is_temporary or not isinstance(exc, _REPORTED):
             raise
-        report.findings.append(Finding(where, exc.with_traceback(None)))
+        finding = Finding(where, exc.with_traceback(None))
+        if repr(finding) not in map(repr, report.findings):
+            report.findings.append(finding)
     return None
 
 
@@ -171,8 +203,13 @@ def _open_all(
     ):
         for row in batch:
             _open_row(report, keys, row)
-        seen, after = seen + len(batch), batch[-1][0]
+        seen, after = seen + len(batch), following(after, batch[-1][0])
         progress(seen, max(seen, total))
+
+
+def _open_quarantine(
+    report: CheckReport, engine: Engine, keys: Keys, call: Callable[[], Call]
+) -> None:
     for number, sealed in engine.rows(call(), "SELECT number, kept FROM quarantine"):
         report.quarantined += 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tokenkeep import fields
 from tokenkeep.crypto import Cipher, KeyedHash, derive
-from tokenkeep.errors import VaultDamaged
+from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import envelope
@@ -137,8 +137,10 @@ class Keys:
         """What `remember` kept, in its order; somebody may have written since."""
         return self._put.get(subject)
 
-    def open_quarantined(self, sealed: bytes) -> Secret:
-        """What quarantine keeps of an item."""
+    def open_quarantined(self, sealed: object) -> Secret:
+        """What quarantine keeps of an item; raises as `open_name`."""
+        if not isinstance(sealed, bytes):
+            raise SecretDamaged("the entry is damaged", hint="tokenkeep vault check")
         return envelope.open_envelope(self._sealers, envelope.QUARANTINE, b"", sealed)
 
     def seal_quarantined(self, kept: Secret) -> bytes:

@@ -18,6 +18,7 @@ from tokenkeep.vault.access import forget, without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
 from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
 from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.rows import following
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
@@ -194,7 +195,7 @@ def move_all(
         assert result is not None
         if result.last is None:
             break
-        done, after = done + result.moved, result.last
+        done, after = done + result.moved, following(after, result.last)
         damaged, unplaced = damaged + result.damaged, unplaced + result.unplaced
         progress(min(done + damaged, total), max(total, done + damaged))
     step("quarantine")
@@ -289,6 +290,8 @@ def _move_quarantine(connection: Connection, keys: Keys) -> int:
         "SELECT number, place_a, name, kept FROM quarantine"
     ).fetchall():
         try:
+            if not (isinstance(place_a, bytes) and isinstance(sealed_name, bytes)):
+                raise SecretDamaged("the entry is damaged")
             name = keys.open_name(place_a, sealed_name)
             kept = keys.open_quarantined(sealed)
         except SecretDamaged:

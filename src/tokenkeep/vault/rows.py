@@ -165,6 +165,17 @@ def listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int, 
     return generation, found
 
 
+def following(after: bytes, last: object) -> bytes:
+    """Where a walk over all items goes on that began behind `after` and came to `last`.
+
+    Raises:
+        VaultDamaged: the tree is out of order; the walk would never end.
+    """
+    if isinstance(last, bytes) and last > after:
+        return last
+    raise VaultDamaged("the vault's database is damaged", hint="tokenkeep vault check")
+
+
 class Target:
     """Where an item is to be put."""
 

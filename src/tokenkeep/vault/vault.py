@@ -264,17 +264,29 @@ class Vault:
         Raises:
             StoreUnavailable: there is no vault.
         """
-        state = self._open_state or self._open(call)
-        if state is None:
-            raise _no_vault(self.path)
+        state = self.unlocked(call)
         row = state[0].row(call, "SELECT generation FROM state WHERE one = 1")
         generation = rows.generation_of(row)
         if generation > state[1].header.generation:
             state = self._reopen(state, generation, call)
         return state
 
-    def header(self) -> Header | None:
+    def unlocked(self, call: Call) -> tuple[Engine, Keys]:
+        """The engine and the keys as this process knows them; the database stays closed.
+
+        Raises:
+            StoreUnavailable: there is no vault.
+        """
+        state = self._open_state or self._open(call)
+        if state is None:
+            raise _no_vault(self.path)
+        return state
+
+    def header(self, *, with_database: bool = True) -> Header | None:
         """What the vault says about itself without a key; None if there is no vault.
+
+        Args:
+            with_database: look at the database's file too.
 
         Raises:
             NotAVault, VaultDamaged, FormatUnsupported, AccessDenied: as `Header.decode`.
@@ -282,7 +294,8 @@ class Vault:
         if not files.require_vault_directory(self.path):
             return None
         header = Header.decode(files.read_header(self.path, MAX_HEADER_BYTES))
-        files.require_database(self.path)
+        if with_database:
+            files.require_database(self.path)
         return header
 
     def close(self) -> None:
