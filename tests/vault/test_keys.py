@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -325,3 +328,23 @@ def test_options_are_values(tmp_path: Path) -> None:
     for wrong in ("text", (), (1,)):
         with pytest.raises(UnsupportedOption):
             VaultOptions(tmp_path / "v", wrong)  # type: ignore[arg-type]
+
+
+def test_key_file_named_by_several_at_once_is_whole_at_every_moment(tmp_path: Path) -> None:
+    """A vault's creator and its first writers note in the key file which vault it opens."""
+    for attempt in range(40):
+        key = KeyFile(tmp_path / f"key{attempt}")
+        made, _named, _extra = key.make()
+        gate = threading.Barrier(6)
+
+        def name(key: KeyFile = key, gate: threading.Barrier = gate) -> None:
+            gate.wait()
+            key.name_vault(bytes(range(16)))
+
+        with ThreadPoolExecutor(6) as pool:
+            naming = [pool.submit(name) for _ in range(6)]
+            while not all(each.done() for each in naming):
+                assert made == key.read()[0]
+        assert [None] * 6 == [each.result() for each in naming]
+        assert bytes(range(16)) == key.read()[1]
+    assert 40 == len(os.listdir(tmp_path))

@@ -265,13 +265,17 @@ def write_new(path: str, data: Secret | bytes) -> None:
     _write(path, os.O_EXCL, data)
 
 
-def replace_file(path: str, data: Secret | bytes) -> None:
-    """Puts a file in the place of another, durably and atomically; one caller at a time.
+def replace_file(path: str, data: Secret | bytes, aside: str = "") -> None:
+    """Puts a file in the place of another, durably and atomically.
+
+    Args:
+        aside: what it is called meanwhile, a name of the caller's own; without one, for one caller
+            at a time, what somebody left there who was killed is overwritten.
 
     Raises:
         OSError: the old file is still there.
     """
-    aside = path + _NEW
+    aside = aside or path + _NEW
     try:
         _write(aside, os.O_TRUNC, data)
         _put_in_place(aside, path)

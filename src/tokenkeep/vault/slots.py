@@ -135,7 +135,7 @@ class KeyFile:
             As `read`; AccessDenied, StoreFull, StoreUnavailable: it cannot be made.
         """
         directory = os.path.dirname(self.path)
-        aside = f"{self.path}.{random_bytes(6).hex()}.new"
+        aside = self._aside()
         content = encode_key_file(Secret(random_bytes(KEY_BYTES)), b"")
         problem = None
         try:
@@ -171,13 +171,17 @@ class KeyFile:
             )
         content, problem = encode_key_file(key, vault_id, extra), None
         try:
-            files.replace_file(self.path, content)
+            # The vault's creator and its first writer may both be at it.
+            files.replace_file(self.path, content, self._aside())
         except OSError as exc:
             problem = files.translated(exc, f"the key file {self.path}")
         if problem is not None and not (
             self.readable_by_group and isinstance(problem, AccessDenied)
         ):
             raise problem
+
+    def _aside(self) -> str:
+        return f"{self.path}.{random_bytes(6).hex()}.new"
 
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
         """Nothing: see `Key.remember`."""
