@@ -14,7 +14,7 @@ A full disk keeps nobody from signing out: a `begin` is put where the `end` afte
 the same block, if need be behind a torn line that fills the block before.
 
 Beside the log lies a counter, sixteen random bytes that change after every line: looking at them
-through a shared mapping costs a fraction of a microsecond.
+through a shared mapping (`session/logwatch.py`) costs a fraction of a microsecond.
 """
 
 from __future__ import annotations
@@ -34,12 +34,6 @@ from tokenkeep.errors import (
     StoreUnavailable,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import mmap
-
-    from tokenkeep.clock import Clock
-
 #: The last whole line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
 _TORN = b" torn"
@@ -50,10 +44,8 @@ _BLOCK_BYTES = 512
 _ROOM_BYTES = 192
 #: Looks at an unfinished line, and the pause between them: another writer is done long before.
 _LOOKS, _LOOK_PAUSE = 5, 0.001
-_COUNTER = "counter"
-_COUNTER_BYTES = 16
-#: How long a sign-out may go unnoticed if its writer was killed between the line and the counter.
-_STAT_EVERY_SECONDS = 1.0
+#: The counter beside a log, and its size.
+COUNTER, COUNTER_BYTES = "counter", 16
 _ID_DIGITS = 32
 
 
@@ -141,10 +133,6 @@ class SessionLog:
         """
         self._append(_line("end", reason, now))
 
-    def watch(self, clock: Clock) -> Watch:
-        """A cheap look at whether the log has changed since the last look."""
-        return Watch(self, clock)
-
     def _append(self, data: bytes, begin: bytes = b"") -> None:
         try:
             made = _make_directories(self.directory)
@@ -166,59 +154,7 @@ class SessionLog:
                     _sync_directory(directory)
         except OSError as exc:
             raise _translated(exc, "write") from None
-        _change_counter(self.directory)
-
-
-class Watch:
-    """Notices new lines in a log: a shared-memory counter, and a `stat` once a second.
-
-    The `stat` is for a writer that was killed between its line and the counter, and for systems
-    without shared mappings, where every look is one. Usage: take a `mark`, read the log, act on
-    it, then `accept` the mark; until it is accepted, every other thread sees the change too.
-    """
-
-    __slots__ = ("_clock", "_log", "_next_stat", "_seen", "_stamp", "_view")
-
-    def __init__(self, log: SessionLog, clock: Clock) -> None:
-        self._log = log
-        self._clock = clock
-        self._view: mmap.mmap | None = None
-        self._seen = b"never"
-        self._stamp: tuple[int, int, int] | None = (0, 0, 0)
-        self._next_stat = 0.0
-
-    def mark(self) -> tuple[bytes, tuple[int, int, int] | None]:
-        """What the counter and the file look like now; take it before reading the log."""
-        # Mapped anew: the file may have been replaced under the old mapping, which would then
-        # stay silent. Whoever still looks through the old one keeps it alive.
-        self._view = _map_counter(self._log.directory)
-        seen = b"" if self._view is None else self._view[:_COUNTER_BYTES]
-        return seen, self._stat()
-
-    def accept(self, mark: tuple[bytes, tuple[int, int, int] | None]) -> None:
-        """Takes what was marked as known."""
-        self._seen, self._stamp = mark
-        self._next_stat = self._clock.monotonic() + _STAT_EVERY_SECONDS
-
-    def changed(self, now: float) -> bool:
-        """Whether a line may have come since the accepted mark; `now` is a monotonic reading."""
-        view = self._view
-        if view is not None:
-            if view[:_COUNTER_BYTES] != self._seen:
-                return True
-            if now < self._next_stat:
-                return False
-        if self._stat() != self._stamp:
-            return True
-        self._next_stat = now + _STAT_EVERY_SECONDS
-        return False
-
-    def _stat(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self._log.path)
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        change_counter(self.directory)
 
 
 def end_all(state_directory: str, service: str, *, reason: str, now: float) -> int:
@@ -249,6 +185,23 @@ def end_all(state_directory: str, service: str, *, reason: str, now: float) -> i
     if problem is not None:
         raise problem
     return ended
+
+
+def change_counter(directory: str) -> None:
+    """Lets everybody who looks at the counter of a log's directory look at the log again."""
+    path = os.path.join(directory, COUNTER)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+    except OSError:
+        return
+    try:
+        # Random rather than incremented: two writers at once cannot cancel each other out. By
+        # `write`, which fails where a store through a mapping would be a SIGBUS.
+        os.write(fd, os.urandom(COUNTER_BYTES))
+    except OSError:
+        pass  # a full disk, perhaps: the other processes' `stat` notices the line
+    finally:
+        os.close(fd)
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -396,47 +349,6 @@ def _sync_directory(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | _CLOEXEC)
     try:
         os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _map_counter(directory: str) -> mmap.mmap | None:
-    """The counter as a shared mapping; None where there is no log yet or no mapping can be had."""
-    import mmap
-
-    path = os.path.join(directory, _COUNTER)
-    for _ in range(2):
-        try:
-            fd = os.open(path, os.O_RDONLY | _CLOEXEC)
-        except OSError:
-            fd = -1
-        if fd >= 0:
-            try:
-                # Never a hole: touching one through a mapping on a full disk kills the process.
-                if os.fstat(fd).st_size >= _COUNTER_BYTES:
-                    return mmap.mmap(fd, _COUNTER_BYTES, access=mmap.ACCESS_READ)
-            except (OSError, ValueError):
-                return None
-            finally:
-                os.close(fd)
-        if not os.path.isdir(directory):
-            return None
-        _change_counter(directory)
-    return None
-
-
-def _change_counter(directory: str) -> None:
-    path = os.path.join(directory, _COUNTER)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
-    except OSError:
-        return
-    try:
-        # Random rather than incremented: two writers at once cannot cancel each other out. By
-        # `write`, which fails where a store through a mapping would be a SIGBUS.
-        os.write(fd, os.urandom(_COUNTER_BYTES))
-    except OSError:
-        pass  # a full disk, perhaps: the other processes' `stat` notices the line
     finally:
         os.close(fd)
 

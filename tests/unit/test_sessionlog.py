@@ -1,4 +1,4 @@
-"""The session log: what its lines say, torn or whole, and how its changes are noticed."""
+"""The session log: what its lines say, torn or whole."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from support.children import Child
 from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import AccessDenied, InvalidName, SecretDamaged, StoreFull, StoreUnavailable
+from tokenkeep.session.logwatch import Watch
 from tokenkeep.sessionlog import SessionLog, _filling, end_all
-from tokenkeep.testing.clock import FakeClock
 
 ONE, TWO = "1" * 32, "2" * 32
 
@@ -220,78 +220,6 @@ def test_two_appenders_never_tear_each_other_s_lines(log: SessionLog) -> None:
     assert 400 == len(lines)
 
 
-def test_the_counter_tells_of_a_line_at_once(log: SessionLog) -> None:
-    log.begin(ONE, 1.0)
-    watch = log.watch(clock := FakeClock())
-    assert watch.changed(clock.monotonic())
-    watch.accept(watch.mark())
-    assert not watch.changed(clock.monotonic())
-    log.end("logout", 2.0)
-    assert watch.changed(clock.monotonic())
-
-
-def test_a_line_between_the_mark_and_the_reading_is_seen_again(log: SessionLog) -> None:
-    log.begin(ONE, 1.0)
-    watch = log.watch(clock := FakeClock())
-    mark = watch.mark()
-    log.end("logout", 2.0)
-    watch.accept(mark)
-    assert watch.changed(clock.monotonic())
-
-
-def test_a_writer_killed_before_the_counter_is_noticed_within_a_second(log: SessionLog) -> None:
-    log.begin(ONE, 1.0)
-    watch = log.watch(clock := FakeClock())
-    watch.accept(watch.mark())
-    with Path(log.path).open("ab") as file:
-        file.write(b"end logout 2\n")
-    clock.advance(1.01)
-    assert watch.changed(clock.monotonic())
-
-
-def test_a_watch_begun_before_the_log_notices_its_first_line(log: SessionLog) -> None:
-    watch = log.watch(clock := FakeClock())
-    watch.accept(watch.mark())
-    assert not watch.changed(clock.monotonic())
-    log.begin(ONE, 1.0)
-    assert watch.changed(clock.monotonic())
-
-
-@pytest.mark.parametrize("damage", ["deleted", "short", "a directory", "replaced"])
-def test_a_missing_or_damaged_counter_only_costs_time(log: SessionLog, damage: str) -> None:
-    """The file's own state is looked at every second, or at every look without a counter."""
-    log.begin(ONE, 1.0)
-    counter = Path(log.directory, "counter")
-    if damage == "short":
-        counter.write_bytes(b"123")
-    else:
-        counter.unlink()
-    if damage == "a directory":
-        counter.mkdir()
-    if damage == "replaced":
-        counter.write_bytes(b"something else entirely")
-    watch = log.watch(clock := FakeClock())
-    watch.accept(watch.mark())
-    assert not watch.changed(clock.monotonic())
-    log.end("logout", 2.0)
-    clock.advance(1.01)
-    assert watch.changed(clock.monotonic())
-
-
-@pytest.mark.requires("POSIX files")
-def test_a_counter_deleted_under_a_watch_is_found_again_at_the_next_mark(log: SessionLog) -> None:
-    log.begin(ONE, 1.0)
-    watch = log.watch(clock := FakeClock())
-    watch.accept(watch.mark())
-    Path(log.directory, "counter").unlink()
-    log.begin(TWO, 2.0)
-    clock.advance(1.01)
-    assert watch.changed(clock.monotonic())
-    watch.accept(watch.mark())
-    log.end("logout", 3.0)
-    assert watch.changed(clock.monotonic())
-
-
 @pytest.mark.requires("full disk")
 def test_a_full_disk_is_an_error_that_leaves_the_last_word(tmp_path: Path) -> None:
     """Neither the line nor the counter's mapping may kill the process: no SIGBUS."""
@@ -303,7 +231,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_last_word(tmp_path: Path) -> No
             file.write(b"end ".ljust(padding - 6, b"x") + b" torn\n")
         Path(log.directory, "counter").unlink()
         ballast = fill(disk)
-        watch = log.watch(SystemClock())
+        watch = Watch(log, SystemClock())
         watch.accept(watch.mark())
         with pytest.raises(StoreFull):
             log.end("logout", 2.0)

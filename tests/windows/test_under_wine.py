@@ -25,6 +25,7 @@ PORTABLE = (
     "session/test_single_flight.py",
     "unit/session/test_flight.py",
     "unit/session/test_grant.py",
+    "unit/session/test_logwatch.py",
     "unit/session/test_shared.py",
     "unit/test_clock.py",
     "unit/test_config.py",

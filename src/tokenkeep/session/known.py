@@ -16,6 +16,7 @@ from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
+from tokenkeep.session.logwatch import Watch
 from tokenkeep.session.state import AccessToken, Change, State
 from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.session.work import Work
@@ -32,7 +33,7 @@ class Known:
 
     def __init__(self, tokens: KeptRecord, provider: Provider) -> None:
         self.lock = threading.RLock()
-        self.watch = tokens.log.watch(tokens.storage.clock)
+        self.watch = Watch(tokens.log, tokens.storage.clock)
         self.work = Work()
         self.state = State.SIGNED_OUT
         self.record: Record | None = None
