@@ -28,6 +28,7 @@ __all__ = [
     "Resettable",
     "Store",
     "StoreFacts",
+    "Tracking",
     "Transactional",
     "UnlockSignals",
     "Unlockable",
@@ -189,6 +190,25 @@ class Versioned(Protocol):
 
     def version(self, call: Call) -> object:
         """A value that differs after every change made by anybody; opens no item."""
+        ...
+
+
+@runtime_checkable
+class Tracking(Protocol):
+    """A store that tells without opening anything which items were written."""
+
+    def changes(self, service: str, since: object, call: Call) -> tuple[object, list[ItemName]]:
+        """Which items of the service, of both kinds, were written or removed; opens no value.
+
+        Costs as little as the changes, and a look at every item's place at most.
+
+        Args:
+            since: what this method of this object gave first for this service; None for all items.
+
+        Returns:
+            What to give next time, and the names. That one is among them says only that it may have
+            changed: it may have been written with the value that it had.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tokenkeep.errors import SecretDamaged, SecretInvalidated, StoreError
 from tokenkeep.item import ITEM
-from tokenkeep.store import Versioned
+from tokenkeep.store import Tracking, Versioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class Watcher:
         self._listeners: dict[object, tuple[Callable[[Change], object], float]] = {}
         self._seen: dict[str, bytes] | None = None
         self._version: object = None
+        self._tracked: object = None
         self._touched: set[str] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -68,10 +69,10 @@ class Watcher:
         """
         self._after_fork()
         if self._seen is None:
-            version, seen = self._look({})
+            look = self._look({})
             with self._lock:
                 if self._seen is None:
-                    self._seen, self._version = seen, version
+                    self._seen, self._version, self._tracked = look
         token = object()
         with self._lock:
             self._listeners[token] = (callback, interval)
@@ -125,7 +126,7 @@ class Watcher:
         with self._lock:
             thread, self._thread = self._thread, None
             self._listeners.clear()
-            self._seen, self._version = None, None
+            self._seen, self._version, self._tracked = None, None, None
             self._wake.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_SECONDS)
@@ -140,15 +141,17 @@ class Watcher:
         try:
             if known is not None and self._peek() == known:
                 return
-            version, after = self._look(before)
+            after, version, tracked = self._look(before)
         except StoreError as exc:
             _log.debug("watch: %s", exc.code)
             return
-        change = self._merge(before, after, version)
+        change = self._merge(before, after, version, tracked)
         if change:
             self._tell(change)
 
-    def _merge(self, before: dict[str, bytes], after: dict[str, bytes], version: object) -> Change:
+    def _merge(
+        self, before: dict[str, bytes], after: dict[str, bytes], version: object, tracked: object
+    ) -> Change:
         with self._lock:
             if self._seen is None:  # stopped meanwhile
                 return Change()
@@ -160,7 +163,10 @@ class Watcher:
                 before.pop(name, None)
                 after.pop(name, None)
             self._seen = {**after, **kept}
-            self._version = None if ours else version
+            if ours:
+                self._version = None
+            else:
+                self._version, self._tracked = version, tracked
         common = after.keys() & before.keys()
         return Change(
             added=tuple(sorted(after.keys() - before.keys())),
@@ -184,13 +190,20 @@ class Watcher:
             return self._store.version(self._call())
         return None
 
-    def _look(self, before: dict[str, bytes]) -> tuple[object, dict[str, bytes]]:
+    def _look(self, before: dict[str, bytes]) -> tuple[dict[str, bytes], object, object]:
+        """What is seen, and what `version` and `changes` gave with it, to be given next time."""
         # The version is read first: a change in between makes the next round look again.
         version = self._peek()
-        seen = {}
-        for item in self._store.names(self._service, self._call()):
+        since = tracked = self._tracked if before else None
+        if isinstance(self._store, Tracking):
+            tracked, items = self._store.changes(self._service, since, self._call())
+        else:
+            items = self._store.names(self._service, self._call())
+        seen = {} if since is None else dict(before)
+        for item in items:
             if item.kind != ITEM:
                 continue
+            seen.pop(item.name, None)
             try:
                 value = self._store.read(item, self._call())
             except (SecretDamaged, SecretInvalidated) as exc:
@@ -200,11 +213,12 @@ class Watcher:
                 if not before:
                     raise
                 seen[item.name] = before.get(item.name, b"")
+                version, tracked = None, since  # the next round looks again
                 continue
             if value is not None:
                 with value:
                     seen[item.name] = self._digest(value)
-        return version, seen
+        return seen, version, tracked
 
     def _digest(self, value: Secret) -> bytes:
         return hmac.digest(self._key, value.reveal_bytes(), "sha256")

@@ -17,6 +17,7 @@ from tokenkeep.testing.contract import (
     ErasingContract,
     IndexedContract,
     StoreContract,
+    TrackingContract,
     TransactionalContract,
     VersionedContract,
 )
@@ -24,6 +25,7 @@ from tokenkeep.testing.contract import (
 
 class TestVaultWithKeyFile(
     StoreContract,
+    TrackingContract,
     TransactionalContract,
     IndexedContract,
     VersionedContract,

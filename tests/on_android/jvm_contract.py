@@ -19,6 +19,7 @@ from tokenkeep.testing.contract import (
     ErasingContract,
     IndexedContract,
     StoreContract,
+    TrackingContract,
     TransactionalContract,
     VersionedContract,
 )
@@ -26,6 +27,7 @@ from tokenkeep.testing.contract import (
 
 class TestAndroidStore(
     StoreContract,
+    TrackingContract,
     TransactionalContract,
     IndexedContract,
     VersionedContract,

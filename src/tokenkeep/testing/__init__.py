@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokenkeep.testing.contract import ErasingContract as ErasingContract
     from tokenkeep.testing.contract import IndexedContract as IndexedContract
     from tokenkeep.testing.contract import StoreContract as StoreContract
+    from tokenkeep.testing.contract import TrackingContract as TrackingContract
     from tokenkeep.testing.contract import TransactionalContract as TransactionalContract
     from tokenkeep.testing.contract import VersionedContract as VersionedContract
     from tokenkeep.testing.faulty import Fails as Fails
@@ -34,6 +35,7 @@ _HOMES = {
     "Lies": "faulty",
     "Stalls": "faulty",
     "StoreContract": "contract",
+    "TrackingContract": "contract",
     "TransactionalContract": "contract",
     "VersionedContract": "contract",
     "every_step": "faulty",

@@ -139,6 +139,42 @@ class VersionedContract:
         assert before == store.version(call())
 
 
+class TrackingContract:
+    """What holds for a store with `changes`."""
+
+    def test_everything_is_new_at_first(self, store: Any) -> None:
+        """Both kinds, sorted, of this service alone; nothing before the first write."""
+        assert [] == store.changes(SERVICE, None, call())[1]
+        for name in (TWO, ONE, RECORD, ItemName(OTHER_SERVICE, "one")):
+            store.write(name, Secret("a"), call())
+        assert sorted([ONE, TWO, RECORD]) == store.changes(SERVICE, None, call())[1]
+
+    def test_what_was_written_added_or_removed_is_told_once(self, store: Any) -> None:
+        """Also what has a value of the same length now; the rest is not among it."""
+        for name in (ONE, TWO):
+            store.write(name, Secret("a"), call())
+        since, _names = store.changes(SERVICE, None, call())
+        assert [] == store.changes(SERVICE, since, call())[1]
+        store.write(ONE, Secret("b"), call())
+        store.write(RECORD, Secret("a"), call())
+        since, names = store.changes(SERVICE, since, call())
+        assert sorted([ONE, RECORD]) == names
+        store.delete(TWO, call())
+        since, names = store.changes(SERVICE, since, call())
+        assert [TWO] == names
+        store.write(TWO, Secret("a"), call())
+        store.delete(RECORD, call())
+        since, names = store.changes(SERVICE, since, call())
+        assert sorted([TWO, RECORD]) == names
+        assert [] == store.changes(SERVICE, since, call())[1]
+
+    def test_no_value_is_opened(self, store: Any) -> None:
+        """What is given to nobody but this method holds no value."""
+        store.write(ONE, Secret("a very long secret value"), call())
+        since, _names = store.changes(SERVICE, None, call())
+        assert "a very long secret value" not in repr(since)
+
+
 class ErasingContract:
     """What holds for a store with `erase`."""
 

@@ -32,6 +32,7 @@ from tokenkeep.store import (
     Require,
     Store,
     StoreFacts,
+    Tracking,
     Transactional,
     Versioned,
 )
@@ -40,6 +41,7 @@ from tokenkeep.testing.abilities import (
     DurableContract,
     ErasingContract,
     IndexedContract,
+    TrackingContract,
     TransactionalContract,
     VersionedContract,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "ErasingContract",
     "IndexedContract",
     "StoreContract",
+    "TrackingContract",
     "TransactionalContract",
     "VersionedContract",
 ]
@@ -95,6 +98,7 @@ class StoreContract:
             "Transactional": (isinstance(store, Transactional), TransactionalContract),
             "Indexed": (isinstance(store, Indexed), IndexedContract),
             "Versioned": (isinstance(store, Versioned), VersionedContract),
+            "Tracking": (isinstance(store, Tracking), TrackingContract),
             "Erasing": (isinstance(store, Erasing), ErasingContract),
             "durable": (
                 store.facts.persistence is not Persistence.PROCESS,

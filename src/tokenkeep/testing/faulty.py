@@ -15,7 +15,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Store, StoreFacts
 
-_ABILITIES = ("replace", "contains", "version", "erase", "shred", "unlock_signals")
+_ABILITIES = ("replace", "contains", "version", "changes", "erase", "shred", "unlock_signals")
 #: What a lying store answers: it did nothing, and says what it would have said.
 _LIES: dict[str, object] = {
     "read": None,
@@ -25,6 +25,7 @@ _LIES: dict[str, object] = {
     "replace": None,
     "contains": False,
     "version": 0,
+    "changes": (None, []),
     "erase": False,
     "shred": False,
     "unlock_signals": None,

@@ -7,6 +7,8 @@ from tokenkeep.item import checked_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tokenkeep.item import Call, ItemName
     from tokenkeep.secret import Secret
     from tokenkeep.vault.vault import Vault
@@ -73,6 +75,17 @@ class StoreOverVault:
         """Differs after every change made by anybody."""
         self._begin(call, "looking in the vault")
         return self._vault.version(call)
+
+    def changes(self, service: str, since: object, call: Call) -> tuple[object, list[ItemName]]:
+        """Which items were written, added or removed since; opens no value."""
+        from tokenkeep.vault.tracking import changes
+
+        checked_name(service, "service")
+        self._begin(call, "looking in the vault")
+        if self._vault.version(call) is None:  # there is no vault yet
+            return None, []
+        seen: Any = since
+        return changes(self._vault, service, seen, call)
 
     def erase(self, service: str, call: Call) -> bool:
         """Erases the service's items and rewrites the vault without the old bytes.
