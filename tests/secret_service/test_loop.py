@@ -14,7 +14,7 @@ import pytest
 from support.async_program import first_events, first_rounds, listing_rounds, warm_rounds
 from support.desktop import gnome_desktop
 from support.gnome_keyring import GnomeKeyring
-from support.stalls import LONGEST_STALL, longest_stall, one_round
+from support.stalls import LONGEST_STALL, longest_stall, rounds_of
 from tokenkeep.aio.storage import AsyncSecureStorage
 from tokenkeep.backends.secret_service import SecretServiceOptions
 from tokenkeep.errors import StoreTimeout
@@ -29,7 +29,7 @@ def keyring() -> Iterator[GnomeKeyring]:
 
 
 def test_the_first_calls_of_a_process_load_nothing(keyring: GnomeKeyring, tmp_path: Path) -> None:
-    """All is imported before the loop runs, and its thread opens nothing and connects to nothing:
+    """All is imported before the loop runs, by `preload`; its thread opens and connects to nothing:
     making the storage does neither, and the calls are made on other threads.
     """
     assert [] == first_events("secret-service", tmp_path)
@@ -66,7 +66,7 @@ def test_a_frozen_daemon_holds_no_loop_up(keyring: GnomeKeyring) -> None:
             await storage.read("token")
             keyring.freeze()
             try:
-                return longest_stall([await one_round(call) for _ in range(12)])
+                return longest_stall(await rounds_of(call))
             finally:
                 keyring.thaw()
 
