@@ -59,7 +59,7 @@ NOTHING = "/"
 
 #: So many questions are under way at once where one is asked of each item. More are no faster, and
 #: a thread that makes or reads them all in one go keeps others from the interpreter for that long.
-_BATCH = 16
+_BATCH = 8
 #: An unlock prompt that was offered and not run stays in the daemon until the connection ends.
 _MOST_OFFERED_PROMPTS = 32
 #: Seconds after which is looked again which program the service is.
