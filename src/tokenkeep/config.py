@@ -35,10 +35,9 @@ class Config:
         store: "auto", "vault", "vault:PATH" or another store's name.
         key_file, passphrase_file: at most one is set: what opens the vault.
         path: where `config.toml` is or would be.
-        others: the file's keys that this version does not know.
     """
 
-    __slots__ = ("app", "key_file", "others", "passphrase_file", "path", "store")
+    __slots__ = ("app", "key_file", "passphrase_file", "path", "store")
 
     def __init__(
         self,
@@ -47,14 +46,12 @@ class Config:
         key_file: str | None = None,
         passphrase_file: str | None = None,
         path: str = "",
-        others: dict[str, object] | None = None,
     ) -> None:
         self.app = app
         self.store = store
         self.key_file = key_file
         self.passphrase_file = passphrase_file
         self.path = path
-        self.others = others if others is not None else {}
 
     def names_vault(self) -> bool:
         """Whether the chosen store is a vault."""
@@ -81,8 +78,8 @@ def load(
     key hides both of a lesser place: they are for another store.
 
     Raises:
-        UnsupportedOption: the file is damaged or has an entry of the wrong type; or one place
-            names both a key file and a passphrase file.
+        UnsupportedOption: the file is damaged, or has an entry that is none of ours or of the
+            wrong type; or one place names both a key file and a passphrase file.
         AccessDenied: the file cannot be read.
     """
     path = path if path is not None else default_path()
@@ -95,6 +92,13 @@ def load(
         "passphrase_file": passphrase_file,
     }
     variables = {key: environ.get("TOKENKEEP_" + key.upper()) or None for key in _KEYS}
+    for key in entries:
+        if key not in _KEYS:
+            # Mistyped, it would choose a store or a key that nobody wanted.
+            raise UnsupportedOption(
+                f"{path}{_line_of(key, path)}: there is no entry of the name {key!r}",
+                hint=f"the names are {', '.join(_KEYS)}",
+            )
     written = {key: _text_entry(entries, key, path) for key in _KEYS}
     for key in ("key_file", "passphrase_file"):
         written[key] = _beside(path, written[key])
@@ -102,8 +106,7 @@ def load(
     if chosen_store is not None and chosen_store.startswith("vault:"):
         written["store"] = f"vault:{_beside(path, chosen_store[6:])}"
 
-    others = {key: value for key, value in entries.items() if key not in _KEYS}
-    config = Config(path=path, others=others)
+    config = Config(path=path)
     config.store = ""
     for place, found in (("flags", flags), ("environment", variables), (path, written)):
         takes_key = not config.store or config.names_vault()
@@ -298,12 +301,17 @@ def _text_entry(entries: dict[str, object], key: str, path: str) -> str | None:
     value = entries.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    lines = read_text(path).split("\n")
-    at = [number for number, line in enumerate(lines, 1) if line.lstrip(" \t\"'").startswith(key)]
     raise UnsupportedOption(
-        f"{path}{f', line {at[0]}' if at else ''}: {key} must be text, not {type(value).__name__}",
+        f"{path}{_line_of(key, path)}: {key} must be text, not {type(value).__name__}",
         hint=f'write {key} = "..." in {path}',
     )
+
+
+def _line_of(key: str, path: str) -> str:
+    """Where the file has an entry, for a message; empty if that cannot be told."""
+    lines = read_text(path).split("\n")
+    at = [number for number, line in enumerate(lines, 1) if line.lstrip(" \t\"'[").startswith(key)]
+    return f", line {at[0]}" if at else ""
 
 
 def _beside(path: str, relative: str | None) -> str | None:

@@ -113,10 +113,24 @@ def test_relative_paths_in_the_file_start_beside_it(file: Path, home: Path) -> N
     assert "keys/k" == config.load(key_file="keys/k", environ={}, path=str(file)).key_file
 
 
-def test_unknown_entries_are_kept(file: Path) -> None:
-    """A newer version's entries neither fail nor get lost."""
-    write(file, 'app = "a"\nfuture = 3\n[table]\nx = 1\n')
-    assert {"future": 3, "table": {"x": 1}} == config.load(environ={}, path=str(file)).others
+@pytest.mark.parametrize(
+    ("text", "line", "name"),
+    [
+        ('app = "a"\nkey-file = "k"\n', 2, "key-file"),
+        ('stroe = "memory"\n', 1, "stroe"),
+        ('app = "a"\nfuture = 3\n', 2, "future"),
+        ('app = "a"\n\n[default]\nstore = "vault"\n', 3, "default"),
+    ],
+)
+def test_a_mistyped_entry_is_an_error_and_never_ignored(
+    file: Path, text: str, line: int, name: str
+) -> None:
+    """What was meant to choose a store or a key would silently choose another."""
+    write(file, text)
+    with pytest.raises(UnsupportedOption) as caught:
+        config.load(environ={}, path=str(file))
+    assert f"{file}, line {line}: there is no entry of the name {name!r}" == str(caught.value)
+    assert "the names are app, store, key_file, passphrase_file" == caught.value.hint
 
 
 @pytest.mark.parametrize(
