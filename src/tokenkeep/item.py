@@ -136,4 +136,6 @@ def checked_name(text: object, what: str) -> str:
             raise InvalidName(f"{article} {what} must not contain lone surrogates")
         if size <= MAX_NAME_BYTES:
             return text
-    raise InvalidName(f"{article} {what} has at most {MAX_NAME_BYTES} bytes of UTF-8")
+    raise InvalidName(
+        f"{article} {what} has at most {MAX_NAME_BYTES} bytes of UTF-8", hint="choose a shorter one"
+    )

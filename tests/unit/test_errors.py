@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
+import tokenkeep
 from tokenkeep import errors
 from tokenkeep.errors import TokenkeepError
 
@@ -112,3 +115,16 @@ def test_what_an_error_carries_crosses_too() -> None:
     assert [vars(error) for error in carried] == [
         vars(pickle.loads(pickle.dumps(error))) for error in carried
     ]
+
+
+def test_whoever_cannot_sign_in_is_told_what_to_do() -> None:
+    """Every place that raises it gives a hint."""
+    bare, count = [], 0
+    for path in sorted(Path(tokenkeep.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "LoginFailed":
+                count += 1
+                if "hint" not in {word.arg for word in node.keywords}:
+                    bare.append(f"{path.name}:{node.lineno}")
+    assert [] == bare
+    assert count > 8

@@ -46,6 +46,7 @@ def test_what_is_no_name_is_refused(name: Any, why: str) -> None:
         assert caught.value.__context__ is None
         if isinstance(name, str) and len(name) > 2:
             assert name not in str(caught.value)
+        assert ("choose a shorter one" == caught.value.hint) is (why == "255 bytes")
 
 
 @given(st.text(max_size=300))

@@ -17,6 +17,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.oauth import requests
 from tokenkeep.oauth.login import (
+    LOG_IN_AGAIN,
     LoginResult,
     answered_by,
     checked_scope,
@@ -166,7 +167,9 @@ def _raise_authorization_error(error: str) -> NoReturn:
     if error == "access_denied":
         raise LoginCancelled("the login was declined")
     if error in ("server_error", "temporarily_unavailable"):
-        raise LoginFailed(f"the provider could not log in ({error})")
+        raise LoginFailed(f"the provider could not log in ({error})", hint=LOG_IN_AGAIN)
     if error in ("login_required", "consent_required", "interaction_required"):
-        raise LoginFailed(f"the provider needs the person ({error})")
+        raise LoginFailed(
+            f"the provider needs the person ({error})", hint="log in without prompt=none"
+        )
     raise ProviderRefused(f"the provider refused the login ({error})", error=error)

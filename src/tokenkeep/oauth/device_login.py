@@ -15,6 +15,8 @@ from tokenkeep.oauth import messages, requests
 from tokenkeep.oauth.answers import device_authorization, error_code
 from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.login import (
+    CHECK_THE_NETWORK,
+    LOG_IN_AGAIN,
     LoginResult,
     answered_by,
     checked_scope,
@@ -83,7 +85,7 @@ def _device_authorization(
     except (NotSent, NoAnswer) as exc:
         problem = exc.reason
     if problem:
-        raise LoginFailed(f"the provider cannot be reached: {problem}")
+        raise LoginFailed(f"the provider cannot be reached: {problem}", hint=CHECK_THE_NETWORK)
     device = device_authorization(response)
     if isinstance(device, messages.DeviceAuthorization):
         return device
@@ -92,7 +94,9 @@ def _device_authorization(
     error = error_code(response, request.secrets())
     if error is not None and response.status < 500:
         raise ProviderRefused(f"the provider refused the device login ({error})", error=error)
-    raise LoginFailed(f"the provider answered {response.status} to the device login")
+    raise LoginFailed(
+        f"the provider answered {response.status} to the device login", hint=LOG_IN_AGAIN
+    )
 
 
 def _polled(

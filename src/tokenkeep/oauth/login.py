@@ -34,6 +34,9 @@ from tokenkeep.secret import Secret
 if TYPE_CHECKING:
     from tokenkeep.oauth.client import Client
 
+LOG_IN_AGAIN = "log in again"
+CHECK_THE_NETWORK = "check the network and the provider's address, then log in again"
+
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
@@ -76,7 +79,7 @@ def reached_metadata(client: Client, timeout: float) -> Metadata:
         return client.metadata(timeout=min(timeout, client.provider.timeout))
     except RefreshUnavailable as exc:
         problem = str(exc)
-    raise LoginFailed(f"the provider cannot be reached: {problem}")
+    raise LoginFailed(f"the provider cannot be reached: {problem}", hint=CHECK_THE_NETWORK)
 
 
 def seconds_left(client: Client, deadline: float) -> float:
@@ -108,11 +111,11 @@ def answered_by(outcome: Outcome) -> Answered:
         case Answered():
             return outcome
         case Refused(error, _):
-            raise LoginFailed(f"the provider did not accept the login ({error})")
+            raise LoginFailed(f"the provider did not accept the login ({error})", hint=LOG_IN_AGAIN)
         case Misconfigured(error, reason):
             raise ProviderRefused(reason, error=error)
         case Unsent(reason) | TryLater(reason, _) | Unanswered(reason):
-            raise LoginFailed(f"the login could not be completed: {reason}")
+            raise LoginFailed(f"the login could not be completed: {reason}", hint=LOG_IN_AGAIN)
 
 
 def confirmed(
@@ -150,7 +153,7 @@ def confirmed(
         except RefreshUnavailable as exc:
             problem = str(exc)
         if claims is None:
-            raise LoginFailed(f"the ID token could not be checked: {problem}")
+            raise LoginFailed(f"the ID token could not be checked: {problem}", hint=LOG_IN_AGAIN)
     elif "openid" in (granted or "").split():
         raise ProtocolViolation("the provider granted openid and sent no ID token")
     return LoginResult(response, claims, metadata, granted, dpop_key)

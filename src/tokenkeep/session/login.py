@@ -14,7 +14,7 @@ from tokenkeep.errors import LoginFailed, StoreError, UnsupportedOption
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.dpop import DpopKey
-from tokenkeep.oauth.login import LoginResult, check_binding
+from tokenkeep.oauth.login import LOG_IN_AGAIN, LoginResult, check_binding
 from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
@@ -124,7 +124,9 @@ def save(
     if tokens.has_ended(record.session_id):
         _erase_dead(tokens)
         report = revoke_late(tokens, client, record)
-        raise LoginFailed(f"somebody signed out while the session was being saved: {report}")
+        raise LoginFailed(
+            f"somebody signed out while the session was being saved: {report}", hint=LOG_IN_AGAIN
+        )
     if got.unsaved is None:
         hold.release()
     return got

@@ -90,7 +90,9 @@ class TokenStorage:
             self.kept.write(record)
             if self.kept.has_ended(record.session_id):
                 self.kept.erase_dead()
-                raise LoginFailed("the session was ended while it was being saved")
+                raise LoginFailed(
+                    "the session was ended while it was being saved", hint="log in again"
+                )
 
     def read_refresh_token(self) -> Secret | None:
         """The live session's refresh token; None if signed out. For looking, not for redeeming.
