@@ -1,21 +1,27 @@
 """Calls into a platform that may never come back, each ended by its deadline.
 
-The call is made on a thread of its own; a platform that hangs keeps that thread, never the caller.
+The call is made on another thread; a platform that hangs keeps that thread, never the caller.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tokenkeep.errors import StoreTimeout
 from tokenkeep.item import Call
+from tokenkeep.native.crew import Crew
 
 T = TypeVar("T")
 
 #: The longest wait a lock takes (threading.TIMEOUT_MAX is less on some systems): four days.
 _LONGEST_WAIT = min(threading.TIMEOUT_MAX, 345_600.0)
+
+#: Threads are kept on Windows alone, where starting one costs as much as a call and nothing forks:
+#: elsewhere an application that forks has none of ours but those that the platform hangs on to.
+_CREW = Crew(most_idle=4 if sys.platform == "win32" else 0)
 
 
 def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's store") -> T:
@@ -36,7 +42,7 @@ def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's 
     if remaining is None:
         return function()
     answer = _Answer(function)
-    threading.Thread(target=answer.work, name="tokenkeep native call", daemon=True).start()
+    _CREW.give(answer.work)
     if not answer.arrived.acquire(timeout=min(remaining, _LONGEST_WAIT)):
         answer.drop()
         raise StoreTimeout(f"{doing} did not finish in time")
