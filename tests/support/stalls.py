@@ -86,13 +86,13 @@ def are_enough(rounds: Sequence[Round]) -> bool:
 
 
 def longest_stall(rounds: Sequence[Round]) -> float:
-    """The longest stall, in seconds, of the quietest rounds but for one.
+    """What the stalls stay within in three of four of the quietest rounds, in seconds.
 
-    That one may have been hit by what no counter shows; what a call does to a loop, it does in
-    more rounds than one.
+    The others may have been hit by what no counter shows: what a call does to a loop, it does in
+    more rounds than in one of four.
     """
     quietest = sorted(rounds, key=lambda each: each.taken)[:_COUNTED]
-    return sorted(each.stall for each in quietest)[-2]
+    return sorted(each.stall for each in quietest)[_COUNTED * 3 // 4 - 1]
 
 
 class _Taken(NamedTuple):
