@@ -1,6 +1,6 @@
 """Windows' own CPython in Wine: what Windows does with the library, as far as Wine does the same.
 
-Invariants: one prefix under `.venv/wine`, made once; its server is started before the first
+Invariants: one common prefix under `.venv/wine`, made once; its server is started before the first
 program, so that no program's pipes stay open in it, and ended by the last user of the prefix; all
 of a program's streams are pipes, for without them this Python does not start.
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import signal
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,18 +42,74 @@ class Wine:
     """A started prefix, in which programs run."""
 
     def python(
-        self, *arguments: str, stdin: bytes = b"", timeout: float = 60.0
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Runs Windows' Python, which imports tokenkeep from where this process has it.
+
+        Args:
+            env: variables besides the usual ones.
 
         Raises:
             subprocess.TimeoutExpired: it did not end; it was killed.
         """
-        command = [str(_LOADER), str(_PYTHON / "python.exe"), "-X", "utf8"]
-        command += ["-X", f"pycache_prefix={windows_path(PLACE / 'pycache')}", *arguments]
         return subprocess.run(
-            command, input=stdin, capture_output=True, timeout=timeout, env=_environment()
+            _python(*arguments),
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            env={**_environment(), **(env or {})},
         )
+
+
+class WineApart:
+    """A prefix with a server of its own, which may stand still and be killed.
+
+    Its drive C: is the common prefix's, its registry a copy.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self._prefix = prefix
+        self._env = {**_environment(), "WINEPREFIX": str(prefix)}
+
+    def start(self) -> None:
+        """Starts the server and what Windows always runs."""
+        _run(_SERVER, "-p", self._env)
+        _run(_LOADER, "wineboot", self._env)
+
+    def program(self, *arguments: str) -> subprocess.Popen[str]:
+        """Windows' Python, running; its streams are pipes."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            _python(*arguments), stdin=pipe, stdout=pipe, stderr=pipe, env=self._env, text=True
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends the server a signal: SIGSTOP, SIGCONT, SIGKILL."""
+        for pid, name in self._processes():
+            if name.startswith("wineserver"):
+                os.kill(pid, number)
+
+    def stop(self) -> None:
+        """Ends the server, which keeps what its programs kept."""
+        _run(_SERVER, "-k", self._env)
+
+    def end(self) -> None:
+        """Ends every process of the prefix: those of a killed server wait for it for ever."""
+        for pid, _name in self._processes():
+            os.kill(pid, signal.SIGKILL)
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        wanted = f"WINEPREFIX={self._prefix}".encode()
+        for each in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (each / "environ").read_bytes().split(b"\0"):
+                    yield int(each.name), (each / "comm").read_text()
+            except OSError:
+                continue  # gone, or not ours
 
 
 def windows_path(path: Path) -> str:
@@ -76,6 +134,26 @@ def started() -> Generator[Wine, None, None]:
                 pass  # somebody else still runs something in it
             else:
                 _run(_SERVER, "-k")
+
+
+@contextmanager
+def started_apart(folder: Path) -> Generator[WineApart, None, None]:
+    """A prefix in a new, empty folder; nothing of it runs afterwards."""
+    with started():
+        for each in _PREFIX.glob("*.reg"):
+            shutil.copy2(each, folder)
+        shutil.copy2(_PREFIX / ".update-timestamp", folder)
+        (folder / "drive_c").symlink_to(_PREFIX / "drive_c")
+        drives = folder / "dosdevices"
+        drives.mkdir()
+        (drives / "c:").symlink_to("../drive_c")
+        (drives / "z:").symlink_to("/")
+        apart = WineApart(folder)
+        try:
+            apart.start()
+            yield apart
+        finally:
+            apart.end()
 
 
 def _make_prefix() -> None:
@@ -110,13 +188,18 @@ def _environment() -> dict[str, str]:
     return kept
 
 
-def _run(program: Path, argument: str) -> None:
+def _python(*arguments: str) -> list[str]:
+    pycache = f"pycache_prefix={windows_path(PLACE / 'pycache')}"
+    return [str(_LOADER), str(_PYTHON / "python.exe"), "-X", "utf8", "-X", pycache, *arguments]
+
+
+def _run(program: Path, argument: str, env: dict[str, str] | None = None) -> None:
     nothing = subprocess.DEVNULL
     subprocess.run(
         [str(program), argument],
         stdin=nothing,
         stdout=nothing,
         stderr=nothing,
-        env=_environment(),
+        env=_environment() if env is None else env,
         timeout=_START_SECONDS,
     )
