@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.children import in_child
 from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
@@ -46,7 +47,6 @@ def export(tmp_path: Path) -> Path:
 
 def test_items_arrive_and_sessions_do_not(tmp_path: Path, export: Path) -> None:
     """Values, empty and binary ones too, under the same names and services."""
-    assert 0o600 == stat.S_IMODE(export.stat().st_mode)
     report = transfer.import_items(vault_at(tmp_path), str(export), passphrase(), call())
     assert 3 == len(report.items)
     store = open_store(tmp_path)
@@ -55,6 +55,27 @@ def test_items_arrive_and_sessions_do_not(tmp_path: Path, export: Path) -> None:
     assert found is not None
     assert b"\xff\x00" == found.reveal_bytes()
     assert [item("a"), item("b")] == store.names(SERVICE, call())
+
+
+@pytest.mark.requires("POSIX files")
+def test_export_is_private(export: Path) -> None:
+    """Nobody else can try passphrases on it."""
+    assert 0o600 == stat.S_IMODE(export.stat().st_mode)
+
+
+@pytest.mark.requires("fork")
+def test_import_takes_the_memory_that_the_file_needs(tmp_path: Path, export: Path) -> None:
+    """Not what the largest file would need, which a small machine does not have."""
+
+    def import_with_little_memory() -> int:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        return len(
+            transfer.import_items(vault_at(tmp_path), str(export), passphrase(), call()).items
+        )
+
+    assert 3 == in_child(import_with_little_memory)
 
 
 def test_one_service_alone(tmp_path: Path, export: Path) -> None:

@@ -9,6 +9,7 @@ refresh token that lives in two places is taken for a stolen one.
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 from tokenkeep import fields
 from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
@@ -45,6 +46,7 @@ _BATCH = 200
 #: Bounds what a damaged length can make us take into memory.
 _MAX_HEADER_BYTES = 4096
 _MAX_FILE_BYTES = 4 << 30
+_PIECE_BYTES = 1 << 20
 
 SKIP = "skip"
 REPLACE = "replace"
@@ -226,7 +228,9 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
     data, problem = b"", None
     try:
         with open(path, "rb") as file:
-            data = file.read(_MAX_FILE_BYTES)
+            # Piece by piece: asked for the most there may be, Python takes that much memory first.
+            pieces = iter(lambda: file.read(_PIECE_BYTES), b"")
+            data = b"".join(islice(pieces, _MAX_FILE_BYTES // _PIECE_BYTES))
     except OSError as exc:
         problem = files.translated(exc, "the export")
     if problem is not None:
