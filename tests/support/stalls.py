@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-#: Seconds that a call may keep a loop from its other work. The promise is five milliseconds, which
+#: Seconds that a call may keep a loop from its other work. The target is five milliseconds, which
 #: is also what the interpreter lets a thread compute before it has to give way: less is asked for
 #: here, so that a thread which computes for longer is seen.
 LONGEST_STALL = 0.004

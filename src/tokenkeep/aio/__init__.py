@@ -7,8 +7,8 @@ loop, and no waiter can cancel it.
 
 A thread that computes keeps a loop waiting for the interpreter's lock, and nothing computes as long
 as an import. So these modules load whatever their calls will need when they are imported
-themselves, which is when an application starts; afterwards a call keeps its loop from other work
-for a few milliseconds at most.
+themselves, which is when an application starts; afterwards a call usually keeps its loop from
+other work for a few milliseconds.
 """
 
 from __future__ import annotations
