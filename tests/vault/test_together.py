@@ -38,7 +38,7 @@ def create_at_once(directory: str, number: int, gate: threading.Barrier) -> None
 @pytest.mark.parametrize("attempt", range(5))
 def test_of_many_creators_one_wins_and_all_writes_are_kept(tmp_path: Path, attempt: int) -> None:
     """Six processes write first: one vault, one key, six items, nothing left aside."""
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
     gate = context.Barrier(6)
     processes = [
         context.Process(target=create_at_once, args=(str(tmp_path), number, gate))
@@ -107,6 +107,7 @@ def test_threads_share_a_store(tmp_path: Path) -> None:
     assert value(store, "count") == "160"
 
 
+@pytest.mark.requires("fork")
 def test_forked_child_uses_the_parents_store(tmp_path: Path) -> None:
     """Both go on reading and writing, in both directions, generation after generation."""
     store = open_store(tmp_path)
@@ -126,6 +127,7 @@ def test_forked_child_uses_the_parents_store(tmp_path: Path) -> None:
     assert value(store, "a") is None
 
 
+@pytest.mark.requires("fork")
 def test_fork_while_threads_write(tmp_path: Path) -> None:
     """Children of a busy process neither hang nor lose anything, and the parent goes on."""
     store = open_store(tmp_path)
@@ -151,6 +153,7 @@ def test_fork_while_threads_write(tmp_path: Path) -> None:
         assert value(store, f"c{child}") == "x"
 
 
+@pytest.mark.requires("fork")
 def test_child_of_a_fork_behind_our_back_refuses(tmp_path: Path) -> None:
     """Without Python's hooks SQLite's locks are the parent's: an error, not a lost write."""
     import ctypes
@@ -171,6 +174,7 @@ def test_child_of_a_fork_behind_our_back_refuses(tmp_path: Path) -> None:
     assert value(store, "a") == "0"
 
 
+@pytest.mark.requires("fork")
 def test_child_of_a_fork_behind_our_back_may_close_and_is_still_refused(tmp_path: Path) -> None:
     """Closing leaves the parent's connections alone, and opens no way around the refusal."""
     import ctypes
@@ -240,6 +244,7 @@ def test_mistake_in_a_transaction_is_not_called_damage(
     assert value(store, "a") == "0"
 
 
+@pytest.mark.requires("fork")
 def test_no_log_is_removed_while_somebody_needs_it(tmp_path: Path) -> None:
     """Writers that come and go in other processes never take a reader's view or a write away."""
     reader = open_store(tmp_path)
@@ -332,6 +337,7 @@ def test_nothing_is_ever_in_clear(tmp_path: Path) -> None:
         assert text not in content
 
 
+@pytest.mark.requires("fork")
 def test_reader_elsewhere_makes_erasing_pending_and_the_next_writer_finishes(
     tmp_path: Path,
 ) -> None:
