@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,10 @@ VERBS: list[Callable[[Path], object]] = [
     lambda place: open_store(place).replace(item("a"), None, Secret("new"), call()),
     lambda place: open_store(place).facts,
 ]
+
+
+def create_at_once(directory: str, number: int, gate: threading.Barrier) -> None:
+    """Writes at the same moment as others; here, where a process that is not forked finds it."""
+    store = open_store(Path(directory))
+    gate.wait()
+    store.write(item(f"n{number}"), Secret(f"value {number}"), call())

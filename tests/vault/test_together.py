@@ -18,7 +18,17 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.creation import create
 from tokenkeep.vault.rekey import rekey
-from vault.places import SERVICE, all_bytes, call, item, key_file, open_store, open_vault, value
+from vault.places import (
+    SERVICE,
+    all_bytes,
+    call,
+    create_at_once,
+    item,
+    key_file,
+    open_store,
+    open_vault,
+    value,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +37,6 @@ def _forking_with_threads_is_the_point() -> Iterator[None]:
         # Python 3.12 and later warn about forks in a process with threads.
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
-
-
-def create_at_once(directory: str, number: int, gate: threading.Barrier) -> None:
-    store = open_store(Path(directory))
-    gate.wait()
-    store.write(item(f"n{number}"), Secret(f"value {number}"), call())
 
 
 @pytest.mark.parametrize("attempt", range(5))
