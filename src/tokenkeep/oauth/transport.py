@@ -94,7 +94,11 @@ class Httpx2Transport:
         try:
             threading.Thread(target=exchange.run, name="tokenkeep-http", daemon=True).start()
         except RuntimeError:
-            raise NotSent("no thread could be started for the request") from None
+            if threading.main_thread().is_alive():
+                raise NotSent("no thread could be started for the request") from None
+            # Python 3.12 starts none while the interpreter's exit waits for a refresh; what a
+            # thread of its own could leave, a stuck name resolution, then ends by itself.
+            exchange.run()
         exchange.wait()
         if exchange.response is not None:
             return exchange.response
