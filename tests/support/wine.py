@@ -1,8 +1,8 @@
 """Windows' own CPython in Wine: what Windows does with the library, as far as Wine does the same.
 
 Invariants: one common prefix under `.venv/wine`, made once; its server is started before the first
-program, so that no program's pipes stay open in it, and ended by the last user of the prefix; all
-of a program's streams are pipes, for without them this Python does not start.
+program, so that no program's pipes stay open in it, and ended after the last; all of a program's
+streams are pipes, for without them this Python does not start.
 """
 
 from __future__ import annotations
@@ -119,21 +119,20 @@ def windows_path(path: Path) -> str:
 
 @contextmanager
 def started() -> Generator[Wine, None, None]:
-    """Wine for as long as it lasts. Several processes may be in here at once."""
+    """Wine for as long as it lasts. Whoever comes meanwhile waits."""
     PLACE.mkdir(parents=True, exist_ok=True)
     with open(PLACE / ".users", "w") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
-        _make_prefix()
-        fcntl.flock(users, fcntl.LOCK_SH)
+        # Programs and their server take turns: on one processor none has to wake another one up,
+        # which takes a virtual machine longer than what the turn is for.
+        processors = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(processors)})
         try:
+            _make_prefix()
             yield Wine()
         finally:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass  # somebody else still runs something in it
-            else:
-                _run(_SERVER, "-k")
+            _run(_SERVER, "-k")
+            os.sched_setaffinity(0, processors)
 
 
 @contextmanager
