@@ -10,7 +10,7 @@ from __future__ import annotations
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, ValueTooLarge
 from tokenkeep.item import ITEM, Call, Interaction, ItemName, checked_name
-from tokenkeep.secret import Secret, as_secret
+from tokenkeep.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class SecureStorage:
             TypeError, ValueError: it is neither text nor bytes, or no valid Unicode.
         """
         try:
-            value = as_secret(value)
+            value = value if isinstance(value, Secret) else Secret(value)
         except (TypeError, ValueError):
             del value  # this frame is in the traceback
             raise

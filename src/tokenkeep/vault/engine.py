@@ -290,7 +290,9 @@ class Engine:
         connection.execute("BEGIN IMMEDIATE")
         result = body(connection)
         connection.execute("COMMIT")
-        self._count(connection, size)
+        self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
+        if self._written >= CHECKPOINT_BYTES:
+            self._begin_log_anew(connection)
         return result
 
     def _change(
@@ -298,16 +300,15 @@ class Engine:
     ) -> bool:
         if connection.execute(statement, values).rowcount != 1:
             return False
-        self._count(connection, size)
+        self._written += _COMMIT_BYTES + 2 * size
+        if self._written >= CHECKPOINT_BYTES:
+            self._begin_log_anew(connection)
         return True
 
-    def _count(self, connection: Connection, size: int) -> None:
-        """Counts what a commit wrote, and empties the log when it is time."""
-        self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
-        if self._written >= CHECKPOINT_BYTES:
-            done = self._checkpoint(connection, restart=True)
-            # With a reader in the way: not again at every commit.
-            self._written = 0 if done else CHECKPOINT_BYTES * 3 // 4
+    def _begin_log_anew(self, connection: Connection) -> None:
+        done = self._checkpoint(connection, restart=True)
+        # With a reader in the way: not again at every commit.
+        self._written = 0 if done else CHECKPOINT_BYTES * 3 // 4
 
     def _checkpoint(self, connection: Connection, restart: bool = False) -> bool:
         """Moves the log into the database; False if somebody was in the way.

@@ -15,6 +15,11 @@ from tokenkeep.vault import envelope
 from tokenkeep.vault.envelope import Sealer
 from tokenkeep.vault.format import Header
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    #: When an item was looked at, its two places, and the envelopes of its name and its value.
+    Put = tuple[float, bytes, bytes, bytes, bytes]
+
 #: A place is a service's tag and an item's hash. Two services or two items of one vault meet in
 #: neither half by accident: 2**64 services and 2**128 items apart.
 SERVICE_TAG_BYTES = 8
@@ -83,7 +88,7 @@ class Keys:
         self.current_key = header.current_key
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
-        self._put: dict[bytes, tuple[bytes, bytes, bytes, bytes]] = {}
+        self._put: dict[bytes, Put] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -124,18 +129,20 @@ class Keys:
         """The envelope of an item's name."""
         return self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
 
-    def remember(
-        self, subject: bytes, place_a: bytes, place_b: bytes, name: bytes, value: bytes
-    ) -> None:
-        """Keeps where an item was just put, and the envelopes of its name and its value."""
-        if len(value) <= _LONGEST_VALUE:
+    def remember(self, subject: bytes, put: Put) -> None:
+        """Keeps how an item was just put."""
+        if len(put[-1]) <= _LONGEST_VALUE:
             if len(self._put) >= _MOST_ITEMS:
                 self._put.clear()  # in one step: other threads are looking
-            self._put[subject] = (place_a, place_b, name, value)
+            self._put[subject] = put
 
-    def remembered(self, subject: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """What `remember` kept, in its order; somebody may have written since."""
+    def remembered(self, subject: bytes) -> Put | None:
+        """What `remember` kept; somebody may have written since."""
         return self._put.get(subject)
+
+    def forget(self, subject: bytes) -> None:
+        """Takes back what `remember` kept: the item does not open any more."""
+        self._put.pop(subject, None)
 
     def open_quarantined(self, sealed: object) -> Secret:
         """What quarantine keeps of an item; raises as `open_name`."""

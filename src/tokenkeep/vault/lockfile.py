@@ -33,8 +33,12 @@ class LockFile:
                     return False
                 # Opening costs a write more than looking. Whoever comes next opens the name, and
                 # would be beside us if the file was removed or replaced since we opened it.
-                if self._has_the_name():
-                    return True
+                try:
+                    found = os.lstat(self._path)
+                    if (found.st_dev, found.st_ino) == self._identity:
+                        return True
+                except FileNotFoundError:
+                    pass
                 self.close()
             self._fd = fd = files.open_lock(self._path)
             found = os.fstat(fd)
@@ -63,10 +67,3 @@ class LockFile:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
-
-    def _has_the_name(self) -> bool:
-        try:
-            found = os.lstat(self._path)
-        except FileNotFoundError:
-            return False
-        return (found.st_dev, found.st_ino) == self._identity

@@ -39,13 +39,14 @@ LIST = (
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
-# No two envelopes are the same: where the last one that we know still lies, at both places, and no
-# newer header was written, nobody changed anything that a look would have to find.
+# No two envelopes are the same: where the last one that we know still lies, and no newer header was
+# written, nobody changed anything. That the index still leads there costs a look of its own.
 _OVERWRITE = (
     "UPDATE item SET name = ?, envelope = ? WHERE place_a = ? AND envelope = ? AND +place_b = ?"
-    " AND place_a = (SELECT place_a FROM item WHERE place_b = ?)"
     " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ?)"
 )
+#: For how long an item's entry is taken to be as whole as it was when it was looked at.
+_LOOK_AGAIN_SECONDS = 60.0
 #: Behind every place that begins with a tag.
 _BEHIND = b"\xff" * (ITEM_HASH_BYTES + 1)
 
@@ -195,27 +196,34 @@ def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call:
     """Puts an item over what this process put there last, in one statement.
 
     Returns:
-        False if that lies there no more, or is not known: nothing changed.
+        False if that lies there no more, or it is time to look again: nothing changed.
     """
     engine, keys = state
     what = subject(name)
     last = keys.remembered(what)
     if last is None:
         return False
-    place_a, place_b, sealed_name, put_last = last
-    sealed = keys.seal_value(what, value)
-    seen = (place_a, put_last, place_b, place_b, keys.header.generation)
-    if not engine.changed(call, _OVERWRITE, (sealed_name, sealed, *seen), len(sealed)):
+    looked, place_a, place_b, sealed_name, put_last = last
+    if call.clock.monotonic() - looked > _LOOK_AGAIN_SECONDS:
         return False
-    keys.remember(what, place_a, place_b, sealed_name, sealed)
+    sealed = keys.seal_value(what, value)
+    values = (sealed_name, sealed, place_a, put_last, place_b, keys.header.generation)
+    if not engine.changed(call, _OVERWRITE, values, len(sealed)):
+        return False
+    keys.remember(what, (looked, place_a, place_b, sealed_name, sealed))
     return True
 
 
-def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> None:
+def put(
+    connection: Connection, keys: Keys, target: Target, row: Any, value: Secret
+) -> tuple[bytes, bytes]:
     """Puts the item at its place; what was there and did not open goes into quarantine.
 
     Args:
         row: what `Target.found` told in this transaction.
+
+    Returns:
+        The envelopes of its name and its value.
     """
     what, place = target.subject, target.place
     sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
@@ -226,7 +234,7 @@ def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Sec
         )
     else:
         connection.execute(_INSERT, (*place, sealed_name, sealed))
-    keys.remember(what, *place, sealed_name, sealed)
+    return sealed_name, sealed
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:

@@ -38,7 +38,8 @@ class StoreOverVault:
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value, durable on return; the first write makes the vault if it may."""
-        _require_size(value)
+        if value.size > MAX_VALUE_BYTES:
+            raise _too_large(value)
         self._begin(call, "writing in the vault")
         self._vault.write(name, value, call)
 
@@ -61,8 +62,8 @@ class StoreOverVault:
         self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
     ) -> None:
         """Writes or deletes if the item is still `expected`, in one transaction."""
-        if value is not None:
-            _require_size(value)
+        if value is not None and value.size > MAX_VALUE_BYTES:
+            raise _too_large(value)
         self._begin(call, "writing in the vault")
         self._vault.replace(name, expected, value, call)
 
@@ -137,9 +138,8 @@ class StoreOverVault:
         self._vault.close()
 
 
-def _require_size(value: Secret) -> None:
-    if value.size > MAX_VALUE_BYTES:
-        raise ValueTooLarge(
-            f"the value has {value.size} bytes, a vault takes {MAX_VALUE_BYTES}",
-            hint="store less, or split it",
-        )
+def _too_large(value: Secret) -> ValueTooLarge:
+    return ValueTooLarge(
+        f"the value has {value.size} bytes, a vault takes {MAX_VALUE_BYTES}",
+        hint="store less, or split it",
+    )

@@ -10,6 +10,7 @@ import os
 from _thread import allocate_lock
 
 from tokenkeep.errors import (
+    SecretDamaged,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -67,10 +68,14 @@ class Vault:
         what = subject(name)
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, sealed = rows.looked_up(state, name, what, call)
             keys = state[1]
-            if generation <= keys.header.generation:
-                return None if sealed is None else keys.open_value(what, sealed)
+            try:
+                generation, sealed = rows.looked_up(state, name, what, call)
+                if generation <= keys.header.generation:
+                    return None if sealed is None else keys.open_value(what, sealed)
+            except SecretDamaged:
+                keys.forget(what)  # so that the next write looks at all of it
+                raise
             state = self._reopen(state, generation, call)
         return None
 
@@ -109,7 +114,8 @@ class Vault:
             target = rows.Target(keys, name)
             row = target.found(connection)
             owed = _agree(connection, keys.header, row)
-            rows.put(connection, keys, target, row, value)
+            sealed = rows.put(connection, keys, target, row, value)
+            keys.remember(target.subject, (call.clock.monotonic(), *target.place, *sealed))
             return owed, None
 
         self._transaction(call, put, create=True, size=value.size)
