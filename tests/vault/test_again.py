@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tokenkeep.errors import StoreTimeout
+from tokenkeep.errors import SecretDamaged, StoreTimeout
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
+from tokenkeep.testing import FakeClock
 from tokenkeep.vault.lockfile import LockFile
 from vault.places import SERVICE, call, item, open_store, open_vault, value
 
@@ -48,16 +49,29 @@ def test_damage_between_two_writes_of_one_process_is_quarantined(
         "UPDATE item SET place_a = zeroblob(24)",
     ],
 )
-def test_entry_damaged_between_two_writes_is_mended_by_the_second(
+def test_damaged_entry_is_mended_by_the_next_write_after_a_minute(
     tmp_path: Path, damage: str
 ) -> None:
-    """A write leaves the whole entry right, also if only the value was expected to change."""
+    """What was whole a moment ago is not looked at again before a minute is over."""
+    store, clock = open_store(tmp_path), FakeClock()
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), Call(5, clock=clock))
+    reach_in(tmp_path, damage)
+    clock.advance(61)
+    store.write(item("a"), Secret("3"), Call(5, clock=clock))
+    assert [item("a")] == store.names(SERVICE, call())
+    assert "3" == value(store, "a")
+
+
+def test_item_that_was_read_as_damaged_is_mended_by_the_next_write(tmp_path: Path) -> None:
+    """Whoever writes because a read failed reads what he wrote."""
     store = open_store(tmp_path)
     for text in ("1", "2"):
         store.write(item("a"), Secret(text), call())
-    reach_in(tmp_path, damage)
+    reach_in(tmp_path, "UPDATE item SET place_b = zeroblob(24)")
+    with pytest.raises(SecretDamaged):
+        store.read(item("a"), call())
     store.write(item("a"), Secret("3"), call())
-    assert [item("a")] == store.names(SERVICE, call())
     assert "3" == value(store, "a")
 
 

@@ -40,9 +40,9 @@ LIST = (
 )
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
 # No two envelopes are the same: where the last one that we know still lies, and no newer header was
-# written, nobody changed anything. That the index still leads there costs a look of its own.
+# written, nobody changed anything. Whether all of the entry is whole costs a look of its own.
 _OVERWRITE = (
-    "UPDATE item SET name = ?, envelope = ? WHERE place_a = ? AND envelope = ? AND +place_b = ?"
+    "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?"
     " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ?)"
 )
 #: For how long an item's entry is taken to be as whole as it was when it was looked at.
@@ -203,27 +203,25 @@ def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call:
     last = keys.remembered(what)
     if last is None:
         return False
-    looked, place_a, place_b, sealed_name, put_last = last
+    looked, place_a, put_last = last
     if call.clock.monotonic() - looked > _LOOK_AGAIN_SECONDS:
         return False
     sealed = keys.seal_value(what, value)
-    values = (sealed_name, sealed, place_a, put_last, place_b, keys.header.generation)
+    values = (sealed, place_a, put_last, keys.header.generation)
     if not engine.changed(call, _OVERWRITE, values, len(sealed)):
         return False
-    keys.remember(what, (looked, place_a, place_b, sealed_name, sealed))
+    keys.remember(what, (looked, place_a, sealed))
     return True
 
 
-def put(
-    connection: Connection, keys: Keys, target: Target, row: Any, value: Secret
-) -> tuple[bytes, bytes]:
+def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> bytes:
     """Puts the item at its place; what was there and did not open goes into quarantine.
 
     Args:
         row: what `Target.found` told in this transaction.
 
     Returns:
-        The envelopes of its name and its value.
+        The envelope of its value.
     """
     what, place = target.subject, target.place
     sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
@@ -234,7 +232,7 @@ def put(
         )
     else:
         connection.execute(_INSERT, (*place, sealed_name, sealed))
-    return sealed_name, sealed
+    return sealed
 
 
 def drop(connection: Connection, keys: Keys, name: ItemName) -> bool:

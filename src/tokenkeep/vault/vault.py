@@ -115,7 +115,7 @@ class Vault:
             row = target.found(connection)
             owed = _agree(connection, keys.header, row)
             sealed = rows.put(connection, keys, target, row, value)
-            keys.remember(target.subject, (call.clock.monotonic(), *target.place, *sealed))
+            keys.remember(target.subject, (call.clock.monotonic(), target.place[0], sealed))
             return owed, None
 
         self._transaction(call, put, create=True, size=value.size)
