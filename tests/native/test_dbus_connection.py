@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.bus import Bus
+from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.native.dbus.connection import BUS, BUS_PATH, Connection
 from tokenkeep.native.dbus.errors import ConnectionLost
@@ -44,3 +48,36 @@ def test_interrupt_while_reading_loses_the_connection_and_not_a_reply(bus: Bus) 
     with pytest.raises(ConnectionLost):
         connection.ask(Request(BUS, BUS_PATH, BUS, "GetId"), Call(10.0))
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ([], StoreUnavailable),
+        ([b"OK 1234deadbeef\r\n"], StoreUnavailable),
+        ([b"OK 1234deadbeef\r\n", b"AGREE_UNIX_FD\r\n", b""], StoreUnavailable),
+        ([b"REJECTED EXTERNAL\r\n"], AccessDenied),
+    ],
+    ids=["at once", "in the middle", "after the hello", "with a refusal"],
+)
+def test_bus_that_hangs_up_is_gone_unless_it_refuses(
+    tmp_path: Path, answers: list[bytes], error: type[StoreError]
+) -> None:
+    """A bus that ends while somebody connects is no question of rights: later there is another."""
+    path = str(tmp_path / "bus")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def hang_up() -> None:
+            connected, _address = listening.accept()
+            with connected:
+                for answer in answers:
+                    connected.recv(4096)
+                    connected.sendall(answer)
+
+        bus = threading.Thread(target=hang_up)
+        bus.start()
+        with pytest.raises(error):
+            Connection(f"unix:path={path}", Call(10.0))
+        bus.join()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import threading
 from collections import deque
 
-from tokenkeep.errors import AccessDenied, StoreError, StoreTimeout, StoreUnavailable, ValueTooLarge
+from tokenkeep.errors import AccessDenied, StoreTimeout, StoreUnavailable, ValueTooLarge
 from tokenkeep.native.dbus.address import NO_BUS_HINT, sockets
 from tokenkeep.native.dbus.errors import ConnectionLost, ErrorReply
 from tokenkeep.native.dbus.wire import Incoming, Reader, Request, SizeLimitError
@@ -48,7 +49,7 @@ class Connection:
     """Connects, authenticates and says hello.
 
     Raises:
-        StoreUnavailable: nobody listens at the address.
+        StoreUnavailable: nobody listens at the address, or the bus goes away meanwhile.
         AccessDenied: the bus is another user's.
         StoreTimeout: the bus does not answer in time.
     """
@@ -67,12 +68,20 @@ class Connection:
         self.is_lost = False
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
+        is_lost = False
         try:
             _authenticate(self._socket, call)
+            is_lost, others = True, _is_another_user_s(self._socket)
             self.ask(Request(BUS, BUS_PATH, BUS, "Hello"), call)
+            is_lost = False
+        except ConnectionLost:
+            pass
         except BaseException:
             self.close()
             raise
+        if is_lost:
+            self.close()
+            raise _refused() if others else _gone()
 
     def ask(self, request: Request, call: Call) -> tuple[Any, ...]:
         """The answer's values.
@@ -289,10 +298,9 @@ def _connected(address: str, call: Call) -> socket.socket:
 def _authenticate(connected: socket.socket, call: Call) -> None:
     """D-Bus Specification, "Authentication Protocol": the kernel says who we are."""
     identity = str(os.geteuid()).encode().hex().encode()
-    problem: StoreError | None = None
+    line = b""
     try:
         connected.send(b"\0AUTH EXTERNAL " + identity + b"\r\n", socket.MSG_NOSIGNAL)
-        line = b""
         while not line.endswith(b"\r\n") and len(line) < _LONGEST_LINE:
             call.check("authenticating with the session bus")
             if _ready(connected, select.POLLIN, call):
@@ -304,12 +312,26 @@ def _authenticate(connected: socket.socket, call: Call) -> None:
             connected.send(b"BEGIN\r\n", socket.MSG_NOSIGNAL)
             return
     except OSError:
-        pass
-    # dbus-daemon hangs up on every user but its own.
-    problem = AccessDenied(
+        line = b""
+    raise _refused() if line.startswith(b"REJECTED") else _gone()
+
+
+def _is_another_user_s(connected: socket.socket) -> bool:
+    """Whether somebody else's program listens: dbus-daemon lets it begin, and then hangs up."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return False
+    peer = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return bool(peer[1] != os.geteuid())
+
+
+def _refused() -> AccessDenied:
+    return AccessDenied(
         "the session bus does not let this user in", hint="run as the user who is logged in"
     )
-    raise problem
+
+
+def _gone() -> StoreUnavailable:
+    return StoreUnavailable("the session bus went away", hint=NO_BUS_HINT)
 
 
 def _ready(connected: socket.socket, event: int, call: Call) -> bool:
