@@ -12,7 +12,7 @@ from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import SecretDamaged, VaultKeyMissing
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
-from tokenkeep.vault import erasing, slots
+from tokenkeep.vault import erasing, quarantine, slots
 from tokenkeep.vault import keys as wrapping
 from tokenkeep.vault.access import forget, without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
@@ -293,11 +293,11 @@ def _move_quarantine(connection: Connection, keys: Keys) -> int:
             if not (isinstance(place_a, bytes) and isinstance(sealed_name, bytes)):
                 raise SecretDamaged("the entry is damaged")
             name = keys.open_name(place_a, sealed_name)
-            kept = keys.open_quarantined(sealed)
+            what = subject(name)
+            kept = quarantine.sealed_anew(keys, what, keys.open_quarantined(sealed))
         except SecretDamaged:
             left += 1
             continue
-        what = subject(name)
         place = keys.finder.place(name.service, what)[0]
         connection.execute(
             "UPDATE quarantine SET place_a = ?, service = ?, name = ?, kept = ? WHERE number = ?",
@@ -321,6 +321,7 @@ def _retired(connection: Connection, keys: Keys, unplaced: int) -> tuple[Header,
         " UNION SELECT substr(name, 2, 8) FROM quarantine"
     ):
         used.add(key_id)
+    used |= quarantine.keys_within(connection, keys)
     old = keys.header
     kept = {key_id: blob for key_id, blob in old.wrapped_keys.items() if key_id in used}
     previous_root = old.previous_root if unplaced else b""

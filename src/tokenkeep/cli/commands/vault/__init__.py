@@ -9,7 +9,7 @@ from tokenkeep.cli.tree import LazyGroup
 VERBS = (
     *("create", "unlock", "lock"),
     *("new-key", "add-key", "remove-key", "rekey", "replace-all"),
-    *("check", "upgrade", "export", "import", "reset"),
+    *("check", "quarantine", "upgrade", "export", "import", "reset"),
 )
 
 

@@ -1,0 +1,172 @@
+"""What quarantine keeps: items that did not open when something replaced them.
+
+Some open again: what a newer version wrote, after an upgrade; what lost its key, after the header
+was restored; what an index had lost, at once. The others stay until somebody erases them.
+"""
+
+from __future__ import annotations
+
+from tokenkeep import fields
+from tokenkeep.errors import (
+    SecretDamaged,
+    StoreError,
+    UnsupportedOption,
+    WriteConflict,
+)
+from tokenkeep.item import ITEM
+from tokenkeep.secret import Secret
+from tokenkeep.vault import erasing, rows
+from tokenkeep.vault.envelope import key_id_of, subject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from sqlite3 import Connection
+    from typing import Any
+
+    from tokenkeep.item import Call, ItemName
+    from tokenkeep.vault.keys import Keys
+    from tokenkeep.vault.vault import Vault
+
+_SELECT = "SELECT number, place_a, name, kept FROM quarantine"
+_LIST = "tokenkeep vault quarantine"
+
+
+class Entry:
+    """One item in quarantine.
+
+    Attributes:
+        number: which it is; stays the same until it is restored or erased.
+        name: whose bytes they are; None if that does not open.
+        problem: why the item does not open; None if it opens now.
+    """
+
+    __slots__ = ("name", "number", "problem")
+
+    def __init__(self, number: int, name: ItemName | None, problem: StoreError | None) -> None:
+        self.number = number
+        self.name = name
+        self.problem = problem
+
+    def __repr__(self) -> str:
+        return f"Entry({self.number}, {self.name!r}, {self.problem!r})"
+
+
+def entries(vault: Vault, call: Call) -> list[Entry]:
+    """Everything in quarantine, oldest first; changes nothing.
+
+    Raises:
+        StoreUnavailable: there is no vault.
+    """
+    engine, keys = vault.opened(call)
+    return [_entry(keys, row) for row in engine.rows(call, f"{_SELECT} ORDER BY number")]
+
+
+def restore(vault: Vault, number: int, call: Call, *, replace: bool = False) -> ItemName:
+    """Makes an item of the entry again and takes it out of quarantine, at once; whose it is.
+
+    Args:
+        replace: in the place of an item of that name; else that is an error.
+
+    Raises:
+        UnsupportedOption: there is no such entry, or it is a session, whose tokens may have been
+            replaced since.
+        SecretDamaged, FormatUnsupported: it does not open; it stays.
+        WriteConflict: there is an item of that name; nothing changed.
+    """
+
+    def put_back(connection: Connection, keys: Keys) -> ItemName:
+        row = connection.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()
+        if row is None:
+            raise _absent(number)
+        name, value = _opened(keys, row)
+        if name.kind != ITEM:
+            raise UnsupportedOption("a session is not restored", hint="log in again")
+        if not replace and rows.is_there(connection, keys, name):
+            raise WriteConflict(
+                "there is an item of that name", hint=f"{_LIST} --restore {number} --replace"
+            )
+        target = rows.Target(keys, name)
+        rows.put(connection, keys, target, target.found(connection), value)
+        connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
+        return name
+
+    vault.opened(call)  # raises that there is no vault
+    name = vault.transaction(call, put_back)
+    assert name is not None
+    return name
+
+
+def erase(vault: Vault, numbers: Iterable[int] | None, call: Call) -> tuple[int, bool]:
+    """Erases entries and the old bytes behind them; how many, and whether bytes remain for now.
+
+    Args:
+        numbers: which; None for all.
+
+    Raises:
+        UnsupportedOption: there is no such entry; nothing was erased.
+    """
+    wanted = None if numbers is None else sorted(set(numbers))
+
+    def drop(connection: Connection, _keys: Keys) -> int:
+        if wanted is None:
+            return connection.execute("DELETE FROM quarantine").rowcount
+        for number in wanted:
+            found = connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
+            if found.rowcount != 1:
+                raise _absent(number)
+        return len(wanted)
+
+    vault.opened(call)  # raises that there is no vault
+    count = vault.transaction(call, drop, erases=True) or 0
+    return count, erasing.shred(vault, call)
+
+
+def sealed_anew(keys: Keys, what: bytes, kept: Secret) -> Secret:
+    """What quarantine keeps of an item, with its value under the current key if it opens."""
+    row = fields.unpack(kept.reveal_bytes())
+    try:
+        value = keys.open_value(what, row["envelope"])
+    except SecretDamaged:
+        return kept  # the key it hangs on stays, see `keys_within`
+    return Secret(fields.pack({**row, "envelope": keys.seal_value(what, value)}))
+
+
+def keys_within(connection: Connection, keys: Keys) -> set[bytes]:
+    """The ids of the keys that the items in quarantine were sealed with, as far as they say."""
+    found = set()
+    for (sealed,) in connection.execute("SELECT kept FROM quarantine"):
+        try:
+            kept = keys.open_quarantined(sealed)
+        except SecretDamaged:
+            continue
+        found.add(key_id_of(fields.unpack(kept.reveal_bytes())["envelope"]))
+    return found
+
+
+def _entry(keys: Keys, row: Any) -> Entry:
+    name = None
+    try:
+        name = _name(keys, row)
+        _opened(keys, row)
+    except StoreError as exc:
+        return Entry(row[0], name, exc.with_traceback(None))
+    return Entry(row[0], name, None)
+
+
+def _name(keys: Keys, row: Any) -> ItemName:
+    _number, place_a, sealed_name, _kept = row
+    if not (isinstance(place_a, bytes) and isinstance(sealed_name, bytes)):
+        raise SecretDamaged("the entry is damaged")
+    return keys.open_name(place_a, sealed_name)
+
+
+def _opened(keys: Keys, row: Any) -> tuple[ItemName, Secret]:
+    """Whose the entry is, and the value that opens now; raises as `Keys.open_value`."""
+    name = _name(keys, row)
+    kept = fields.unpack(keys.open_quarantined(row[3]).reveal_bytes())
+    return name, keys.open_value(subject(name), kept["envelope"])
+
+
+def _absent(number: int) -> UnsupportedOption:
+    return UnsupportedOption(f"quarantine has no entry {number}", hint=_LIST)
