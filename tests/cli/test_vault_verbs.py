@@ -73,6 +73,28 @@ def test_keys_come_and_go(shell_with_vault: Shell) -> None:
     """)
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("add-key", "--new-passphrase-file"),
+        ("rekey", "--with-passphrase-file"),
+        ("export all", "--export-passphrase-file"),
+        ("import all", "--export-passphrase-file"),
+    ],
+)
+def test_missing_passphrase_file_is_asked_for_by_the_option_that_named_it(
+    shell_with_vault: Shell, command: str, option: str
+) -> None:
+    """The hint can be followed: another option of the same kind means another passphrase."""
+    what = option.removeprefix("--").replace("-", " ")
+    shell_with_vault.plays(f"""
+        $ tokenkeep vault {command} {option} none
+        error: none: no such {what}
+        hint: {option} FILE
+        [6]
+    """)
+
+
 def test_items_move_to_another_vault_and_sessions_do_not(
     signed_in: tuple[Shell, Server],
 ) -> None:
@@ -92,6 +114,12 @@ def test_items_move_to_another_vault_and_sessions_do_not(
         [2]
         $ tokenkeep vault export one --only org.other --export-passphrase-file phrase
         items exported: 1
+        $ tokenkeep vault export none --only org.othre --export-passphrase-file phrase
+        error: there are no items of org.othre: nothing was written
+        hint: tokenkeep --app org.othre list
+        [3]
+        $ ls none 2>/dev/null
+        [2]
         $ tokenkeep vault create --path new --key-file new.key
         ~/new
         its key: ~/new.key

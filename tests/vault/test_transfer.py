@@ -86,6 +86,17 @@ def test_one_service_alone(tmp_path: Path, export: Path) -> None:
     assert [item("a"), item("b")] == sorted(report.items)
 
 
+def test_a_service_without_items_makes_no_file(tmp_path: Path, export: Path) -> None:
+    """Most likely its name is mistyped: whoever moves house with nothing has to notice."""
+    vault = vault_at(tmp_path / "source")
+    report = transfer.export(
+        vault, str(tmp_path / "none"), passphrase(), call, service="org.example.note"
+    )
+    assert ([], [], 0) == (report.items, report.skipped, report.unnamed)
+    assert not (tmp_path / "none").exists()
+    vault.close()
+
+
 def test_existing_items_fail_skip_or_are_replaced(tmp_path: Path, export: Path) -> None:
     """Failing changes nothing at all."""
     store = open_store(tmp_path)

@@ -86,6 +86,7 @@ def export(
     """Writes all items that open, of one service or of all, into a new file that only we can read.
 
     Args:
+        service: whose items; if it has none, no file is written.
         call: gives every step its own deadline.
 
     Raises:
@@ -119,6 +120,8 @@ def export(
             parts += _record(cipher, export_id, len(report.items), packed)
         if seen % _BATCH == 0 or seen == len(rows):
             progress(seen, len(rows))
+    if service is not None and not report.items and not report.skipped:
+        return report
     parts += _record(cipher, export_id, 0, Secret(len(report.items).to_bytes(8, "big")))
     _write(path, b"".join(parts))
     return report

@@ -61,4 +61,4 @@ def _new_key(key_file: str | None, passphrase_file: str | None) -> KeyFile | Pas
             "--new-key-file FILE",
             "--new-passphrase-file FILE",
         )
-    return given_passphrase(passphrase_file, "new passphrase: ")
+    return given_passphrase(passphrase_file, "new passphrase: ", option="--new-passphrase-file")

@@ -73,7 +73,7 @@ def _key(chosen: config.Config, *, passphrase: bool) -> Key:
             "both a key file and a passphrase", hint="tokenkeep vault add-key adds a second one"
         )
     if passphrase or chosen.passphrase_file is not None:
-        return given_passphrase(chosen.passphrase_file, "passphrase: ")
+        return given_passphrase(chosen.passphrase_file, "passphrase: ", option="--passphrase-file")
     own = platform_s_own() if chosen.key_file is None else None
     return own or KeyFile(chosen.key_file or config.default_key_path())
 

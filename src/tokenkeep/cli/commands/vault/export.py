@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from tokenkeep.cli import exits
-from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
+from tokenkeep.cli.commands.vault.opening import (
+    EXPORT_PASSPHRASE,
+    calls,
+    chosen_vault,
+    given_passphrase,
+    with_export_passphrase,
+)
+from tokenkeep.cli.exits import NotFound
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import tell
 from tokenkeep.cli.tree import options, settings_of
@@ -14,12 +21,7 @@ from tokenkeep.vault.transfer import export
 
 @click.command()
 @click.argument("file")
-@click.option(
-    "--export-passphrase-file",
-    metavar="FILE",
-    envvar="TOKENKEEP_EXPORT_PASSPHRASE_FILE",
-    help="a file that holds the export's passphrase; asked for if not given",
-)
+@with_export_passphrase
 @click.option("--only", metavar="SERVICE", help="the items of one application")
 @options()
 @click.pass_context
@@ -32,14 +34,20 @@ def command(
     """
     settings = settings_of(ctx)
     vault = chosen_vault(settings)
-    passphrase = given_passphrase(export_passphrase_file, "passphrase of the export: ")
+    passphrase = given_passphrase(
+        export_passphrase_file, "passphrase of the export: ", option=EXPORT_PASSPHRASE
+    )
     try:
         with progress("exporting") as told:
             report = export(vault, file, passphrase, calls(settings), service=only, progress=told)
     finally:
         vault.close()
-    tell(f"items exported: {len(report.items)}")
     damaged = len(report.skipped) + report.unnamed
+    if only is not None and not report.items and not damaged:
+        raise NotFound(
+            f"there are no items of {only}: nothing was written", f"tokenkeep --app {only} list"
+        )
+    tell(f"items exported: {len(report.items)}")
     if damaged:
         tell(f"items that do not open and were left out: {damaged}", "hint: tokenkeep vault check")
         return exits.DAMAGED

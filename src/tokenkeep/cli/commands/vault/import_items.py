@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import click
 
-from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
+from tokenkeep.cli.commands.vault.opening import (
+    EXPORT_PASSPHRASE,
+    calls,
+    chosen_vault,
+    given_passphrase,
+    with_export_passphrase,
+)
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import ask_hidden, tell
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.passphrase_file import read_passphrase
-from tokenkeep.vault.slots import Passphrase
 from tokenkeep.vault.transfer import FAIL, REPLACE, SKIP, import_items
 
 
 @click.command()
 @click.argument("file")
-@click.option(
-    "--export-passphrase-file",
-    metavar="FILE",
-    envvar="TOKENKEEP_EXPORT_PASSPHRASE_FILE",
-    help="a file that holds the export's passphrase; asked for if not given",
-)
+@with_export_passphrase
 @click.option(
     "--existing",
     type=click.Choice([FAIL, SKIP, REPLACE]),
@@ -35,10 +34,12 @@ def command(
     """Read the items of an export into the vault: all of them or none."""
     settings = settings_of(ctx)
     vault = chosen_vault(settings)
-    if export_passphrase_file is not None:
-        passphrase = Passphrase(read_passphrase(export_passphrase_file, "--export-passphrase-file"))
-    else:
-        passphrase = Passphrase(ask_hidden("passphrase of the export: "))
+    passphrase = given_passphrase(
+        export_passphrase_file,
+        "passphrase of the export: ",
+        option=EXPORT_PASSPHRASE,
+        ask=ask_hidden,
+    )
     try:
         with progress("importing"):
             report = import_items(

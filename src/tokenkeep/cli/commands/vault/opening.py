@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.item import Call, Interaction
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 
 #: Between two people's writes a batch waits; a command that was started to work may wait longer.
 PATIENCE_SECONDS = 30.0
+#: Names the file with the passphrase of an export.
+EXPORT_PASSPHRASE = "--export-passphrase-file"
+with_export_passphrase = click.option(
+    EXPORT_PASSPHRASE,
+    metavar="FILE",
+    envvar="TOKENKEEP_EXPORT_PASSPHRASE_FILE",
+    help="a file that holds the export's passphrase; asked for if not given",
+)
 
 
 def chosen_vault(
@@ -39,7 +49,9 @@ def chosen_vault(
     header = Vault(options.path, (), False).header()
     kinds = set() if header is None else {slot.kind for slot in header.slots}
     further: list[Key] = [KeyFile(path) for path in key_files]
-    further += [Passphrase(read_passphrase(path)) for path in passphrase_files]
+    further += [
+        Passphrase(read_passphrase(path, "--with-passphrase-file")) for path in passphrase_files
+    ]
     # A question that no slot can be opened with is not asked.
     own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
     if every_slot and not any(isinstance(key, SlotKeys) for key in own):
@@ -53,15 +65,24 @@ def calls(settings: Settings) -> Callable[[], Call]:
     return lambda: Call(seconds, Interaction.ALLOWED)
 
 
-def given_passphrase(path: str | None, question: str) -> Passphrase:
+def given_passphrase(
+    path: str | None,
+    question: str,
+    *,
+    option: str,
+    ask: Callable[[str], Secret] = ask_hidden_twice,
+) -> Passphrase:
     """A passphrase from a file, else from a person who types it twice.
+
+    Args:
+        option: which option names the file; for the messages.
 
     Raises:
         InteractionDenied: there is no terminal to ask on, or the two entries differ.
     """
     if path is not None:
-        return Passphrase(read_passphrase(path))
-    return Passphrase(ask_hidden_twice(question))
+        return Passphrase(read_passphrase(path, option))
+    return Passphrase(ask(question))
 
 
 def given_pin(path: str | None) -> Secret:

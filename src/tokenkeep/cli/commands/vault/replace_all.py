@@ -133,17 +133,18 @@ def _new_keys(
         named.append(key)
     if key_file is not None:
         named.append(KeyFile(key_file))
+    option = "--new-passphrase-file"
     if passphrase_file is not None:
-        named.append(given_passphrase(passphrase_file, ""))
+        named.append(given_passphrase(passphrase_file, "", option=option))
     if named:
         return tuple(named)
     if not is_interactive():
         raise UsageError(
             "there is no terminal to ask for a new passphrase on",
             "--new-key-file FILE",
-            "--new-passphrase-file FILE",
+            f"{option} FILE",
         )
-    return (given_passphrase(None, "new passphrase: "),)
+    return (given_passphrase(None, "new passphrase: ", option=option),)
 
 
 def _end_sessions(
