@@ -216,22 +216,23 @@ else:
     def try_lock(fd: int) -> bool:
         """Locks an open file against everybody else; False if somebody has it."""
         # flock, not fcntl's record locks: those are lost when any descriptor of the file closes.
-        return _had(fd, fcntl.LOCK_EX)
-
-    def _is_free(fd: int) -> bool:
-        # A shared lock: two who look at once must not take each other for a holder.
-        if not _had(fd, fcntl.LOCK_SH):
-            return False
-        unlock(fd)
-        return True
-
-    def _had(fd: int, how: int) -> bool:
         try:
-            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             if exc.errno in (errno.EWOULDBLOCK, errno.EINTR):
                 return False
             raise
+        return True
+
+    def _is_free(fd: int) -> bool:
+        # A shared lock: two who look at once must not take each other for a holder.
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as exc:
+            if exc.errno in (errno.EWOULDBLOCK, errno.EINTR):
+                return False
+            raise
+        unlock(fd)
         return True
 
     def unlock(fd: int) -> None:
