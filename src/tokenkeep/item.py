@@ -20,6 +20,7 @@ MAX_NAME_BYTES = 255
 ITEM = "item"
 SESSION = "session"
 _KINDS = (ITEM, SESSION)
+_put = object.__setattr__
 
 
 class Interaction:
@@ -43,10 +44,10 @@ class ItemName:
     kind: str
 
     def __init__(self, service: str, name: str, kind: str = ITEM) -> None:
-        put = object.__setattr__
-        put(self, "service", service)  # first: a traceback with locals calls repr on what there is
-        put(self, "name", name)
-        put(self, "kind", kind)
+        # First: a traceback with locals calls repr on what there is.
+        _put(self, "service", service)
+        _put(self, "name", name)
+        _put(self, "kind", kind)
         checked_name(service, "service")
         checked_name(name, "name")
         if kind not in _KINDS:

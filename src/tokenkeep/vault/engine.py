@@ -182,12 +182,16 @@ class Engine:
                 raise
         return self.locked(call, with_room)
 
-    def changed(self, call: Call, statement: str, values: tuple[object, ...], size: int) -> bool:
-        """Runs one statement, durable by itself; whether it changed exactly one row.
-
-        Raises: as `locked`, StoreFull too where `transaction` would find room.
-        """
-        return self.locked(call, self._change, statement, values, size)
+    def change(
+        self, connection: Connection, statement: str, values: tuple[object, ...], size: int
+    ) -> bool:
+        """Runs one statement inside of `locked`; whether it changed exactly one row, durably."""
+        if connection.execute(statement, values).rowcount != 1:
+            return False
+        self._written += sqlite.PAGE_BYTES + size  # in the place of what was there
+        if self._written >= CHECKPOINT_BYTES:
+            self._begin_log_anew(connection)
+        return True
 
     def rewrite(self, call: Call) -> bool:
         """Writes the database anew without anything deleted; False if somebody stands in the way.
@@ -294,16 +298,6 @@ class Engine:
         if self._written >= CHECKPOINT_BYTES:
             self._begin_log_anew(connection)
         return result
-
-    def _change(
-        self, connection: Connection, statement: str, values: tuple[object, ...], size: int
-    ) -> bool:
-        if connection.execute(statement, values).rowcount != 1:
-            return False
-        self._written += sqlite.PAGE_BYTES + size  # in the place of what was there
-        if self._written >= CHECKPOINT_BYTES:
-            self._begin_log_anew(connection)
-        return True
 
     def _begin_log_anew(self, connection: Connection) -> None:
         done = self._checkpoint(connection, restart=True)

@@ -63,16 +63,22 @@ class Finder:
 
 
 class Keys:
-    """Everything that a header and its root key give."""
+    """Everything that a header and its root key give.
+
+    Attributes:
+        sealer: seals under the current DEK.
+        put: what this process put last, by subject; somebody may have written since.
+    """
 
     __slots__ = (
-        "_put",
         "_sealers",
         "current_key",
         "finder",
         "header",
         "previous",
+        "put",
         "root",
+        "sealer",
         "vault_id",
     )
 
@@ -88,7 +94,7 @@ class Keys:
         self.current_key = header.current_key
         self.finder = Finder(root)
         wrapping = Cipher(derive(root, b"tk wrap"))
-        self._put: dict[bytes, Put] = {}
+        self.put: dict[bytes, Put] = {}
         self._sealers = {
             key_id: Sealer(
                 Cipher(_unwrapped(wrapping, wrapped, _DEK_LABEL, header.vault_id, key_id)),
@@ -97,6 +103,7 @@ class Keys:
             )
             for key_id, wrapped in header.wrapped_keys.items()
         }
+        self.sealer = self._sealers[self.current_key]
         self.previous: Finder | None = None
         if header.previous_root:
             self.previous = Finder(
@@ -113,7 +120,7 @@ class Keys:
 
     def seal_value(self, subject: bytes, value: Secret) -> bytes:
         """The envelope of an item's value, under the current DEK."""
-        return self._sealers[self.current_key].seal(envelope.VALUE, subject, value)
+        return self.sealer.seal(envelope.VALUE, subject, value)
 
     def open_name(self, place_a: bytes, sealed: bytes) -> ItemName:
         """The name of the item that lies at this place.
@@ -127,22 +134,18 @@ class Keys:
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
-        return self._sealers[self.current_key].seal(envelope.NAME, place_a, Secret(subject))
+        return self.sealer.seal(envelope.NAME, place_a, Secret(subject))
 
     def remember(self, subject: bytes, put: Put) -> None:
         """Keeps how an item was just put."""
         if len(put[-1]) <= _LONGEST_VALUE:
-            if len(self._put) >= _MOST_ITEMS:
-                self._put.clear()  # in one step: other threads are looking
-            self._put[subject] = put
-
-    def remembered(self, subject: bytes) -> Put | None:
-        """What `remember` kept; somebody may have written since."""
-        return self._put.get(subject)
+            if len(self.put) >= _MOST_ITEMS:
+                self.put.clear()  # in one step: other threads are looking
+            self.put[subject] = put
 
     def forget(self, subject: bytes) -> None:
         """Takes back what `remember` kept: the item does not open any more."""
-        self._put.pop(subject, None)
+        self.put.pop(subject, None)
 
     def open_quarantined(self, sealed: object) -> Secret:
         """What quarantine keeps of an item; raises as `open_name`."""
@@ -152,7 +155,7 @@ class Keys:
 
     def seal_quarantined(self, kept: Secret) -> bytes:
         """The envelope of what quarantine keeps."""
-        return self._sealers[self.current_key].seal(envelope.QUARANTINE, b"", kept)
+        return self.sealer.seal(envelope.QUARANTINE, b"", kept)
 
 
 def wrap_key(root: Secret, vault_id: bytes, key_id: bytes, key: Secret) -> bytes:

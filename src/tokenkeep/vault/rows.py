@@ -10,7 +10,7 @@ from tokenkeep import fields
 from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.vault.envelope import subject
+from tokenkeep.vault.envelope import VALUE, subject
 from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
 TYPE_CHECKING = False
@@ -200,15 +200,15 @@ def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call:
     """
     engine, keys = state
     what = subject(name)
-    last = keys.remembered(what)
+    last = keys.put.get(what)
     if last is None:
         return False
     looked, place_a, put_last = last
     if call.clock.monotonic() - looked > _LOOK_AGAIN_SECONDS:
         return False
-    sealed = keys.seal_value(what, value)
+    sealed = keys.sealer.seal(VALUE, what, value)
     values = (sealed, place_a, put_last, keys.header.generation)
-    if not engine.changed(call, _OVERWRITE, values, len(sealed)):
+    if not engine.locked(call, engine.change, _OVERWRITE, values, len(sealed)):
         return False
     keys.remember(what, (looked, place_a, sealed))
     return True
