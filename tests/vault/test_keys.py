@@ -25,6 +25,7 @@ from tokenkeep.item import Call, Interaction
 from tokenkeep.secret import Secret
 from tokenkeep.store import Protection
 from tokenkeep.vault import access
+from tokenkeep.vault.quarantine import erase
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from vault.places import (
@@ -281,7 +282,7 @@ def test_new_root_needs_every_remaining_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", [False, True])
 def test_rekey_never_loses_a_damaged_item(tmp_path: Path, root: bool) -> None:
-    """It is damaged afterwards too, not absent, and its old key is kept."""
+    """Damaged afterwards too, not absent, and its old key kept; in quarantine no less."""
     import sqlite3
 
     store = filled(tmp_path)
@@ -307,6 +308,11 @@ def test_rekey_never_loses_a_damaged_item(tmp_path: Path, root: bool) -> None:
     assert header is not None
     assert 2 == len(header.wrapped_keys)
     store.write(item("n3"), Secret("new"), call())
+    assert 5 == rekey(open_vault(tmp_path), call, root=root).items
+    header = open_vault(tmp_path).header()
+    assert header is not None
+    assert 2 == len(header.wrapped_keys)
+    assert (1, False) == erase(open_vault(tmp_path), None, call())
     assert 5 == rekey(open_vault(tmp_path), call, root=root).items
     header = open_vault(tmp_path).header()
     assert header is not None
