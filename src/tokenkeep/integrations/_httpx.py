@@ -22,7 +22,7 @@ class HttpxBearer(Bearer):
         wish = next(flow, None)
         while wish is not None:
             if isinstance(wish, AccessToken):
-                request.headers.update(self.headers(wish, request.method, str(request.url)))
+                self.authorise(request.headers, wish, request.method, str(request.url))
                 answer: object = _answer(request, (yield request))
             else:
                 answer = wish()
@@ -36,7 +36,7 @@ class HttpxBearer(Bearer):
         wish = next(flow, None)
         while wish is not None:
             if isinstance(wish, AccessToken):
-                request.headers.update(self.headers(wish, request.method, str(request.url)))
+                self.authorise(request.headers, wish, request.method, str(request.url))
                 answer: object = _answer(request, (yield request))
             else:
                 answer = await in_thread(wish)

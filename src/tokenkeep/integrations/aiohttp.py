@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenkeep.session.state import AccessToken
 
 try:
     import aiohttp
+    from multidict import CIMultiDict, CIMultiDictProxy
     from yarl import URL
 except ImportError:
     _is_installed = False
@@ -59,10 +61,10 @@ class SessionAuth(Bearer):
             if isinstance(wish, AccessToken):
                 if response is not None:
                     response.release()
-                request.headers.update(self.headers(wish, request.method, url))
+                self.authorise(request.headers, wish, request.method, url)
                 response = await handler(request)
                 repeats = response.status != 401 or _is_repeatable(request)
-                answer = Answer(response.status if repeats else 0, response.headers)
+                answer = Answer(response.status if repeats else 0, _joined(response.headers))
             else:
                 answer = await in_thread(wish)
         assert response is not None
@@ -78,6 +80,11 @@ def _follow(response: aiohttp.ClientResponse, *, always: bool = False) -> None:
     target = origin_of(str(response.url.join(URL(location))))
     if always or target != origin_of(str(response.url)):
         _redirected_to.set(target)
+
+
+def _joined(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+    """Each header once, as other clients give them: a server may send two challenges in two."""
+    return CIMultiDict({name: ", ".join(headers.getall(name)) for name in headers})
 
 
 def _is_repeatable(request: Any) -> bool:

@@ -7,7 +7,7 @@ the one that was asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -76,15 +76,22 @@ class Bearer:
                 "the session ended while the request was on its way", reason="ended elsewhere"
             )
 
-    def headers(self, token: AccessToken, method: str, url: str) -> dict[str, str]:
-        """What authorises one request: RFC 6750, section 2.1; RFC 9449, section 7.1."""
+    def authorise(
+        self, headers: MutableMapping[str, str], token: AccessToken, method: str, url: str
+    ) -> None:
+        """Puts on what authorises one request, in the place of what authorised an earlier one.
+
+        Source: RFC 6750, section 2.1; RFC 9449, section 7.1.
+        """
+        headers.pop("DPoP", None)
         key = token.dpop_key
         if key is None:
-            return {"Authorization": f"Bearer {token.reveal()}"}
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+            return
         at = self._session.tokens.storage.clock.wall()
         nonce = self._nonces.get(origin_of(url))
-        proof = key.proof(method, url, at=at, nonce=nonce, access_token=token)
-        return {"Authorization": f"DPoP {token.reveal()}", "DPoP": proof}
+        headers["Authorization"] = f"DPoP {token.reveal()}"
+        headers["DPoP"] = key.proof(method, url, at=at, nonce=nonce, access_token=token)
 
     def _sent(self, token: AccessToken, url: str) -> Generator[Wish, Any, int]:
         """The status of a request with this token, sent again once if only a nonce was missing."""

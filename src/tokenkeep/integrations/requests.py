@@ -31,7 +31,7 @@ class SessionAuth(Bearer, AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Puts the token on, and waits for the answer."""
         flow = self.flow(request.url or "")
-        request.headers.update(self._authorised(request, _token(flow, None)))
+        self._put_on(request, _token(flow, None))
         start = _position(request.body)
 
         def on_response(response: requests.Response, **settings: Any) -> requests.Response:
@@ -47,7 +47,7 @@ class SessionAuth(Bearer, AuthBase):
                 again.hooks = {**again.hooks, "response": []}
                 if start is not None:
                     again.body.seek(start)  # type: ignore[union-attr]
-                again.headers.update(self._authorised(again, token))
+                self._put_on(again, token)
                 repeated: requests.Response = response.connection.send(again, **settings)
                 repeated.history.append(response)
                 repeated.request = again
@@ -58,8 +58,8 @@ class SessionAuth(Bearer, AuthBase):
         request.register_hook("response", on_response)  # type: ignore[no-untyped-call]
         return request
 
-    def _authorised(self, request: requests.PreparedRequest, token: Any) -> dict[str, str]:
-        return self.headers(token, request.method or "", request.url or "")
+    def _put_on(self, request: requests.PreparedRequest, token: Any) -> None:
+        self.authorise(request.headers, token, request.method or "", request.url or "")
 
 
 def _token(flow: Generator[Any, Any, None], answer: object) -> Any:

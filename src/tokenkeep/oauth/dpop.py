@@ -66,11 +66,12 @@ class DpopKey:
             access_token: the token that goes with the request to a resource server.
         """
         parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
         claims: dict[str, object] = {
             "jti": base64url(random_bytes(16)),
             "htm": method.upper(),
-            # Without query and fragment.
-            "htu": urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", "")),
+            # Without query and fragment; and no server knows who else was named before its host.
+            "htu": urlunsplit((parts.scheme, host, parts.path or "/", "", "")),
             "iat": int(at),
         }
         if access_token is not None:

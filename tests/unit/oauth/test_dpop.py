@@ -57,6 +57,8 @@ def test_a_proof_for_a_resource_names_the_token_and_the_nonce() -> None:
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == claims["ath"]
     assert "n" == claims["nonce"]
     assert "https://api.example/" == claims["htu"]
+    _header, claims = opened(DpopKey.generate().proof("GET", "https://me:pw@api.example/a", at=0))
+    assert "https://api.example/a" == claims["htu"]
 
 
 def test_the_thumbprint_is_the_libraries() -> None:
