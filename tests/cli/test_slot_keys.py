@@ -49,7 +49,7 @@ def test_vault_of_a_tpm_opens_without_options(shell_with_tpm: Shell, tpm: Emulat
         items that open: 1
         kept in quarantine: 0
         $ tokenkeep doctor | grep -e ^protection -e ^state
-        protection: hardware
+        protection: file permissions
         state: ...
         $ tokenkeep vault rekey --root
         items encrypted anew: 1

@@ -83,12 +83,16 @@ def assert_invalidated_and_kept(place: Path, key: TpmKey) -> StoreError:
 def test_sealed_key_opens_the_vault_and_nothing_stays_in_the_tpm(
     tpm: Emulator, tmp_path: Path
 ) -> None:
-    """The slot has all that is needed; the TPM's few places are free again, sessions too."""
+    """The slot has all that is needed; the TPM's few places are free again, sessions too.
+
+    An emulator is as good as the files that it keeps its state in, and says so.
+    """
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
     filled(place, key, spare=False)
     store = VaultStore(VaultOptions(place, TpmKey(device=tpm.device)))
     assert Secret("kept") == store.read(item("a"), call())
-    assert Protection.HARDWARE is store.facts.protection
+    assert Protection.FILE_PERMISSIONS is store.facts.protection
+    assert "HARDWARE" == TpmKey().protection
     for handles in ("handles-transient", "handles-loaded-session", "handles-persistent"):
         assert tpm.tool("tpm2_getcap", handles).strip() == ""
 

@@ -12,7 +12,7 @@ from enum import Enum
 from tokenkeep.crypto import KEY_BYTES, derive, random_bytes
 from tokenkeep.errors import AccessDenied, InteractionDenied, UnsupportedOption, VaultDamaged
 from tokenkeep.item import Call, Interaction
-from tokenkeep.native.tpm.device import DEFAULT_DEVICE
+from tokenkeep.native.tpm.device import DEFAULT_DEVICE, is_socket
 from tokenkeep.native.tpm.session import auth_value
 from tokenkeep.native.tpm.tpm import SEALED, SHA256, SHA384, Tpm
 from tokenkeep.secret import Secret, as_secret
@@ -61,7 +61,6 @@ class TpmKey:
     __slots__ = ("_auth", "_refused", "bank", "device", "may_prompt", "pcrs")
 
     kind = TPM_SLOT
-    protection = "HARDWARE"
     pcrs: tuple[int, ...]
     bank: PcrBank
     device: str
@@ -98,6 +97,11 @@ class TpmKey:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a TpmKey cannot be changed")
+
+    @property
+    def protection(self) -> str:
+        """What answers at a socket is a program, whose keys lie in files; a device is a device."""
+        return "FILE_PERMISSIONS" if is_socket(self.device) else "HARDWARE"
 
     def __repr__(self) -> str:
         return f"TpmKey(pcrs={self.pcrs}, bank={self.bank}, device={self.device!r})"

@@ -33,6 +33,11 @@ _HEADER_BYTES = 10
 _PAUSE_SECONDS = 0.02
 
 
+def is_socket(path: str) -> bool:
+    """Whether it names a socket, as an emulator has, rather than a device."""
+    return path.startswith(_UNIX)
+
+
 class Device:
     """A TPM's device or socket, opened; made for one call and closed with it.
 
@@ -51,7 +56,7 @@ class Device:
         self._socket: socket.socket | None = None
         if sys.platform == "win32":
             raise StoreUnavailable("tokenkeep reaches a TPM through Linux only")
-        if path.startswith(_UNIX):
+        if is_socket(path):
             self._socket = self._until_free(self._connected)
             self._fd = self._socket.fileno()
         else:
