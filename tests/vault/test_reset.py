@@ -103,6 +103,18 @@ def test_what_was_set_aside_can_be_moved_back(tmp_path: Path) -> None:
     assert "1" == value(open_store(tmp_path), "a")
 
 
+def test_key_file_of_another_vault_stays_where_it_is(tmp_path: Path) -> None:
+    """With a damaged header the database still says which vault it was."""
+    for place in (tmp_path / "one", tmp_path / "other"):
+        place.mkdir()
+        storage_at(place).write("a", "1")
+    damage_header(tmp_path / "one")
+    storage = storage_at(tmp_path / "one", key_file(tmp_path / "one"), key_file(tmp_path / "other"))
+    assert storage.reset().set_aside is not None
+    assert not os.path.exists(key_file(tmp_path / "one").path)
+    assert "1" == value(open_store(tmp_path / "other"), "a")
+
+
 def test_killed_between_its_two_moves_it_goes_on(tmp_path: Path) -> None:
     """The key file was moved, the vault not yet: the same call moves the vault."""
     storage_at(tmp_path).write("a", "1")

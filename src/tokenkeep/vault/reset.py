@@ -16,7 +16,7 @@ from tokenkeep.errors import (
     VaultKeyMissing,
     WrongKey,
 )
-from tokenkeep.vault import files
+from tokenkeep.vault import files, sqlite
 from tokenkeep.vault.slots import KeyFile, Passphrase
 
 TYPE_CHECKING = False
@@ -113,12 +113,14 @@ def _directory(path: str) -> tuple[int, int] | None:
 
 
 def _vault_id(vault: Vault) -> bytes | None:
-    """The id in the header; None if there is no header that says it."""
+    """The id in the header, or else in the database; None if neither says it."""
     try:
         header = vault.header()
     except VaultDamaged:
-        return None
-    return None if header is None else header.vault_id
+        header = None
+    if header is not None:
+        return header.vault_id
+    return sqlite.vault_id_in(os.path.join(vault.path, files.DATABASE))
 
 
 def _has_orphaned_key(vault: Vault) -> bool:

@@ -179,6 +179,19 @@ def open_reader(path: str, vault_id: bytes) -> Connection:
     return _checked(_connect(path, "ro&immutable=1"), vault_id)
 
 
+def vault_id_in(path: str) -> bytes | None:
+    """The id of the vault whose database this is; None if it does not tell."""
+    try:
+        connection = _connect(path, "ro")
+        try:
+            row = connection.execute("SELECT vault_id FROM state WHERE one = 1").fetchone()
+        finally:
+            connection.close()
+    except (Error, *BINDING_ERRORS):
+        return None
+    return row[0] if row is not None and isinstance(row[0], bytes) else None
+
+
 def open_writer(path: str, vault_id: bytes) -> Connection:
     """A connection that writes durably and leaves checkpoints to us.
 
