@@ -13,7 +13,13 @@ import pytest
 from support.tpm import call, keys
 from tokenkeep.backends.systemd_credential import SystemdCredential
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.errors import AccessDenied, InvalidName, VaultKeyMissing, WrongKey
+from tokenkeep.errors import (
+    AccessDenied,
+    InvalidName,
+    StoreUnavailable,
+    VaultKeyMissing,
+    WrongKey,
+)
 from tokenkeep.secret import Secret
 from tokenkeep.store import Protection
 from tokenkeep.vault import access
@@ -116,6 +122,15 @@ def test_credential_that_others_reach_is_refused(given: Path, tmp_path: Path, mo
     """systemd makes none like that."""
     give(given, os.urandom(32), mode)
     with pytest.raises(AccessDenied):
+        filled(tmp_path / "vault")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file of Linux")
+def test_credential_that_cannot_be_read_now_is_unavailable(given: Path, tmp_path: Path) -> None:
+    """An error of input is no question of rights."""
+    (given / NAME).unlink()
+    (given / NAME).symlink_to("/proc/self/mem")  # nothing is mapped at its beginning
+    with pytest.raises(StoreUnavailable):
         filled(tmp_path / "vault")
 
 

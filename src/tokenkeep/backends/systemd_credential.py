@@ -6,11 +6,19 @@ read it: `$CREDENTIALS_DIRECTORY/NAME` (systemd.exec(5), LoadCredentialEncrypted
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
 from tokenkeep.crypto import checksum, derive
-from tokenkeep.errors import AccessDenied, InvalidName, StoreError, VaultKeyMissing, WrongKey
+from tokenkeep.errors import (
+    AccessDenied,
+    InvalidName,
+    StoreError,
+    StoreUnavailable,
+    VaultKeyMissing,
+    WrongKey,
+)
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
@@ -81,6 +89,7 @@ class SystemdCredential:
         Raises (what is returned):
             VaultKeyMissing: this process was given no such credential.
             AccessDenied: others can reach it, or we cannot.
+            StoreUnavailable: reading it failed.
             WrongKey: it is too short to be a key, or too long.
         """
         read: list[Secret] = []
@@ -113,10 +122,11 @@ class SystemdCredential:
                 hint=f"in the service's unit: {unit}",
             )
         except OSError as exc:
-            problem = AccessDenied(
-                f"the credential {self.name} cannot be read: {exc.strerror}",
-                hint="run as the user that the unit names",
-            )
+            reason = f"the credential {self.name} cannot be read: {exc.strerror}"
+            if exc.errno in (errno.EACCES, errno.EPERM):
+                problem = AccessDenied(reason, hint="run as the user that the unit names")
+            else:
+                problem = StoreUnavailable(reason)
         if content is None:
             assert problem is not None
             raise problem
