@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call
 from tokenkeep.presence.fido2 import Fido2
 from tokenkeep.presence.terminal import TerminalPassphrase
+from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.clock import FakeClock
 
@@ -89,6 +92,34 @@ def test_a_wrong_one_is_refused_and_leaks_nothing(desk: Desk) -> None:
         desk.passphrase().verify("x", desk.call())
     assert "failed" == caught.value.reason
     assert_nothing_leaks(caught.value, "correct horse", "battery staple")
+
+
+class Hesitant(SecureStorage):
+    """Lets others in between reading and writing."""
+
+    def read(self, name: str) -> Secret | None:
+        found = super().read(name)
+        time.sleep(0.02)
+        return found
+
+
+def test_of_many_who_guess_at_once_each_counts(desk: Desk) -> None:
+    """Else as many processes as one likes would try as many passphrases for one failure."""
+    desk.storage = Hesitant("org.example.notes", MemoryStore())
+    desk.passphrase().enrol("correct horse")
+    desk.typed = "wrong"
+
+    def guess(_number: int) -> type[Exception] | None:
+        try:
+            desk.passphrase().verify("x", Call(60.0))
+        except PresenceError as exc:
+            return type(exc)
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(guess, range(8)))
+    assert (4, 4) == (outcomes.count(PresenceDenied), outcomes.count(PresenceLockedOut))
+    assert 4 == len(desk.questions)
 
 
 @pytest.mark.parametrize("gesture", [KeyboardInterrupt(), EOFError()])

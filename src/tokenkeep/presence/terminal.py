@@ -10,7 +10,13 @@ import hmac
 import os
 
 from tokenkeep import fields
-from tokenkeep.crypto import RFC_9106_LOW_MEMORY, Argon2Profile, argon2id, random_bytes
+from tokenkeep.crypto import (
+    RFC_9106_LOW_MEMORY,
+    Argon2Profile,
+    argon2id,
+    checksum,
+    random_bytes,
+)
 from tokenkeep.errors import (
     NotEnrolled,
     PresenceDenied,
@@ -19,13 +25,16 @@ from tokenkeep.errors import (
     PresenceUnavailable,
     SecretDamaged,
 )
+from tokenkeep.fence import Fence
 from tokenkeep.item import checked_name
 from tokenkeep.secret import Secret, as_secret
+from tokenkeep.sessionlog import service_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tokenkeep.fence import Hold
     from tokenkeep.item import Call
     from tokenkeep.storage import SecureStorage
 
@@ -80,31 +89,40 @@ class TerminalPassphrase:
 
     def verify(self, reason: str, call: Call) -> None:
         """Asks once and compares; raises as `Verifier.verify`."""
-        salt, wanted, profile, failures, failed_at = self._enrolled()
-        now = self._storage.clock.wall()
-        wait = _wait_after(failures) - max(0.0, now - failed_at)
-        if wait > 0:
-            raise PresenceLockedOut(
-                f"too many wrong passphrases: wait {wait:.0f} s", retry_after=wait
-            )
-        # Counted before the answer: who ends the process instead of waiting has failed, too.
-        self._keep(salt, wanted, profile, failures + 1, now)
+        with self._alone(call):
+            salt, wanted, profile, failures, failed_at = self._enrolled()
+            now = self._storage.clock.wall()
+            wait = _wait_after(failures) - max(0.0, now - failed_at)
+            if wait > 0:
+                raise PresenceLockedOut(
+                    f"too many wrong passphrases: wait {wait:.0f} s", retry_after=wait
+                )
+            # Counted before the answer: who ends the process instead of waiting has failed, too.
+            self._keep(salt, wanted, profile, failures + 1, now)
         try:
             given = as_secret(self._ask(f"passphrase to {reason}: "))
         except (KeyboardInterrupt, EOFError):
-            self._take_back(salt, failures, failed_at)
+            self._take_back(salt, failures, failed_at, call)
             raise PresenceDenied(reason="cancelled") from None
         except PresenceError:  # nobody was asked
-            self._take_back(salt, failures, failed_at)
+            self._take_back(salt, failures, failed_at, call)
             raise
         if call.remaining() == 0.0:
             raise PresenceDenied(reason="timed out")
         found = argon2id(given, salt, profile)
         if not hmac.compare_digest(found.reveal_bytes(), wanted.reveal_bytes()):
             raise PresenceDenied("the passphrase is wrong", reason="failed")
-        if self._enrolled()[0] != salt:
-            raise PresenceDenied("another passphrase was enrolled meanwhile", reason="failed")
-        self._keep(salt, wanted, profile, 0, 0.0)
+        with self._alone(call):
+            if self._enrolled()[0] != salt:
+                raise PresenceDenied("another passphrase was enrolled meanwhile", reason="failed")
+            self._keep(salt, wanted, profile, 0, 0.0)
+
+    def _alone(self, call: Call) -> Hold:
+        """The right to count: of two who guess at once, each counts."""
+        directory = service_directory(self._storage.state_directory, self._storage.service)
+        name = checksum(b"tokenkeep presence\0" + self._item.encode("utf-8")).hex()[:16]
+        fence = Fence(os.path.join(directory, f"presence-{name}.lock"), self._storage.clock)
+        return fence.hold("presence", call)
 
     def _enrolled(self) -> tuple[bytes, Secret, Argon2Profile, int, float]:
         value = self._storage.read(self._item)
@@ -112,13 +130,14 @@ class TerminalPassphrase:
             raise NotEnrolled("no passphrase was enrolled", hint="TerminalPassphrase.enrol(...)")
         return _unpacked(value)
 
-    def _take_back(self, salt: bytes, failures: int, failed_at: float) -> None:
+    def _take_back(self, salt: bytes, failures: int, failed_at: float, call: Call) -> None:
         """Takes back the failure that was counted ahead; what others did since then stays."""
-        now_salt, wanted, profile, counted, counted_at = self._enrolled()
-        if now_salt != salt or not counted:
-            return
-        at = failed_at if counted == failures + 1 else counted_at
-        self._keep(salt, wanted, profile, counted - 1, at)
+        with self._alone(call):
+            now_salt, wanted, profile, counted, counted_at = self._enrolled()
+            if now_salt != salt or not counted:
+                return
+            at = failed_at if counted == failures + 1 else counted_at
+            self._keep(salt, wanted, profile, counted - 1, at)
 
     def _keep(
         self, salt: bytes, wanted: Secret, profile: Argon2Profile, failures: int, at: float
