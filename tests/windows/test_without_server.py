@@ -147,10 +147,11 @@ class Program:
 def _programs(wine: WineApart, folder: Path, count: int) -> Generator[list[Program]]:
     """So many of them, all ready."""
     lock = windows_path(folder / "lock")
-    programs = [Program(wine.program(windows_path(PROGRAM), lock)) for _number in range(count)]
+    programs: list[Program] = []
     try:
-        for program in programs:
-            assert "ready" == program.says()
+        for _number in range(count):  # one after the other: many that start at once may hang
+            programs.append(Program(wine.program(windows_path(PROGRAM), lock)))
+            assert "ready" == programs[-1].says()
         yield programs
     finally:
         for program in programs:
