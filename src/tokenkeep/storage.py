@@ -95,7 +95,8 @@ class SecureStorage:
         clock: Clock | None = None,
         state_directory: str | None = None,
     ) -> None:
-        self.service = checked_name(service, "service")
+        self.service = service  # first: a traceback with locals calls repr on what there is
+        checked_name(service, "service")
         self.timeout = timeout
         self.interaction = interaction
         self.max_value_bytes = max_value_bytes

@@ -81,7 +81,8 @@ class AsyncSecureStorage:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"Async{self.sync!r}"
+        # Also of a half-made one: a traceback with locals calls repr on what there is.
+        return f"Async{getattr(self, 'sync', 'SecureStorage')!r}"
 
 
 class AsyncTokenStorage:

@@ -41,8 +41,11 @@ class StoreItemKey:
     name: str
 
     def __init__(self, store: Store, name: str | None = None) -> None:
-        object.__setattr__(self, "store", store)
-        object.__setattr__(self, "name", store.facts.backend if name is None else name)
+        put = object.__setattr__
+        put(self, "name", name)  # first: a traceback with locals calls repr on what there is
+        put(self, "store", store)
+        if name is None:
+            put(self, "name", store.facts.backend)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a StoreItemKey cannot be changed")

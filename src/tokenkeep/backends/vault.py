@@ -58,11 +58,12 @@ class VaultOptions:
             path = os.path.join(data_directory(), "vault")
             if key is None:
                 key = KeyFile(os.path.join(config_directory(), "vault.key"))
-        where = files.absolute(path, "the vault")
         put = object.__setattr__
-        put(self, "path", where)  # first: a traceback with locals calls repr on what there is
+        put(self, "path", path)  # first: a traceback with locals calls repr on what there is
         put(self, "keys", ())
         put(self, "create", create)
+        where = files.absolute(path, "the vault")
+        put(self, "path", where)
         if key is None:
             keys: tuple[Key, ...] = (KeyFile(where + ".key"),)
         elif is_key(key):

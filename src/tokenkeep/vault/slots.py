@@ -82,8 +82,9 @@ class KeyFile:
 
     def __init__(self, path: str | os.PathLike[str], readable_by_group: bool = False) -> None:
         put = object.__setattr__
-        put(self, "path", files.absolute(path, "the key file"))
+        put(self, "path", path)  # first: a traceback with locals calls repr on what there is
         put(self, "readable_by_group", readable_by_group)
+        put(self, "path", files.absolute(path, "the key file"))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a KeyFile cannot be changed")
