@@ -6,7 +6,7 @@ cannot even list them is reported, not raised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tokenkeep.errors import (
@@ -22,6 +22,7 @@ from tokenkeep.errors import (
     TokenkeepError,
     WrongKey,
 )
+from tokenkeep.store import Inspectable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +57,16 @@ class ItemHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What `check` found. `state` is the store's own: "ok", or why its items cannot be listed."""
+    """What `check` found. `state` is the store's own: "ok", or why not all items can be listed.
+
+    `unnamed` is how many items are not among `items`, because their very names do not open.
+    """
 
     items: tuple[ItemHealth, ...]
     state: str = "ok"
     problem: str | None = None
     hint: str | None = None
+    unnamed: int = 0
 
     @property
     def is_healthy(self) -> bool:
@@ -71,12 +76,9 @@ class HealthReport:
 
 def check(store: Store, service: str, call: Callable[[], Call]) -> HealthReport:
     """Reads every item of the service, each under a deadline of its own."""
-    try:
-        items = sorted(store.names(service, call()))
-    except StoreError as exc:
-        return HealthReport((), state_of(exc), str(exc), exc.hint)
+    listing, items = _listed(store, service, call)
     health = (_item_health(store, item, call()) for item in items)
-    return HealthReport(tuple(each for each in health if each is not None))
+    return replace(listing, items=tuple(each for each in health if each is not None))
 
 
 def state_of(error: TokenkeepError) -> str:
@@ -85,6 +87,23 @@ def state_of(error: TokenkeepError) -> str:
         if isinstance(error, kind):
             return state
     return "failed"
+
+
+def _listed(
+    store: Store, service: str, call: Callable[[], Call]
+) -> tuple[HealthReport, list[ItemName]]:
+    """The report without items, and those that can be listed."""
+    try:
+        return HealthReport(()), sorted(store.names(service, call()))
+    except StoreError as exc:
+        failed = HealthReport((), state_of(exc), str(exc), exc.hint)
+        if isinstance(exc, SecretDamaged) and isinstance(store, Inspectable):
+            try:
+                names, unnamed = store.inspect(service, call())
+            except StoreError:
+                return failed, []
+            return replace(failed, unnamed=unnamed), names
+    return failed, []
 
 
 def _item_health(store: Store, item: ItemName, call: Call) -> ItemHealth | None:

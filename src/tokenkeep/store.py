@@ -19,6 +19,7 @@ __all__ = [
     "Call",
     "Erasing",
     "Indexed",
+    "Inspectable",
     "Interaction",
     "Isolation",
     "ItemName",
@@ -181,6 +182,19 @@ class Indexed(Protocol):
 
     def contains(self, name: ItemName, call: Call) -> bool:
         """Whether the item exists, also if it would not open; never opens the value."""
+        ...
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A store in which the name of an item can be damaged, and the others still be listed."""
+
+    def inspect(self, service: str, call: Call) -> tuple[list[ItemName], int]:
+        """The items whose names open, of both kinds, sorted, and how many more there are.
+
+        Raises:
+            As `Store.names`, but for the names that do not open.
+        """
         ...
 
 

@@ -33,6 +33,17 @@ def with_passphrase(directory: str) -> VaultStore:
     return VaultStore(VaultOptions(path, Passphrase("correct horse", profile=CHEAP)))
 
 
+def spoil_a_name(vault: str) -> None:
+    """Flips a byte of one item's name in the database, whichever comes first."""
+    connection = sqlite3.connect(os.path.join(vault, "vault.db"), isolation_level=None)
+    try:
+        place, name = connection.execute("SELECT place_a, name FROM item").fetchone()
+        spoilt = name[:-1] + bytes([name[-1] ^ 1])
+        connection.execute("UPDATE item SET name = ? WHERE place_a = ?", (spoilt, place))
+    finally:
+        connection.close()
+
+
 def spoil(make_store: Callable[[], VaultStore], vault: str, name: ItemName) -> None:
     """Flips a byte of one item's envelope in the database, found by trying every row."""
     connection = sqlite3.connect(os.path.join(vault, "vault.db"), isolation_level=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.places import options_with_key_file, spoil, with_key_file
+from contract.places import options_with_key_file, spoil, spoil_a_name, with_key_file
 from tokenkeep.errors import SecretDamaged
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
@@ -79,6 +79,20 @@ def test_damaged_item_is_reported_and_can_be_erased(storage: SecureStorage, tmp_
     assert (2, False) == (storage.delete_all(), storage.delete_all().pending)
     assert storage.check().is_healthy
     assert [] == storage.names()
+
+
+def test_damaged_name_hides_no_other_item(storage: SecureStorage, tmp_path: Path) -> None:
+    """`check` reads all items whose names open, and counts the others."""
+    for name in ("a", "b", "c"):
+        storage.write(name, "1")
+    spoil_a_name(str(tmp_path / "vault"))
+    report = storage.check()
+    assert ("damaged", 1, False) == (report.state, report.unnamed, report.is_healthy)
+    assert ["ok", "ok"] == [item.state for item in report.items]
+    with pytest.raises(SecretDamaged):
+        storage.names()
+    storage.delete_all()
+    assert storage.check().is_healthy
 
 
 def test_delete_all_leaves_other_services(storage: SecureStorage, tmp_path: Path) -> None:

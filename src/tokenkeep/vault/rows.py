@@ -15,6 +15,7 @@ from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any
 
@@ -150,8 +151,17 @@ def presence(state: tuple[Engine, Keys], name: ItemName, call: Call) -> tuple[in
     return generation, False
 
 
-def listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int, set[ItemName]]:
-    """The vault's generation, and the names of a service."""
+def listing(
+    state: tuple[Engine, Keys],
+    service: str,
+    call: Call,
+    skip: Callable[[SecretDamaged], None] | None = None,
+) -> tuple[int, set[ItemName]]:
+    """The vault's generation, and the names of a service.
+
+    Args:
+        skip: told of each name that does not open, instead of the caller by raising.
+    """
     engine, keys = state
     generation = 0
     found: set[ItemName] = set()
@@ -161,8 +171,14 @@ def listing(state: tuple[Engine, Keys], service: str, call: Call) -> tuple[int, 
         if generation > keys.header.generation:
             break
         for _generation, place_a, place_b, sealed in answer:
-            if place_a is not None:
+            if place_a is None:
+                continue
+            try:
                 found.add(listed(keys, finder, service, place_a, place_b, sealed))
+            except SecretDamaged as exc:
+                if skip is None:
+                    raise
+                skip(exc)
     return generation, found
 
 

@@ -58,6 +58,14 @@ class StoreOverVault:
         self._begin(call, "listing in the vault")
         return self._vault.names(service, call)
 
+    def inspect(self, service: str, call: Call) -> tuple[list[ItemName], int]:
+        """The items whose names open, sorted, and how many more there are."""
+        checked_name(service, "service")
+        self._begin(call, "listing in the vault")
+        unnamed: list[object] = []
+        names = self._vault.names(service, call, unnamed.append)
+        return names, len(unnamed)
+
     def replace(
         self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call
     ) -> None:

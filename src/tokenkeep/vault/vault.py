@@ -89,11 +89,16 @@ class Vault:
             state = self._reopen(state, generation, call)
         return False
 
-    def names(self, service: str, call: Call) -> list[ItemName]:
-        """The service's items of both kinds, sorted; raises as `Store.names`."""
+    def names(
+        self,
+        service: str,
+        call: Call,
+        skip: Callable[[SecretDamaged], None] | None = None,
+    ) -> list[ItemName]:
+        """The service's items of both kinds, sorted; raises as `Store.names`, `skip` as there."""
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, found = rows.listing(state, service, call)
+            generation, found = rows.listing(state, service, call, skip)
             if generation <= state[1].header.generation:
                 return sorted(found)
             state = self._reopen(state, generation, call)
