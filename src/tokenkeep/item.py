@@ -20,6 +20,7 @@ MAX_NAME_BYTES = 255
 ITEM = "item"
 SESSION = "session"
 _KINDS = (ITEM, SESSION)
+_ANOTHER = "give text of 1 to 255 bytes of UTF-8"
 _put = object.__setattr__
 
 
@@ -121,11 +122,11 @@ def checked_name(text: object, what: str) -> str:
     """
     article = "an" if what == "account" else "a"
     if not isinstance(text, str):
-        raise InvalidName(f"{article} {what} is text, not {type(text).__name__}")
+        raise InvalidName(f"{article} {what} is text, not {type(text).__name__}", hint=_ANOTHER)
     if not text:
-        raise InvalidName(f"{article} {what} must not be empty")
+        raise InvalidName(f"{article} {what} must not be empty", hint=_ANOTHER)
     if "\0" in text:
-        raise InvalidName(f"{article} {what} must not contain NUL")
+        raise InvalidName(f"{article} {what} must not contain NUL", hint=_ANOTHER)
     if len(text) <= MAX_NAME_BYTES:
         if text.isascii():
             return text
@@ -134,7 +135,7 @@ def checked_name(text: object, what: str) -> str:
         except UnicodeEncodeError:
             size = -1
         if size < 0:
-            raise InvalidName(f"{article} {what} must not contain lone surrogates")
+            raise InvalidName(f"{article} {what} must not contain lone surrogates", hint=_ANOTHER)
         if size <= MAX_NAME_BYTES:
             return text
     raise InvalidName(

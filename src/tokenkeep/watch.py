@@ -85,6 +85,7 @@ class Watcher:
         self._wake.set()  # the new interval may be shorter
 
         def stop() -> None:
+            self._after_fork()  # what held the lock may not exist here
             with self._lock:
                 self._listeners.pop(token, None)
                 idle = not self._listeners

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tokenkeep.backends.vault import VaultOptions, VaultStore
+from tokenkeep.crypto import Argon2Profile
 from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
@@ -356,3 +357,13 @@ def test_key_file_named_by_several_at_once_is_whole_at_every_moment(tmp_path: Pa
         assert [None] * 6 == [each.result() for each in naming]
         assert bytes(range(16)) == key.read()[1]
     assert 40 == len(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("profile", [(8, 1, 2), (1 << 21, 1, 1), (64, 0, 1), (64, 65, 1)])
+def test_profile_that_no_reader_obeys_is_refused_before_it_is_used(
+    profile: tuple[int, int, int],
+) -> None:
+    """A slot that nobody opens again must not be written."""
+    with pytest.raises(UnsupportedOption, match="nobody would open") as caught:
+        Passphrase("secret words", Argon2Profile(*profile))
+    assert caught.value.hint is not None

@@ -63,7 +63,10 @@ class SystemdCredential:
             or not (name.isascii() and name.isprintable())
             or any(each in name for each in "/\\:")
         ):
-            raise InvalidName("a credential's name is ASCII, without a slash or a colon")
+            raise InvalidName(
+                "a credential's name is ASCII, without a slash or a colon",
+                hint="give the name that LoadCredentialEncrypted= has in the unit",
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a SystemdCredential cannot be changed")

@@ -334,16 +334,21 @@ def publish_directory(aside: str, path: str) -> bool:
     return True
 
 
-def require_local(path: str) -> None:
-    """Ends an attempt to make a vault where SQLite's locks and shared memory do not work.
+def require_local(path: str, mounts: str = "/proc/self/mountinfo") -> None:
+    """Ends an attempt to write a vault where SQLite's locks and shared memory do not work.
+
+    Linux alone is asked; elsewhere everything passes.
+
+    Args:
+        mounts: the file in which the system tells what is mounted where (proc_pid_mountinfo(5)).
 
     Raises:
         StoreUnavailable: the path is on a network file system.
     """
     if sys.platform != "linux":
         return
-    kind = _file_system(os.path.realpath(path))
-    if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.ssh"):
+    kind = _file_system(os.path.realpath(path), mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
         raise StoreUnavailable(
             f"a vault cannot lie on a network file system ({kind}): {path}",
             hint="choose a path on a local disk",
@@ -351,14 +356,17 @@ def require_local(path: str) -> None:
 
 
 _NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs"}
-)
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs",
+     "davfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.curlftpfs", "fuse.davfs", "fuse.davfs2",
+     "fuse.gcsfuse", "fuse.glusterfs", "fuse.gvfsd-fuse", "fuse.rclone", "fuse.s3fs",
+     "fuse.smbnetfs", "fuse.sshfs")
+)  # fmt: skip
 
 
-def _file_system(path: str) -> str:
+def _file_system(path: str, mounts: str) -> str:
     """The type of the file system that a real path lies on; "" if the system does not tell."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
     except OSError:
         return ""
@@ -404,6 +412,17 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+#: What to look at where neither rights nor room are the matter.
+_LOOK = {
+    errno.EIO: "look at the disk that it lies on",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOENT: "choose a path in a directory that exists",
+    errno.ENOTDIR: "choose a path in a directory",
+    errno.EMFILE: "close files, or raise the limit of open files: ulimit -n",
+    errno.ENFILE: "close programs: the system has no open files left",
+}
+
+
 def translated(exc: OSError, what: str) -> StoreError:
     """The one translation of the operating system's errors about a vault's files."""
     reason = exc.strerror or type(exc).__name__
@@ -413,7 +432,7 @@ def translated(exc: OSError, what: str) -> StoreError:
         return NotAVault(f"{what} is a symbolic link", hint="put the file itself in its place")
     if exc.errno in _DENIED:
         return AccessDenied(f"cannot use {what}: {reason}", hint=_way_to_reach(exc))
-    return StoreUnavailable(f"cannot use {what}: {reason}")
+    return StoreUnavailable(f"cannot use {what}: {reason}", hint=_LOOK.get(exc.errno or 0))
 
 
 def _way_to_reach(exc: OSError) -> str:

@@ -210,6 +210,10 @@ class Passphrase:
         source: the passphrase, or what to call for it: once per unlock.
         profile: what a new slot costs; existing slots keep theirs.
         prompts: the callable asks a person, which a call that allows no prompt must not do.
+
+    Raises:
+        TypeError, ValueError: the passphrase is no text, or none that is valid Unicode.
+        UnsupportedOption: the profile costs more than any reader will pay, or has no meaning.
     """
 
     __slots__ = ("_source", "may_prompt", "profile")
@@ -236,6 +240,11 @@ class Passphrase:
                 del source  # this frame is in the traceback
                 raise
         put(self, "_source", source)
+        if not profile.is_acceptable():
+            raise UnsupportedOption(
+                f"nobody would open a slot of this cost: {profile}",
+                hint="choose RFC_9106_LOW_MEMORY, or at most 1 GiB and 64 passes",
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Passphrase cannot be changed")
