@@ -6,8 +6,8 @@ where a database is. A key is kept with the database's salt, which SQLCipher wri
 the file: so a key that is another database's is told from a database that is damaged.
 
 Replacing a key: the next key is stored beside the current one, then the database is re-encrypted
-in one transaction, then the next becomes the current one. Killed at any step, the next `connect`
-finds out which of the two opens the database and finishes.
+in one transaction, then a new connection tells which of the two opens it, and only that one stays.
+Killed at any step, or where it cannot be told now, both stay, and the next `connect` finds out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tokenkeep import fields
@@ -34,6 +35,7 @@ from tokenkeep.fence import Fence
 from tokenkeep.native.locked_memory import LockedMemory
 from tokenkeep.secret import Secret
 from tokenkeep.sessionlog import service_directory
+from tokenkeep.vault.files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +50,7 @@ KEY_BYTES, SALT_BYTES = 32, 16
 _NEXT = " (next)"
 #: What SQLite keeps beside a database; it belongs with it wherever that goes.
 _BESIDE = ("-wal", "-shm", "-journal")
+_DISK = "see that its disk has room and can be written, then again"
 _LOST = "restore the key from a backup, or begin anew with DatabaseKey.reset()"
 
 
@@ -111,9 +114,12 @@ class DatabaseKey:
                 connection = self._opened(arguments)
             if connection is None:
                 with self._fence():
-                    connection = self._finish_rekey(arguments)
+                    self._forget()
+                    connection = self._opened(arguments, is_fenced=True)
+                    if connection is None:  # or a rekey was cut off
+                        self._settle()
+                        connection = self._opened(arguments, is_fenced=True)
                     if connection is None:
-                        self._forget()
                         raise self._why()
             return connection
 
@@ -121,22 +127,35 @@ class DatabaseKey:
         """Replaces the key; connections of others have to be opened anew.
 
         Raises:
-            As `connect`; what was begun is finished, or taken back, by the next `connect`.
+            StoreTimeout: another connection, also one of this process, was in a transaction all
+                the time; the database keeps its key.
+            StoreFull, StoreUnavailable: it could not be re-encrypted, and keeps its key.
+            As `connect` beside that; what was begun is finished, or taken back, by the next call.
         """
         with self._alone(), self._fence():
-            connection = self._opened({}) or self._finish_rekey({})
+            self._settle()
+            connection = self._opened({}, is_fenced=True)
             if connection is None:
                 raise self._why()
             try:
+                # Whoever reads would keep the commit out: better known before anything is begun.
+                problem = _problem_of(lambda: connection.execute("BEGIN EXCLUSIVE"))
+                if problem is not None:
+                    raise problem
                 salt = self._salt()
                 following = Secret(random_bytes(KEY_BYTES))
                 self._step("store next")
                 self._keep(self._name + _NEXT, following, salt)
                 self._step("re-encrypt")
-                self._re_encrypt(connection, following, salt)
+                problem = self._re_encrypt(connection, following, salt)
             finally:
                 connection.close()
-            self._promote()
+            self._step("settle")
+            is_replaced = self._settle()
+            if is_replaced is None:
+                raise SecretInvalidated("the database's next key was erased meanwhile", hint=_LOST)
+            if not is_replaced:
+                raise problem or StoreUnavailable("the database was not re-encrypted", hint=_DISK)
 
     def reset(self) -> str | None:
         """Begins anew: the way out where the key is lost for good. Nothing calls it by itself.
@@ -227,45 +246,72 @@ class DatabaseKey:
         self._keep(self._name, key, salt)
         return key, salt, self.path
 
-    def _finish_rekey(self, arguments: dict[str, Any]) -> Connection | None:
-        """A connection with the next key, which becomes the current one; None if it does not open.
+    def _settle(self) -> bool | None:
+        """Leaves one key where there are two: whether that is the next one; None if there is none.
 
-        Under the fence: whoever replaces a key right now is not disturbed.
+        Under the fence: whoever replaces a key right now is not disturbed. Only a new connection
+        tells what the database is under: `sqlite3_rekey` says yes though its commit failed
+        (https://github.com/sqlcipher/sqlcipher/issues/616).
+
+        Raises:
+            SecretDamaged, SecretInvalidated: neither opens it; both stay.
+            StoreError: which one opens it, or whether for good, cannot be told now; both stay.
         """
         self._forget()
-        connection = self._opened(arguments, is_fenced=True)  # the one before us may have finished
-        found = None if connection is not None else self._stored(self._name + _NEXT)
-        if found is None:
-            return connection
-        held = self._locked(*found[:2])
-        connection = self._bound(held, arguments, is_fenced=True)
-        held.wipe()
-        if connection is not None:
-            self._promote()
-        return connection
-
-    def _promote(self) -> None:
         found = self._stored(self._name + _NEXT)
         if found is None:
-            raise SecretDamaged("the database's next key vanished while it was being used")
-        self._step("store key")
-        self._keep(self._name, *found[:2])
+            return None
+        connection = self._opened({}, is_fenced=True)
+        is_next = connection is None
+        if connection is None:
+            held = self._locked(*found[:2])
+            try:
+                connection = self._bound(held, {}, is_fenced=True)
+            finally:
+                held.wipe()
+        if connection is None:
+            raise self._why()
+        try:
+            problem = None if is_next else _problem_of(lambda: _overwrite_log(connection))
+        finally:
+            connection.close()
+        if problem is not None:
+            raise problem
+        if is_next:
+            self._sync()
+            self._step("store key")
+            self._keep(self._name, *found[:2])
         self._step("erase next")
         self._storage.delete(self._name + _NEXT)
         self._forget()
+        return is_next
 
-    def _re_encrypt(self, connection: Connection, following: Secret, salt: bytes) -> None:
-        problem: StoreError | None = None
-        held = self._locked(following, salt)
+    def _sync(self) -> None:
+        """Makes what can be read durable: a commit that was cut off, or its journal's removal."""
         try:
+            # SQLite has no locks on its log, so that closing it drops none.
+            with suppress(FileNotFoundError), open(self.path + "-wal", "rb+") as log:
+                os.fsync(log.fileno())
+            sync_directory(os.path.dirname(self.path))
+        except OSError as exc:
+            raise _translated(exc) from None
+
+    def _re_encrypt(
+        self, connection: Connection, following: Secret, salt: bytes
+    ) -> StoreError | None:
+        """What went wrong, as far as SQLCipher tells; whether anything did, `_settle` finds out."""
+        held = self._locked(following, salt)
+
+        def act() -> None:
             with held.view() as key:
                 connection.reset_key(key)
-        except _sqlcipher().Error as exc:
-            problem = _database_problem(getattr(exc, "sqlite_errorname", "") or str(exc))
+            # A commit that failed inside of it is still to be made, and says now what failed.
+            connection.commit()
+
+        try:
+            return _problem_of(act)
         finally:
             held.wipe()
-        if problem is not None:
-            raise problem
 
     def _bound(
         self, held: LockedMemory, arguments: dict[str, Any], is_fenced: bool
@@ -293,11 +339,10 @@ class DatabaseKey:
                 connection.execute("DROP TABLE tokenkeep")
                 connection.commit()
         except dbapi.Error as exc:
-            name = getattr(exc, "sqlite_errorname", "") or str(exc)
-            if "not a database" in str(exc) or "NOTADB" in name:
+            if "not a database" in str(exc):
                 connection.close()
                 return None
-            problem = _database_problem(name)
+            problem = _database_problem(exc)
         except BaseException:
             connection.close()
             raise
@@ -307,6 +352,7 @@ class DatabaseKey:
         return connection
 
     def _why(self) -> StoreError:
+        self._forget()
         found = self._stored(self._name)
         if found is not None and found[1] == self._salt_on_disk():
             return SecretDamaged(
@@ -410,12 +456,40 @@ def _sqlcipher() -> Any:
     return dbapi2
 
 
-def _database_problem(name: str) -> StoreError:
+def _overwrite_log(connection: Connection) -> None:
+    """A durable write that changes nothing, with the key that stays.
+
+    At the end of SQLite's log there may be a re-encryption that was cut off: unseen as long as
+    anybody is connected, it would count once nobody is. What is written now takes its place.
+    """
+    connection.execute("PRAGMA synchronous = EXTRA")
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.commit()
+
+
+def _problem_of(act: Callable[[], object]) -> StoreError | None:
+    """What kept SQLCipher from doing it, to be raised where its own error is no context."""
+    try:
+        act()
+    except _sqlcipher().Error as exc:
+        return _database_problem(exc)
+    return None
+
+
+def _database_problem(exc: Exception) -> StoreError:
+    name = getattr(exc, "sqlite_errorname", "") or str(exc)
     if "BUSY" in name or "locked" in name:
-        return StoreTimeout("the database was busy all the time")
+        return StoreTimeout(
+            "the database was busy all the time",
+            hint="end the transactions of its other connections, then again",
+        )
     if "FULL" in name or "full" in name:
         return StoreFull("no room left for the database", hint="make room on the disk")
-    return StoreUnavailable(f"the database cannot be used: {name}")
+    if "READONLY" in name or "readonly" in name:
+        return AccessDenied("the database cannot be written", hint="make it yours and writable")
+    return StoreUnavailable(f"the database cannot be used: {name}", hint=_DISK)
 
 
 def _translated(exc: OSError) -> StoreError:
