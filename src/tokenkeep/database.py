@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from tokenkeep import fields
@@ -321,35 +321,30 @@ class DatabaseKey:
         if not is_fenced and not self._database_exists():
             return None
         self._make_private_file()
-        connection: Connection = dbapi.connect(self.path, **arguments)
-        problem: StoreError | None = None
-        try:
-            with held.view() as key:
-                connection.set_key(key)
-            connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to stderr
-            connection.execute("PRAGMA cipher_memory_security = ON")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not self._database_exists():
-                if not is_fenced:  # set aside since we looked
-                    connection.close()
+        with ExitStack() as failing:
+            try:
+                connection: Connection = dbapi.connect(self.path, **arguments)
+                failing.callback(connection.close)
+                with held.view() as key:
+                    connection.set_key(key)
+                connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to stderr
+                connection.execute("PRAGMA cipher_memory_security = ON")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                if not self._database_exists():
+                    if not is_fenced:  # set aside since we looked
+                        return None
+                    # Now, and not with the first table: from here on the key has a database.
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute("CREATE TABLE IF NOT EXISTS tokenkeep (one)")
+                    connection.execute("DROP TABLE tokenkeep")
+                    connection.commit()
+                failing.pop_all()
+                return connection
+            except dbapi.Error as exc:
+                if "not a database" in str(exc):
                     return None
-                # Now, and not with the first table: from here on the key has a database.
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("CREATE TABLE IF NOT EXISTS tokenkeep (one)")
-                connection.execute("DROP TABLE tokenkeep")
-                connection.commit()
-        except dbapi.Error as exc:
-            if "not a database" in str(exc):
-                connection.close()
-                return None
-            problem = _database_problem(exc)
-        except BaseException:
-            connection.close()
-            raise
-        if problem is not None:
-            connection.close()
-            raise problem
-        return connection
+                problem = _database_problem(exc)
+        raise problem
 
     def _why(self) -> StoreError:
         self._forget()

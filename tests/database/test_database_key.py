@@ -21,6 +21,7 @@ from tokenkeep.errors import (
     StoreFull,
     StoreLocked,
     StoreTimeout,
+    StoreUnavailable,
     UnsupportedOption,
 )
 from tokenkeep.storage import SecureStorage
@@ -174,6 +175,18 @@ def test_something_else_under_the_keys_name_is_left_alone(place: Place) -> None:
     with pytest.raises(SecretDamaged, match="no database's key"):
         place.key().connect()
     assert "my own text" == place.storage().read("database key").reveal()  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_opened_as_a_file_is_one_of_our_errors(place: Place) -> None:
+    """A folder where the database was: the key stays, and opens it when it is back."""
+    place.fill()
+    aside = place.path.rename(place.directory / "aside.db")
+    place.path.mkdir()
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        place.key().connect()
+    place.path.rmdir()
+    aside.rename(place.path)
+    assert 3 == place.count()
 
 
 def test_a_second_database_needs_a_key_of_its_own(place: Place) -> None:
