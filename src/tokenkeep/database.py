@@ -361,19 +361,10 @@ class DatabaseKey:
         value = self._storage.read(name)
         if value is None:
             return None
-        try:
-            found = fields.unpack(value.reveal_bytes())
-            key, salt = Secret(found["key"]), found["salt"]
-            path = os.fsdecode(found["path"])
-        except (ValueError, KeyError):
-            key, salt, path = Secret(b""), b"", ""
-        finally:
-            del value
-        if key.size != KEY_BYTES or len(salt) != SALT_BYTES:
-            found = {}
+        found = _unpacked(value)
+        if found is None:
             raise SecretDamaged(f"the item {name!r} is no database's key")
-        found = {}
-        return key, salt, path
+        return found
 
     def _keep(self, name: str, key: Secret, salt: bytes) -> None:
         path = os.fsencode(self.path)
@@ -441,6 +432,20 @@ class DatabaseKey:
                 return file.read(SALT_BYTES)
         except OSError as exc:
             raise _translated(exc) from None
+
+
+def is_database_key(value: Secret) -> bool:
+    """Whether an item is a database's key: only `rekey` replaces it without losing the database."""
+    return _unpacked(value) is not None
+
+
+def _unpacked(value: Secret) -> tuple[Secret, bytes, str] | None:
+    try:
+        found = fields.unpack(value.reveal_bytes())
+        key, salt, path = Secret(found["key"]), found["salt"], os.fsdecode(found["path"])
+    except (ValueError, KeyError):
+        return None
+    return (key, salt, path) if (key.size, len(salt)) == (KEY_BYTES, SALT_BYTES) else None
 
 
 def _sqlcipher() -> Any:

@@ -10,6 +10,10 @@ import pytest
 from cli.conftest import Server, sign_in
 from cli.person import Person
 from cli.shell import Shell, kill, tree_of
+from tokenkeep.backends.vault import VaultOptions
+from tokenkeep.database import DatabaseKey
+from tokenkeep.storage import SecureStorage
+from tokenkeep.vault.slots import KeyFile
 
 pytestmark = pytest.mark.requires("terminal")
 
@@ -81,6 +85,48 @@ def test_dry_run_says_it_and_does_nothing(signed_in: tuple[Shell, Server]) -> No
     assert 1 == live_grants(server)
     found = json.loads(shell.tokenkeep("vault", "replace-all", "--dry-run", "--json").out)
     assert (2, 1, 1) == (found["items"], len(found["sessions"]), len(found["keys_dropped"]))
+
+
+def database_key(shell: Shell, key_file: str) -> DatabaseKey:
+    """A key in the vault, of a database beside it."""
+    vault = VaultOptions(
+        shell.home / ".local/share/tokenkeep/vault", KeyFile(shell.home / key_file)
+    )
+    storage = SecureStorage("org.example.notes", vault, state_directory=str(shell.home / "state"))
+    return DatabaseKey(storage, shell.home / "notes.db")
+
+
+def test_a_databases_key_is_never_to_be_replaced_by_hand(shell_with_vault: Shell) -> None:
+    """It is told from the other items, as a new one in its place would lose the database."""
+    shell = shell_with_vault
+    connection = database_key(shell, ".config/tokenkeep/vault.key").connect()
+    connection.execute("CREATE TABLE note (text)")
+    connection.close()
+    shell.plays("""
+        $ printf v | tokenkeep set name
+        $ tokenkeep vault replace-all --dry-run
+        would open no more: ...: key-file
+        would encrypt anew: 2
+        would have to be replaced where it comes from: name of org.example.notes
+        would have to be replaced, only with DatabaseKey.rekey(): database key of org.example.notes
+        nothing was changed
+    """)
+    found = json.loads(shell.tokenkeep("vault", "replace-all", "--dry-run", "--json").out)
+    assert ["name"] == [each["name"] for each in found["replace"]]
+    assert ["database key"] == [each["name"] for each in found["rekey"]]
+    shell.plays("""
+        $ tokenkeep vault replace-all --yes --new-key-file new.key 2> said
+        opens no more: ...: key-file
+        opens now: ...: key-file
+        replace where it comes from: name of org.example.notes
+        replace only with DatabaseKey.rekey(): database key of org.example.notes
+        $ grep -c "replaced by hand, the database is lost" said
+        1
+    """)
+    database_key(shell, "new.key").rekey()
+    connection = database_key(shell, "new.key").connect()
+    assert (0,) == connection.execute("SELECT count(*) FROM note").fetchone()
+    connection.close()
 
 
 def test_offline_it_replaces_all_the_same(signed_in: tuple[Shell, Server]) -> None:

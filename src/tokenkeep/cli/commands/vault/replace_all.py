@@ -23,7 +23,8 @@ from tokenkeep.cli.progress import progress
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import is_interactive, require_yes, shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.database import is_database_key
+from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, TokenkeepError
 from tokenkeep.item import ITEM, SESSION, ItemName
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.accounts import stored_accounts
@@ -33,9 +34,13 @@ from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:
     from tokenkeep.cli.settings import Settings
+    from tokenkeep.item import Call
     from tokenkeep.secret import Secret
     from tokenkeep.vault.format import Header, Slot
     from tokenkeep.vault.slots import Key
+
+#: What replaces a database's key together with the encryption of the database.
+_REKEY = "DatabaseKey.rekey()"
 
 
 @click.command("replace-all")
@@ -77,8 +82,11 @@ def command(
     vault = Vault(settings.vault().path, (*old, *keys), False)
     try:
         names, unnamed = every_name(vault, calls(settings))
+        items = [name for name in names if name.kind == ITEM]
+        databases = [name for name in items if _is_database_key(vault, name, calls(settings)())]
+        by_hand = [name for name in items if name not in databases]
         if dry_run:
-            return _say_plan(settings, header, names, unnamed)
+            return _say_plan(settings, header, names, unnamed, by_hand, databases)
         require_yes(yes, f"replace all keys of {vault.path} and end all its sessions?")
         sessions = _end_sessions(settings, vault, names, secret)
 
@@ -101,15 +109,17 @@ def command(
                 "sessions": sessions,
                 "keys": [slot.id.hex() for slot in slots],
                 "keys_dropped": [slot.id.hex() for slot in report.dropped],
-                "replace": [{"service": each.service, "name": each.name} for each in _items(names)],
+                "replace": _as_json(by_hand),
+                "rekey": _as_json(databases),
             }
         )
     else:
         write_lines(*(_spoken_session(each) for each in sessions))
         write_lines(*(f"opens no more: {_spoken(each)}" for each in report.dropped))
         write_lines(*(f"opens now: {_spoken(each)}" for each in slots))
-        write_lines(*(f"replace where it comes from: {_named(each)}" for each in _items(names)))
-    _say_what_is_left(sessions, old)
+        write_lines(*(f"replace where it comes from: {_named(each)}" for each in by_hand))
+        write_lines(*(f"replace only with {_REKEY}: {_named(each)}" for each in databases))
+    _say_what_is_left(sessions, old, databases)
     tell(*(shown(str(problem)) for problem in report.problems))
     code = say_rekeyed(report.rekeyed)
     return exits.FAILED if any(_lives_on(each) for each in sessions) else code
@@ -194,15 +204,23 @@ def _choose(settings: Settings, keys: tuple[Key, ...], passphrase_file: str | No
         tell(f"{shown(chosen.path)} still names the old key: {shown(str(exc))}")
 
 
-def _say_plan(settings: Settings, header: Header, names: list[ItemName], unnamed: int) -> int:
+def _say_plan(
+    settings: Settings,
+    header: Header,
+    names: list[ItemName],
+    unnamed: int,
+    by_hand: list[ItemName],
+    databases: list[ItemName],
+) -> int:
     sessions = [each for each in names if each.kind == SESSION]
     if settings.wants_json:
         write_json(
             {
                 "items": len(names) + unnamed,
-                "sessions": [{"service": each.service, "name": each.name} for each in sessions],
+                "sessions": _as_json(sessions),
                 "keys_dropped": [slot.id.hex() for slot in header.slots],
-                "replace": [{"service": each.service, "name": each.name} for each in _items(names)],
+                "replace": _as_json(by_hand),
+                "rekey": _as_json(databases),
             }
         )
     else:
@@ -211,13 +229,17 @@ def _say_plan(settings: Settings, header: Header, names: list[ItemName], unnamed
             *(f"would open no more: {_spoken(each)}" for each in header.slots),
             f"would encrypt anew: {len(names) + unnamed}",
             *(f"would have to be replaced where it comes from: {_named(each)}"
-              for each in _items(names)),
+              for each in by_hand),
+            *(f"would have to be replaced, only with {_REKEY}: {_named(each)}"
+              for each in databases),
         )  # fmt: skip
     tell("nothing was changed")
     return exits.OK
 
 
-def _say_what_is_left(sessions: list[dict[str, Any]], old: tuple[Key, ...]) -> None:
+def _say_what_is_left(
+    sessions: list[dict[str, Any]], old: tuple[Key, ...], databases: list[ItemName]
+) -> None:
     if any(step["outcome"] == "failed" for each in sessions for step in each["steps"]):
         tell("a provider could not be told: end those sessions on its own account page")
     paths = [key.path for key in old if isinstance(key, KeyFile)]
@@ -226,10 +248,20 @@ def _say_what_is_left(sessions: list[dict[str, Any]], old: tuple[Key, ...]) -> N
         "whoever had a key may have read the items: replace each where it comes from",
         "exports and copies of the vault still open with what they were made under: delete them",
     )
+    if databases:
+        tell(f"{_REKEY} is for the application to call: replaced by hand, the database is lost")
 
 
-def _items(names: list[ItemName]) -> list[ItemName]:
-    return [name for name in names if name.kind == ITEM]
+def _is_database_key(vault: Vault, name: ItemName, call: Call) -> bool:
+    try:
+        value = vault.read(name, call)
+    except SecretDamaged:
+        return False  # it opens nothing any more
+    return value is not None and is_database_key(value)
+
+
+def _as_json(names: list[ItemName]) -> list[dict[str, str]]:
+    return [{"service": each.service, "name": each.name} for each in names]
 
 
 def _named(name: ItemName) -> str:
