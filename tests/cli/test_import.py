@@ -95,6 +95,25 @@ def test_a_netrc_file_moves_at_once(shell_with_vault: Shell) -> None:
     """)
 
 
+def test_a_password_that_was_not_copied_stays_in_the_netrc_file(shell_with_vault: Shell) -> None:
+    """Of a machine's two entries only the last is read: none is erased, and the copy is undone."""
+    (shell_with_vault.home / ".netrc").write_text(
+        "machine a.org login ada password one\nmachine a.org login bob password two\n"
+    )
+    shell_with_vault.plays("""
+        $ tokenkeep import netrc --remove
+        error: ~/.netrc, line 2: this hides what was not copied
+        hint: keep one of them with an editor, then try again
+        [2]
+        $ cat .netrc
+        machine a.org login ada password one
+        machine a.org login bob password two
+        $ tokenkeep import netrc --undo
+        items restored: 1
+        $ tokenkeep list
+    """)
+
+
 def test_items_move_from_vault_to_vault_and_back(shell_with_vault: Shell) -> None:
     """Another vault, another key; the first one is empty afterwards, and full again."""
     shell_with_vault.plays("""

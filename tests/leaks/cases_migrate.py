@@ -115,6 +115,19 @@ CASES = [
         ),
         True,
     ),
+    Case(
+        "netrc: a hidden password",
+        netrc(
+            f"machine a login b password {SECRET}\nmachine a login c password {SECRET}\n",
+            lambda source: source.remove("c@a"),
+        ),
+        True,
+    ),
+    Case(
+        "netrc: two passwords of one name",
+        netrc(f"machine b@a password {SECRET}\nmachine a login b password x\n", NetrcSource.names),
+        True,
+    ),
     Case("flutter: no JSON", flutter(f'{{"a":"{SECRET}"'), True),
     Case("flutter: no texts", flutter(f'{{"a":"{SECRET}","b":1}}'), True),
     Case("flutter: changed meanwhile", no_room, True),

@@ -96,12 +96,73 @@ def test_an_entry_s_two_passwords_leave_together(path: Path) -> None:
     assert TEXT == path.read_text()
 
 
-def test_an_entry_that_hides_another_one_stays(path: Path) -> None:
-    """Taking it out would bring another password to light."""
-    path.write_text("machine a login x password 1\nmachine a login y password 2\n")
+HIDING = {
+    "another login": "machine a login x password 1\nmachine a login y password 2\n",
+    "the same login": "machine a login y password 1\nmachine a login y password 2\n",
+    "without a login": "machine a password 1\nmachine a login y password 2\n",
+    "far away": "machine a login x password 1\nmachine b\nmachine a login y password 2\n",
+    "a name in quotes": 'machine "a" login x password 1\nmachine a login y password 2\n',
+    "an escaped name": "machine \\a login x password 1\nmachine a login y password 2\n",
+    "within one entry": "machine a login y password 1 password 2\n",
+    "another account": "machine a login y account 1 account 2 password 2\n",
+    "another user": "machine a login x user y password 2\n",
+}
+
+
+@pytest.mark.parametrize("text", HIDING.values(), ids=HIDING.keys())
+def test_an_entry_that_hides_another_one_stays(path: Path, tmp_path: Path, text: str) -> None:
+    """A password that was never copied is never erased, and what was copied can be undone."""
+    path.write_text(text)
+    storage = storage_in(tmp_path / "state")
+    migration = Migration(NetrcSource(path), storage)
+    migration.run()
+    with pytest.raises(UnsupportedOption):
+        migration.confirm()
+    assert text == path.read_text()
+    assert "2" == items_of(storage)["y@a"]
+    migration.undo()
+    assert {} == items_of(storage)
+
+
+def test_an_entry_beside_those_that_hide_another_one_leaves(path: Path) -> None:
+    """What another machine's entries do is no business of this one."""
+    hiding = HIDING["another login"]
+    path.write_text("machine b password 3\n" + hiding)
+    NetrcSource(path).remove("b")
+    assert hiding == path.read_text()
+
+
+def test_the_default_entry_hides_a_machine_of_that_name(path: Path) -> None:
+    """Both are "default" to the standard library."""
+    text = "machine default login x password 1\ndefault login y password 2\n"
+    path.write_text(text)
+    with pytest.raises(UnsupportedOption, match="line 2: this hides"):
+        NetrcSource(path).remove("y@default")
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "machine ada@a password 1\nmachine a login ada password 2\n",
+        "machine a login ada account 1 password 2\nmachine a/account login ada password 3\n",
+    ],
+)
+def test_two_passwords_of_one_name_are_not_taken_for_one(path: Path, text: str) -> None:
+    """One of them would be erased in the other's name."""
+    path.write_text(text)
+    with pytest.raises(UnsupportedOption, match="one name"):
+        NetrcSource(path).names()
+
+
+def test_a_machine_of_any_name_leaves(path: Path) -> None:
+    """Which machine an item is of is not guessed from the item's name."""
+    path.write_text("machine a@b password 1\nmachine b/account login x password 2\n")
     source = NetrcSource(path)
-    assert ["y@a"] == source.names()
-    source.remove("y@a")  # both entries of the machine go, or none
+    assert ["a@b", "x@b/account"] == source.names()
+    source.remove("a@b")
+    assert ["x@b/account"] == source.names()
+    source.remove("x@b/account")
     assert [] == source.names()
 
 

@@ -1,8 +1,9 @@
 """A netrc file as the source: one item for each password, named LOGIN@MACHINE.
 
 An entry without a login is named after its machine, the one for all other machines "default"; an
-account's password is LOGIN@MACHINE/account. Read by the standard library. Taking an entry out
-keeps everything else, and is only done where the standard library reads the rest as before.
+account's password is LOGIN@MACHINE/account. Read by the standard library, which only sees the last
+entry of a machine. Taking one out keeps everything else, and is only done where it hides no other,
+and where the standard library reads the rest as before.
 """
 
 from __future__ import annotations
@@ -39,36 +40,44 @@ class NetrcSource:
         return f"netrc {self._file.path}"
 
     def names(self) -> list[str]:
-        """LOGIN@MACHINE of every entry, sorted.
+        """LOGIN@MACHINE of the entry that counts for each machine, sorted.
 
         Raises:
             SecretDamaged: the file cannot be read as a netrc; the message has the line.
+            UnsupportedOption: two passwords would get one name.
         """
-        return sorted(self._values())
+        return sorted(self._passwords())
 
     def read(self, name: str) -> Secret | None:
         """The password of an entry."""
-        return self._values().get(name)
+        found = self._passwords().get(name)
+        return None if found is None else found[1]
 
     def remove(self, *names: str) -> None:
         """Takes entries out of the file, each as a whole.
 
         Raises:
-            UnsupportedOption: an entry's other password would stay, or the file is written in a way
-                that does not let us take it out; nothing changed.
+            UnsupportedOption: an entry's other password would stay, or one would go that is hidden
+                behind another, or the file is written in a way that does not let us take it out;
+                nothing changed.
         """
         content = self._file.text()
-        values = self._values()
-        leaving = set(names) & values.keys()
-        machines = {_machine(name) for name in leaving}
-        if any(_machine(name) in machines for name in values.keys() - leaving):
+        passwords = self._passwords()
+        leaving = set(names) & passwords.keys()
+        machines = {passwords[name][0] for name in leaving}
+        if any(passwords[name][0] in machines for name in passwords.keys() - leaving):
             raise UnsupportedOption(
                 "an entry has another password, which would go with this one",
                 hint="import both, or neither",
             )
         if not leaving:
             return
-        rest = _without(content, machines)
+        rest, hiding = _without(content, machines)
+        if hiding:
+            raise UnsupportedOption(
+                f"{self._file.path}, line {hiding}: this hides what was not copied",
+                hint="keep one of them with an editor, then try again",
+            )
         if rest is None or not self._reads_as(rest, machines):
             raise UnsupportedOption(
                 f"cannot take the entries out of {self._file.path} without touching others",
@@ -76,16 +85,27 @@ class NetrcSource:
             )
         self._file.replace(content, rest)
 
-    def _values(self) -> dict[str, Secret]:
+    def _passwords(self) -> dict[str, tuple[str, Secret]]:
+        """By name: the machine, and the password."""
+        found = self._found()
+        passwords = {name: (machine, password) for name, machine, password in found}
+        if len(passwords) != len(found):
+            raise UnsupportedOption(
+                f"two passwords would get one name: {self._file.path}",
+                hint="rename a login or a machine with an editor, or move that entry by hand",
+            )
+        return passwords
+
+    def _found(self) -> list[tuple[str, str, Secret]]:
+        """Name, machine and password of what the standard library finds."""
         self._file.read()  # says in our words why it cannot be read
-        found = self._parsed(self._file.path)
-        values = {}
-        for machine, (login, account, password) in found.hosts.items():
+        found = []
+        for machine, (login, account, password) in self._parsed(self._file.path).hosts.items():
             name = f"{login}@{machine}" if login else machine
-            values[name] = Secret(password or "")
+            found.append((name, machine, Secret(password or "")))
             if account:
-                values[name + _ACCOUNT] = Secret(account)
-        return values
+                found.append((name + _ACCOUNT, machine, Secret(account)))
+        return found
 
     def _parsed(self, path: str) -> netrc.netrc:
         line: int | None = None
@@ -118,15 +138,16 @@ class NetrcSource:
         return wanted == after.hosts and before.macros == after.macros
 
 
-def _machine(name: str) -> str:
-    """The machine of an item's name; a login may hold `@`, a machine does not."""
-    return name.removesuffix(_ACCOUNT).rpartition("@")[2]
+def _without(content: Secret, machines: set[str]) -> tuple[Secret | None, int]:
+    """The file without the entries of these machines; None if their ends are not to be seen.
 
-
-def _without(content: Secret, machines: set[str]) -> Secret | None:
-    """The file without the entries of these machines; None if their ends are not to be seen."""
+    Also the line of a machine's second entry, or of an entry's second word of a kind; 0 if all that
+    would go is what the standard library finds.
+    """
     text = content.reveal()
     kept, at, start = [], 0, -1
+    entries: set[str] = set()
+    words: set[str] = set()
     while True:
         found = _next_token(text, at)
         word = None if found is None else found.group()
@@ -147,17 +168,24 @@ def _without(content: Secret, machines: set[str]) -> Secret | None:
             if word == "machine":
                 named = _next_token(text, at)
                 if named is None:
-                    return None
+                    return None, 0
                 host, at = named.group().strip('"'), named.end()
             start = begin if host in machines else -1
+            if start >= 0 and host in entries:
+                return None, text.count("\n", 0, found.start()) + 1
+            entries.add(host)
+            words.clear()
         elif word in ("login", "user", "account", "password"):
+            if start >= 0 and word in words:
+                return None, text.count("\n", 0, found.start()) + 1
+            words |= {"login", "user"} if word in ("login", "user") else {word}
             value = _next_token(text, found.end(), is_value=True)
             if value is None:
-                return None
+                return None, 0
             at = value.end()
         else:
-            return None
-    return Secret(_cut(text, kept))
+            return None, 0
+    return Secret(_cut(text, kept)), 0
 
 
 def _next_token(text: str, at: int, is_value: bool = False) -> re.Match[str] | None:
