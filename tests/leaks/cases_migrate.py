@@ -106,6 +106,11 @@ CASES = [
         dotenv(f"A={SECRET}${{B}}\n", lambda source: source.read("A")),
         True,
     ),
+    Case(
+        "dotenv: a hidden value",
+        dotenv(f"A={SECRET}\nA={SECRET}2\n", lambda source: source.remove("A")),
+        True,
+    ),
     Case("netrc: damaged", netrc(f"machine a login b {SECRET} c\n", NetrcSource.names), True),
     Case(
         "netrc: two passwords",

@@ -67,14 +67,40 @@ def test_a_value_that_depends_on_the_environment_does_not_move(
 def test_moving_leaves_every_other_line_as_it_was(env: Path, tmp_path: Path) -> None:
     """Comments, order, spaces and permissions stay; all lines of a moved variable go."""
     storage = storage_in(tmp_path)
-    migration = Migration(DotenvSource(env), storage, names={"URL": "url", "USER": "user"})
+    twice = TEXT.replace("EMPTY=\n", "EMPTY=\nexport URL=https://${USER}:${API_KEY}@example.org/\n")
+    env.write_text(twice, encoding="utf-8")
+    migration = Migration(DotenvSource(env), storage, names={"URL": "url", "EMPTY": "empty"})
     migration.run()
     migration.confirm()
-    assert {"url": "https://ada:s3cret@example.org/", "user": "grace"} == items_of(storage)
-    lines = [line for line in TEXT.splitlines() if not line.startswith(("URL", "USER"))]
+    assert {"url": "https://ada:s3cret@example.org/", "empty": ""} == items_of(storage)
+    lines = [line for line in TEXT.splitlines() if not line.startswith(("URL", "EMPTY"))]
     assert "\n".join(lines) + "\n" == env.read_text(encoding="utf-8")
     assert 0o640 == stat.S_IMODE(env.stat().st_mode)
     assert [] == [name for name in os.listdir(tmp_path) if name.endswith(".new")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A=s3cret\nB=1\nA=last\n",
+        "A=s3cret\nA\nexport A=last\n",
+        "A=${HOME}\nB=1\nA=last\n",
+        "A=last\nA=s3cret\nA=last\n",
+    ],
+)
+def test_a_value_that_a_later_line_hides_stays(tmp_path: Path, text: str) -> None:
+    """It was never copied, so it is never erased; what was copied can be undone."""
+    path = tmp_path / ".env"
+    path.write_text(text)
+    storage = storage_in(tmp_path)
+    migration = Migration(DotenvSource(path), storage)
+    migration.run()
+    with pytest.raises(UnsupportedOption, match=r"line \d: this hides") as caught:
+        migration.confirm()
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    assert text == path.read_text()
+    migration.undo()
+    assert {} == items_of(storage)
 
 
 def test_what_others_refer_to_stays_and_can_still_be_undone(env: Path, tmp_path: Path) -> None:

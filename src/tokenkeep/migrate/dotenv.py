@@ -1,7 +1,8 @@
 """A dotenv file as the source: its variables, as python-dotenv gives them to an application.
 
 References to variables of the same file (`${NAME}`) are resolved; a value that depends on the
-environment is none of its own and is not moved. Removing a variable keeps every other line.
+environment is none of its own and is not moved. Removing a variable keeps every other line, and is
+only done where no line of another value goes with it.
 """
 
 from __future__ import annotations
@@ -73,19 +74,30 @@ class DotenvSource:
         """Takes the variables' lines out of the file; the others stay as they are.
 
         Raises:
-            UnsupportedOption: a variable that stays refers to one of them.
+            UnsupportedOption: a variable that stays refers to one of them, or one of them was given
+                another value first, which nobody has seen; nothing changed.
         """
         content = self._file.text()
         leaving = set(names) & self._values(content).keys()
         if not leaving:
             return
-        lines, used = [], set()
+        lines, used, hiding = [], set(), 0
+        last: dict[str, Secret] = {}
         for binding in self._bindings(content):
             if binding.key not in leaving:
                 lines.append(binding.original.string)
                 used |= {atom.name for atom in self._references(binding)}
+            elif binding.value is not None:
+                value = Secret(binding.value)
+                if last.setdefault(binding.key, value) != value:
+                    hiding = binding.original.line
         rest = Secret("".join(lines))
         del lines, binding
+        if hiding:
+            raise UnsupportedOption(
+                f"{self._file.path}, line {hiding}: this hides what was not copied",
+                hint="keep one of the lines with an editor, then try again",
+            )
         if used & leaving:
             raise UnsupportedOption(
                 "a variable that stays in the file refers to one that would go",
