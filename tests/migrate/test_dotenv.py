@@ -26,7 +26,8 @@ MULTI="first
 second"
 USER=ada
 URL=https://${USER}:${API_KEY}@example.org/
-DEFAULTED=${NOT_SET:-fallback}
+SET=${USER:-fallback}
+DEFAULTED=${X:-fallback}
 USER=grace
 ÜMLAUT=söße
 """
@@ -40,28 +41,41 @@ def env(tmp_path: Path) -> Path:
     return path
 
 
-def test_values_are_those_that_python_dotenv_gives(env: Path) -> None:
-    """What moves is what the application has seen so far."""
+DEPENDENT = ["DEFAULTED", "SINGLE"]
+
+
+def test_values_are_those_that_python_dotenv_gives(
+    env: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What moves is what the application has seen so far, whatever the environment says."""
     source = DotenvSource(env)
-    expected = {
-        name: value for name, value in dotenv.dotenv_values(env).items() if value is not None
-    }
-    found = {name: source.read(name) for name in source.names() if name != "SINGLE"}
-    expected.pop("SINGLE")
-    assert expected == {name: value and value.reveal() for name, value in found.items()}
+    found = {name: source.read(name) for name in source.names() if name not in DEPENDENT}
+    for variables in ({}, {"USER": "environment", "X": "x"}):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        given = dotenv.dotenv_values(env)
+        expected = {name: given[name] for name in given if given[name] is not None}
+        assert sorted(DEPENDENT) == sorted(expected.keys() - found.keys())
+        for name in DEPENDENT:
+            del expected[name]
+        assert expected == {name: value and value.reveal() for name, value in found.items()}
     assert "https://ada:s3cret@example.org/" == expected["URL"]
+    assert "ada" == expected["SET"]
     assert source.read("NOTHING") is None
 
 
+@pytest.mark.parametrize("variables", [{}, {"X": "x"}])
 def test_a_value_that_depends_on_the_environment_does_not_move(
-    env: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    env: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """What it is here and now is not what it is elsewhere."""
-    monkeypatch.setenv("X", "x")
-    with pytest.raises(UnsupportedOption):
-        DotenvSource(env).read("SINGLE")
+    """What it is here and now is not what it is elsewhere; its default is no value of its own."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for name in DEPENDENT:
+        with pytest.raises(UnsupportedOption):
+            DotenvSource(env).read(name)
     report = Migration(DotenvSource(env), storage_in(tmp_path)).run()
-    assert ["SINGLE"] == [item.old for item in report.having(Outcome.UNREADABLE)]
+    assert DEPENDENT == [item.old for item in report.having(Outcome.UNREADABLE)]
 
 
 def test_moving_leaves_every_other_line_as_it_was(env: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """A dotenv file as the source: its variables, as python-dotenv gives them to an application.
 
-References to variables of the same file (`${NAME}`) are resolved; a value that depends on the
-environment is none of its own and is not moved. Removing a variable keeps every other line, and is
-only done where no line of another value goes with it.
+References to variables that the file sets before (`${NAME}`) are resolved; a value that depends on
+the environment, which one with a default does too, is none of its own and is not moved. Removing a
+variable keeps every other line, and is only done where no line of another value goes with it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class DotenvSource:
         """A variable's value.
 
         Raises:
-            UnsupportedOption: it refers to a variable that the file does not set before it.
+            UnsupportedOption: it refers to a variable that the file does not set before it, with
+                or without a default.
         """
         values = self._values(self._file.text())
         if name not in values:
@@ -117,11 +118,8 @@ class DotenvSource:
 
     def _resolved(self, binding: Binding, before: dict[str, Secret | None]) -> Secret | None:
         known = {name: value.reveal() for name, value in before.items() if value is not None}
-        for reference in self._references(binding):
-            if reference.name in before and reference.name not in known:
-                return None
-            if reference.name not in known and reference.default is None:
-                return None
+        if any(reference.name not in known for reference in self._references(binding)):
+            return None
         return Secret("".join(atom.resolve(known) for atom in self._atoms(binding.value or "")))
 
     def _references(self, binding: Binding) -> list[Variable]:
