@@ -135,6 +135,7 @@ CASES = [
     ),
     Case("flutter: no JSON", flutter(f'{{"a":"{SECRET}"'), True),
     Case("flutter: no texts", flutter(f'{{"a":"{SECRET}","b":1}}'), True),
+    Case("flutter: a hidden value", flutter(f'{{"a":"{SECRET}","a":"b"}}'), True),
     Case("flutter: changed meanwhile", no_room, True),
     Case("flutter: another machine's", of_another_machine, True),
     Case("keyring: a backend fails", keyring),

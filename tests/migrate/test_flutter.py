@@ -126,10 +126,21 @@ def test_a_file_that_does_not_open_is_never_touched(file: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", '{"a":1}', '{"a":"s3cret"', '{"a":"\\ud800"}', "[" * 5000]
+    "content",
+    [
+        "[]",
+        "[[]]",
+        '["ab"]',
+        '{"a":1}',
+        '{"a":{}}',
+        '{"a":"s3cret"',
+        '{"a":"\\ud800"}',
+        '{"a":"s3cret","a":"s3cret"}',
+        "[" * 5000,
+    ],
 )
 def test_what_is_no_object_of_texts_is_damage(file: Path, content: str) -> None:
-    """Nothing is guessed, and nothing of it is repeated."""
+    """Nothing is guessed, nothing of it is repeated, and a key has one value."""
     file.write_bytes(Sealed().protect(Secret(content)))
     with pytest.raises(SecretDamaged) as caught:
         windows(file).names()

@@ -13,7 +13,7 @@ from keyring.backend import KeyringBackend
 from keyrings.alt.file import PlaintextKeyring
 
 from migrate.places import items_of, storage_in
-from support.desktop import gnome_desktop
+from support.desktop import gnome_desktop, put
 from support.gnome_keyring import GnomeKeyring
 from tokenkeep.backends.secret_service import SecretServiceOptions
 from tokenkeep.errors import (
@@ -27,6 +27,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call
 from tokenkeep.migrate.keyring import KeyringSource
 from tokenkeep.migrate.migration import Migration
+from tokenkeep.migrate.report import Outcome
 from tokenkeep.storage import SecureStorage
 
 SERVICE = "https://example.org/"
@@ -59,6 +60,25 @@ def test_what_keyring_has_in_a_real_keyring_moves(desktop: GnomeKeyring, tmp_pat
     assert {"ada": "s3cret", "grace": "söße"} == items_of(storage)
     assert backend.get_password(SERVICE, "ada") is None
     assert "stays" == backend.get_password("other", "ada")
+
+
+@pytest.mark.requires("gnome-keyring")
+def test_a_password_beside_the_one_that_was_copied_stays(
+    desktop: GnomeKeyring, tmp_path: Path
+) -> None:
+    """Of two that answer to one user keyring gives one: only that one is ever deleted."""
+    backend, storage = secret_service(), storage_in(tmp_path)
+    for value in (b"one", b"other"):
+        attributes = {"service": SERVICE, "username": "ada", "of": value.decode()}
+        put(desktop.bus, desktop.collection, attributes, value)
+    migration = Migration(KeyringSource(SERVICE, backend=backend), storage)
+    migration.run()
+    copied = items_of(storage)["ada"]
+    with pytest.raises(AccessDenied, match="kept a password"):
+        migration.confirm()
+    assert {"one", "other"} - {copied} == {backend.get_password(SERVICE, "ada")}
+    assert [Outcome.CHANGED] == [item.outcome for item in migration.confirm().items]
+    assert {"one", "other"} - {copied} == {backend.get_password(SERVICE, "ada")}
 
 
 @pytest.mark.requires("gnome-keyring")

@@ -61,13 +61,14 @@ def _values(content: Secret | None) -> dict[str, Secret]:
         return {}
     found: object = None
     try:
-        found = json.loads(content.reveal())
+        # Pairs: a dictionary would hide a key's first value behind its last.
+        found = json.loads(content.reveal(), object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         pass  # raised below: the error would hold the text
-    if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+    if isinstance(found, tuple) and all(isinstance(value, str) for _name, value in found):
         values: dict[str, Secret] = {}
         try:
-            values = {name: Secret(value) for name, value in found.items()}
+            values = {name: Secret(value) for name, value in found}
         except ValueError:
             values = {}
         if len(values) == len(found):
