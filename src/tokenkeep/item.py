@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 #: Names up to 255 bytes of UTF-8: what a file name can hold, so that any backend can.
 MAX_NAME_BYTES = 255
 
-#: The kinds of item: an application's own, and the records of its sessions.
+#: The kinds of item: an application's own, the records of its sessions, and what a migration keeps
+#: for itself while it is open. The application sees the first alone.
 ITEM = "item"
 SESSION = "session"
-_KINDS = (ITEM, SESSION)
+MIGRATION = "migration"
+KINDS = (ITEM, SESSION, MIGRATION)
 _ANOTHER = "give text of 1 to 255 bytes of UTF-8"
 _put = object.__setattr__
 
@@ -51,7 +53,7 @@ class ItemName:
         _put(self, "kind", kind)
         checked_name(service, "service")
         checked_name(name, "name")
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise InvalidName(f"unknown kind of item {kind!r}")
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -271,7 +271,7 @@ class SecureStorage:
         return Erased(0 if set_aside else len(names), ended, set_aside=set_aside)
 
     def check(self) -> HealthReport:
-        """The health of every item, session records included; reads all, changes nothing."""
+        """The health of every item, our own records included; reads all, changes nothing."""
         from tokenkeep.health import check
 
         return check(self.store, self.service, self.call)

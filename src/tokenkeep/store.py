@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Protocol, runtime_checkable
 
-from tokenkeep.item import ITEM, SESSION, Call, Interaction, ItemName
+from tokenkeep.item import ITEM, KINDS, MIGRATION, SESSION, Call, Interaction, ItemName
 from tokenkeep.secret import Secret
 
 __all__ = [
     "ITEM",
+    "KINDS",
+    "MIGRATION",
     "SESSION",
     "Call",
     "Erasing",
@@ -157,7 +159,7 @@ class Store(Protocol):
         ...
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted; never opens a value."""
+        """Every item of the service, of every kind, sorted; never opens a value."""
         ...
 
 
@@ -212,7 +214,7 @@ class Tracking(Protocol):
     """A store that tells without opening anything which items were written."""
 
     def changes(self, service: str, since: object, call: Call) -> tuple[object, list[ItemName]]:
-        """Which items of the service, of both kinds, were written or removed; opens no value.
+        """Which items of the service, of every kind, were written or removed; opens no value.
 
         Costs as little as the changes, and a look at every item's place at most.
 
@@ -256,7 +258,7 @@ class Erasing(Protocol):
     """A store that must do more than deleting for the bytes to be gone."""
 
     def erase(self, service: str, call: Call) -> bool:
-        """Erases every item of the service, both kinds and quarantine, and the bytes behind them.
+        """Erases every item of the service, every kind and quarantine, and the bytes behind them.
 
         Returns:
             True if the items are gone but old bytes remain until somebody lets go of the files

@@ -66,6 +66,9 @@ def test_an_import_is_undone(shell_with_vault: Shell) -> None:
         both places have them now: --confirm takes them from the old one, --undo back
         $ tokenkeep get B; echo
         2
+        $ tokenkeep list
+        A
+        B
         $ tokenkeep import dotenv .env --undo
         items restored: 2
         $ tokenkeep list

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tokenkeep.backends.memory import MemoryStore
-from tokenkeep.migrate.fingerprint import RESERVED
+from tokenkeep.item import MIGRATION, Call
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 
@@ -76,9 +76,17 @@ def items_of(storage: SecureStorage) -> dict[str, str]:
     return {name: value.reveal() for name, value in storage.read_all().items()}
 
 
+def kept_in(storage: SecureStorage) -> set[str]:
+    """Every value that lies in the storage, also those that the application does not see."""
+    store, found = storage.store, storage.store.names(storage.service, Call())
+    values = [store.read(item, Call()) for item in found]
+    return {value.reveal() for value in values if value is not None}
+
+
 def own_items(storage: SecureStorage) -> list[str]:
     """What a migration keeps for itself in the new place."""
-    return [name for name in storage.names() if name.startswith(RESERVED)]
+    found = storage.store.names(storage.service, Call())
+    return [item.name for item in found if item.kind == MIGRATION]
 
 
 def until_it_ends(attempt: Callable[[Before], object]) -> int:

@@ -16,11 +16,14 @@ from tokenkeep.errors import (
     WriteConflict,
     WrongKey,
 )
+from tokenkeep.migrate.fingerprint import RESERVED
 from tokenkeep.migrate.journal import Phase
 from tokenkeep.migrate.looking import REPLACE, SKIP
 from tokenkeep.migrate.migration import Migration
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
+from tokenkeep.migrate.store import StoreSource
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
 
 
 def outcomes(report: MigrationReport) -> dict[str, Outcome]:
@@ -260,6 +263,74 @@ def test_a_new_place_that_was_cleared_meanwhile_ends_the_migration(tmp_path: Pat
     assert {"a": Outcome.COPY} == outcomes(migration.run())
     migration.confirm()
     assert {} == drawer.values
+
+
+@pytest.mark.parametrize("act", ["run", "confirm", "undo"])
+def test_an_application_never_sees_what_a_migration_keeps(tmp_path: Path, act: str) -> None:
+    """Before any step: not among the names, nor the items, nor the changes; clearing ends it."""
+    old, storage = storage_in(tmp_path, a="1", b="2"), storage_in(tmp_path, b="other")
+    heard: list[str] = []
+    storage.listen(lambda change: heard.extend((*change.added, *change.removed)), 3600)
+
+    def look(_step: str) -> None:
+        assert {"a", "b"} >= set(storage.names()) == items_of(storage).keys()
+
+    Migration(StoreSource(old, "old"), storage, existing=REPLACE, step=look).run()
+    if act != "run":
+        getattr(Migration(StoreSource(old, "old"), storage, step=look), act)()
+    else:
+        assert [] != own_items(storage)
+        assert 2 == storage.delete_all()
+    assert [] == own_items(storage)
+    assert set(heard) <= {"a", "b"}
+
+
+class Glimpse:
+    """A source that reads a store as somebody else's library does: items are all it finds."""
+
+    identity = "glimpse"
+
+    def __init__(self, storage: SecureStorage) -> None:
+        self._storage = storage
+        self.names, self.read = storage.names, storage.read
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            self._storage.delete(name)
+
+
+@pytest.mark.parametrize("source", [Glimpse, StoreSource])
+def test_one_place_is_not_two(tmp_path: Path, source: type) -> None:
+    """However a source reads what lies in the new place: nothing is erased, and nothing is left."""
+    storage = storage_in(tmp_path, a="1", b="2")
+    migration = Migration(source(storage), storage)
+    with pytest.raises(UnsupportedOption, match="same place"):
+        migration.run()
+    assert () == migration.confirm().items
+    assert ({"a": "1", "b": "2"}, []) == (items_of(storage), own_items(storage))
+
+
+def test_a_place_that_becomes_the_new_one_is_noticed(tmp_path: Path) -> None:
+    """keyring may use another keyring by the time an import is confirmed: no item is lost."""
+    old, storage = storage_in(tmp_path, a="1"), storage_in(tmp_path)
+    Migration(Glimpse(old), storage).run()
+    migration = Migration(Glimpse(storage), storage)
+    with pytest.raises(UnsupportedOption, match="same place"):
+        migration.confirm()
+    assert {"a": "1"} == items_of(storage)
+    Migration(Glimpse(old), storage).confirm()
+    assert ({}, {"a": "1"}) == (items_of(old), items_of(storage))
+
+
+def test_what_was_shown_and_left_behind_goes_with_the_migration(tmp_path: Path) -> None:
+    """Killed while a source was shown an item, which is then nobody's."""
+    for act in ("run", "confirm", "undo"):
+        old, storage = storage_in(tmp_path / act, a="1"), storage_in(tmp_path / act)
+        Migration(Glimpse(old), storage).run()
+        (key,) = own_items(storage)
+        storage.write(RESERVED + key, b"")
+        getattr(Migration(Glimpse(old), storage), act)()
+        assert (["a"] if act == "confirm" or act == "run" else []) == storage.names()
 
 
 def test_another_store_is_not_where_the_items_went(tmp_path: Path) -> None:

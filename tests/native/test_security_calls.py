@@ -28,7 +28,7 @@ from tokenkeep.backends.apple import (
 )
 from tokenkeep.backends.apple.store import account_of, name_of
 from tokenkeep.errors import StoreError, StoreLocked, StoreTimeout
-from tokenkeep.item import SESSION, Call, Interaction, ItemName
+from tokenkeep.item import KINDS, SESSION, Call, Interaction, ItemName
 from tokenkeep.native.apple.core_foundation import Scope
 from tokenkeep.secret import Secret
 
@@ -232,13 +232,25 @@ def test_the_two_keychains_do_not_meet(opened: Callable[..., AppleStore]) -> Non
 def test_accounts_and_names_are_one_to_one() -> None:
     """Plain names are their own account; records and look-alikes have an account of their own."""
     assert "one" == account_of(ONE)
-    look_alikes = ("tokenkeep-session:one", "tokenkeep-item:one", "tokenkeep-item:tokenkeep-item:")
+    look_alikes = (
+        "tokenkeep-session:one",
+        "tokenkeep-migration:one",
+        "tokenkeep-item:one",
+        "tokenkeep-item:tokenkeep-item:",
+        "tokenkeep-item:tokenkeep-session:one",
+    )
     names = [ONE, RECORD, *(ItemName("s", text) for text in look_alikes)]
-    names += [ItemName("s", text, SESSION) for text in look_alikes]
+    names += [ItemName("s", text, kind) for kind in KINDS[1:] for text in look_alikes]
     assert len(names) == len({account_of(name) for name in names})
     for name in names:
         assert name == name_of(name.service, account_of(name))
-    for foreign in ("", "tokenkeep-item:one", "tokenkeep-session:", "x" * 300):
+    for foreign in (
+        "",
+        "tokenkeep-item:one",
+        "tokenkeep-session:",
+        "tokenkeep-migration:",
+        "x" * 300,
+    ):
         assert name_of("s", foreign) is None
 
 

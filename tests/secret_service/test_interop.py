@@ -12,14 +12,13 @@ import pytest
 from support.desktop import attributes_of, delete, found, gnome_desktop, items, label_of, put
 from support.gnome_keyring import COLLECTION, GnomeKeyring
 from tokenkeep.backends.secret_service import SecretServiceStore
-from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.item import MIGRATION, SESSION, Call, ItemName
 from tokenkeep.secret import Secret
 
 pytestmark = pytest.mark.requires("gnome-keyring", "secret-tool")
 
 SERVICE = "org.example.notes"
 NAME = ItemName(SERVICE, "api key")
-RECORD = ItemName(SERVICE, "api key", SESSION)
 
 
 @pytest.fixture
@@ -112,16 +111,20 @@ def test_others_delete_our_item(store: SecretServiceStore) -> None:
     assert store.read(NAME, call()) is None
 
 
-def test_session_record_is_nobodys_password(
-    store: SecretServiceStore, keyring: GnomeKeyring
+@pytest.mark.parametrize(
+    ("kind", "attribute"), [(SESSION, "tokenkeep:account"), (MIGRATION, "tokenkeep:migration")]
+)
+def test_a_record_of_ours_is_nobodys_password(
+    store: SecretServiceStore, keyring: GnomeKeyring, kind: str, attribute: str
 ) -> None:
-    """Neither under the account's name nor among the service's passwords."""
-    store.write(RECORD, Secret("record"), call())
-    assert b"" == secret_tool("lookup", "service", SERVICE, "username", RECORD.name)
+    """Neither under the record's name nor among the service's passwords."""
+    record = ItemName(SERVICE, NAME.name, kind)
+    store.write(record, Secret("record"), call())
+    assert b"" == secret_tool("lookup", "service", SERVICE, "username", record.name)
     assert b"" == secret_tool("search", "--all", "service", SERVICE)
-    assert "None" == by_python_keyring("get_password", SERVICE, RECORD.name)
+    assert "None" == by_python_keyring("get_password", SERVICE, record.name)
     (item,) = items(keyring.bus)
-    expected = {"tokenkeep:service": SERVICE, "tokenkeep:account": RECORD.name}
+    expected = {"tokenkeep:service": SERVICE, attribute: record.name}
     assert expected == attributes_of(keyring.bus, item)
     assert label_of(keyring.bus, item)
 

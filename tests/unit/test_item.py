@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenkeep.errors import InvalidName, StoreTimeout
-from tokenkeep.item import ITEM, MAX_NAME_BYTES, SESSION, Call, Interaction, ItemName, checked_name
+from tokenkeep.item import ITEM, KINDS, MAX_NAME_BYTES, Call, Interaction, ItemName, checked_name
 from tokenkeep.testing.clock import FakeClock
 
 
@@ -67,10 +67,10 @@ def test_a_name_is_accepted_exactly_if_it_can_be_stored(text: str) -> None:
     assert possible == accepted
 
 
-def test_kinds_are_two() -> None:
-    """Items and session records; anything else is refused."""
+def test_kinds_are_three() -> None:
+    """Items, session records and a migration's; anything else is refused."""
     assert ITEM == ItemName("s", "n").kind
-    assert ItemName("s", "n", SESSION) != ItemName("s", "n")
+    assert 3 == len({ItemName("s", "n", kind) for kind in KINDS})
     with pytest.raises(InvalidName, match="kind"):
         ItemName("s", "n", "other")
 

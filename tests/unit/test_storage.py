@@ -26,7 +26,7 @@ from tokenkeep.errors import (
     UnsupportedOption,
     ValueTooLarge,
 )
-from tokenkeep.item import ITEM, SESSION, Call, Interaction, ItemName
+from tokenkeep.item import ITEM, MIGRATION, SESSION, Call, Interaction, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.sessionlog import SessionLog
 from tokenkeep.storage import MAX_VALUE_BYTES, SecureStorage
@@ -110,26 +110,29 @@ def test_names_and_contains_open_no_value(storage: SecureStorage, faulty: Faulty
     assert "read" not in {step.verb for step in faulty.steps}
 
 
-def test_session_records_are_not_items(storage: SecureStorage) -> None:
+@pytest.mark.parametrize("kind", [SESSION, MIGRATION])
+def test_records_of_ours_are_not_items(storage: SecureStorage, kind: str) -> None:
     """No method shows, reads or deletes one by its name."""
-    storage.store.write(ACCOUNT, Secret("record"), Call())
+    record = ItemName(SERVICE, "alice", kind)
+    storage.store.write(record, Secret("record"), Call())
     assert [] == storage.names()
     assert {} == storage.read_all()
     assert storage.read("alice") is None
     assert storage.contains("alice") is False
     assert storage.delete("alice") is False
-    assert storage.store.read(ACCOUNT, Call()) == Secret("record")
+    assert storage.store.read(record, Call()) == Secret("record")
 
 
 def test_delete_all_erases_items_and_ends_sessions(
     storage: SecureStorage, tmp_path: Path, clock: FakeClock
 ) -> None:
-    """Both kinds go, every account's log ends, and other services stay."""
+    """Every kind goes, every account's log ends, and other services stay."""
     logs = [SessionLog(str(tmp_path), SERVICE, account) for account in ("alice", "bob")]
     for log in logs:
         log.begin(SESSION_ID, clock.wall())
     other = ItemName("org.example.other", "a")
-    for item in (ACCOUNT, ItemName(SERVICE, "a"), ItemName(SERVICE, "b"), other):
+    import_record = ItemName(SERVICE, "a", MIGRATION)
+    for item in (ACCOUNT, import_record, ItemName(SERVICE, "a"), ItemName(SERVICE, "b"), other):
         storage.store.write(item, Secret("x"), Call())
     erased = storage.delete_all()
     assert (2, 2, False) == (erased, erased.sessions_ended, erased.pending)

@@ -11,7 +11,7 @@ import pytest
 
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.errors import SecretDamaged, StoreLocked, StoreTimeout
-from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.item import MIGRATION, SESSION, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import Fails, FaultyStore
@@ -142,11 +142,12 @@ def test_no_value_is_read_while_the_version_stays(
     assert {"version"} == {step.verb for step in store.steps[before:]}
 
 
-def test_session_records_are_nobodys_business(storage: SecureStorage, store: FaultyStore) -> None:
+def test_records_of_ours_are_nobodys_business(storage: SecureStorage, store: FaultyStore) -> None:
     """They are neither told nor read."""
     heard = Recorder()
     storage.listen(heard, NEVER)
-    store.write(ItemName(SERVICE, "alice", SESSION), Secret("x"), Call())
+    for kind in (SESSION, MIGRATION):
+        store.write(ItemName(SERVICE, "alice", kind), Secret("x"), Call())
     before = len(store.steps)
     watcher(storage).poll()
     assert [] == heard.so_far()

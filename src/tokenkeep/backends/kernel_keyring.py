@@ -176,7 +176,7 @@ class KernelKeyringStore:
         return self._within(call, "deleting", drop)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every living item of the service, of both kinds, sorted; reads no value."""
+        """Every living item of the service, of every kind, sorted; reads no value."""
         checked_name(service, "service")
 
         def find(ring: int) -> list[ItemName]:

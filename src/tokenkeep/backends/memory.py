@@ -106,7 +106,7 @@ class MemoryStore:
             return self._drop(name)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted."""
+        """Every item of the service, of every kind, sorted."""
         checked_name(service, "service")
         call.check("listing")
         with self._guard():

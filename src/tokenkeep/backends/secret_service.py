@@ -214,7 +214,7 @@ class SecretServiceStore:
         return any(erased)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted; also what others wrote.
+        """Every item of the service, of every kind, sorted; also what others wrote.
 
         Raises:
             StoreLocked, InteractionDenied: as `read`.

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tokenkeep.errors import MissingExtra, SecretDamaged, UnsupportedOption
+from tokenkeep.item import ItemName
 from tokenkeep.migrate.plain_file import PlainFile
 from tokenkeep.secret import Secret
 
@@ -70,6 +71,10 @@ class DotenvSource:
         if value is None:
             raise UnsupportedOption("a variable's value depends on the environment")
         return value
+
+    def sees(self, _record: ItemName) -> bool:
+        """No store keeps its items in a dotenv file."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Takes the variables' lines out of the file; the others stay as they are.

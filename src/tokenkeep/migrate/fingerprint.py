@@ -1,7 +1,7 @@
 """Hashes of names and values under a key that lies in the new place until the migration ends.
 
-The key, and what a migration replaced, are items with names of their own: they are as well
-protected as what is moved, and go when the migration is confirmed or undone.
+The key, and what a migration replaced, are records of their own kind: as well protected as what is
+moved, not seen by the application, and gone when the migration is confirmed or undone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from tokenkeep import fields
 from tokenkeep.crypto import KEY_BYTES, KeyedHash
 from tokenkeep.secret import Secret
 
-#: What the items of a migration itself are called; no source offers them, no target takes them.
+#: How the one item begins that an application may see for a moment; no source offers it, no target
+#: takes it.
 RESERVED = "tokenkeep.migration."
 _ID_BYTES = 8
 _HASH_BYTES = 16
@@ -29,13 +30,13 @@ def new_key() -> Secret:
 
 
 def key_name(migration_id: str) -> str:
-    """The item that holds a migration's key."""
-    return f"{RESERVED}{migration_id}"
+    """The record that holds a migration's key; the names of its others begin with it."""
+    return migration_id
 
 
 def aside_name(migration_id: str, pair: str) -> str:
-    """The item that holds what a migration replaced."""
-    return f"{RESERVED}{migration_id}.{pair}"
+    """The record that holds what a migration replaced."""
+    return f"{migration_id}.{pair}"
 
 
 class Fingerprints:

@@ -6,6 +6,7 @@ import json
 from typing import Protocol
 
 from tokenkeep.errors import SecretDamaged, UnsupportedOption
+from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 
 
@@ -45,6 +46,10 @@ class FlutterMap:
     def read(self, name: str) -> Secret | None:
         """A key's value."""
         return _values(self._place.load()).get(name)
+
+    def sees(self, _record: ItemName) -> bool:
+        """No store keeps its items in such an object."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Takes keys out of the object, in one write."""

@@ -13,7 +13,7 @@ import base64
 from tokenkeep.clock import SystemClock
 from tokenkeep.crypto import CBC_BLOCK_BYTES, CbcCipher, Cipher
 from tokenkeep.errors import SecretDamaged, SecretInvalidated, UnsupportedOption
-from tokenkeep.item import Call
+from tokenkeep.item import Call, ItemName
 from tokenkeep.migrate.jetpack_security import JetpackSecurity, holds_keysets
 from tokenkeep.native.android import application, keystore
 from tokenkeep.secret import Secret
@@ -110,6 +110,10 @@ class FlutterAndroid:
         if value is None:
             raise SecretDamaged("what flutter_secure_storage kept does not open")
         return value
+
+    def sees(self, _record: ItemName) -> bool:
+        """No store keeps its items in preferences."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Takes keys out of the preferences, durably; the plugin's own keys stay."""

@@ -10,7 +10,7 @@ import base64
 
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import SecretDamaged, SecretInvalidated, UnsupportedOption
-from tokenkeep.item import Call
+from tokenkeep.item import Call, ItemName
 from tokenkeep.migrate.tink import Keyset, encrypted_keyset
 from tokenkeep.native.android import application, keystore
 from tokenkeep.secret import Secret
@@ -81,6 +81,10 @@ class JetpackSecurity:
         if opened is None:
             raise SecretDamaged("an entry of the encrypted preferences does not open")
         return _value(opened)
+
+    def sees(self, _record: ItemName) -> bool:
+        """No store keeps its items in preferences."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Takes entries out of the file, durably, in one commit; keysets and master key stay."""

@@ -19,7 +19,7 @@ from tokenkeep.errors import (
     StoreUnavailable,
     UnsupportedOption,
 )
-from tokenkeep.item import Call, Interaction
+from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.native.bounded import bounded
 from tokenkeep.secret import Secret
 
@@ -76,6 +76,10 @@ class KeyringSource:
             return None if found is None else Secret(found)
 
         return self._done(read)
+
+    def sees(self, record: ItemName) -> bool | None:
+        """No if the service is another one; else keyring, which finds no records, cannot tell."""
+        return None if record.service == self._service else False
 
     def remove(self, *names: str) -> None:
         """Deletes users' passwords, one after the other."""

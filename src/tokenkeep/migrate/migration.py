@@ -214,13 +214,13 @@ class Migration:
             self._journal.append(("start", told.id))
         self._step("key")
         key = new_key()
-        self._new.put(key_name(told.id), None, key)
+        self._new.keep(key_name(told.id), key)
         return Begun(told, Fingerprints(key))
 
     def _require_another_place(self, opened: Begun) -> None:
         """Ends what would copy items onto themselves and then erase them."""
         name = key_name(opened.told.id)
-        if self._looker.value(name)[0] is None:
+        if not self._new.shows(self._source, name):
             return
         if not opened.told.entries:
             self._new.drop(name)
@@ -241,7 +241,7 @@ class Migration:
         if look.outcome is Outcome.REPLACE and look.there is not None:
             aside = aside_name(opened.told.id, name)
             self._step("set aside")
-            self._new.put(aside, self._new.read(aside), look.there)
+            self._new.keep(aside, look.there)
         self._step("intend")
         event = journal.REPLACE if look.outcome is Outcome.REPLACE else journal.WRITE
         self._journal.append((event, name, value))
@@ -306,7 +306,7 @@ class Migration:
     def _take_back(self, pair: tuple[str, str], entry: Entry, opened: Begun) -> Outcome:
         value, _outcome = self._looker.value(pair[0])
         there, is_damaged = self._looker.there(pair[1])
-        before = self._new.read(aside_name(opened.told.id, opened.prints.of_pair(*pair)))
+        before = self._new.record(aside_name(opened.told.id, opened.prints.of_pair(*pair)))
         if there == before and not is_damaged:
             return Outcome.RESTORE  # never written, or taken back before an interruption
         if there is None or opened.prints.of_value(there) != entry.value:
@@ -326,10 +326,10 @@ class Migration:
         While the journal is open, a key that is missing thus means another store.
         """
         own = key_name(told.id)
-        for name in self._new.names():
-            if name.startswith(own + "."):
-                self._step("drop aside")
-                self._new.drop(name)
+        self._new.hide(own)
+        for name in self._new.records(own + "."):
+            self._step("drop aside")
+            self._new.drop(name)
         self._step(word)
         self._journal.append((word,))
         self._step("drop key")
@@ -341,7 +341,7 @@ class Migration:
         """The migration that is open; None if none is, or its key is not in this store."""
         if told.phase is Phase.NONE:
             return None
-        key = self._new.read(key_name(told.id))
+        key = self._new.record(key_name(told.id))
         if key is None:
             return None
         opened = Begun(told, Fingerprints(key))

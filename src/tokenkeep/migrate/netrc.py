@@ -13,6 +13,7 @@ import os
 import re
 
 from tokenkeep.errors import SecretDamaged, UnsupportedOption
+from tokenkeep.item import ItemName
 from tokenkeep.migrate.plain_file import PlainFile
 from tokenkeep.secret import Secret
 
@@ -52,6 +53,10 @@ class NetrcSource:
         """The password of an entry."""
         found = self._passwords().get(name)
         return None if found is None else found[1]
+
+    def sees(self, _record: ItemName) -> bool:
+        """No store keeps its items in a netrc file."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Takes entries out of the file, each as a whole.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tokenkeep.errors import InvalidName, WriteConflict
-from tokenkeep.item import ItemName
+from tokenkeep.item import MIGRATION, ItemName
 from tokenkeep.migrate.fingerprint import RESERVED
+from tokenkeep.migrate.source import Seeing, Source
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Transactional
@@ -30,7 +31,7 @@ class NewPlace:
         return size <= self._storage.max_value_bytes and (limit is None or size <= limit)
 
     def names(self) -> list[str]:
-        """The names of all items."""
+        """The names of the application's items."""
         return self._storage.names()
 
     def read(self, name: str) -> Secret | None:
@@ -43,24 +44,12 @@ class NewPlace:
         Raises:
             WriteConflict: something else lies there now, or what was read back differs.
         """
-        store = self._storage.store
-        if isinstance(store, Transactional):
-            item = ItemName(self._storage.service, name)
-            store.replace(item, there, value, self._storage.call())
-        else:
-            self._require(name, there)
-            self._storage.write(name, value)
-        kept = self._storage.read(name)
-        if kept is None or kept != value:
-            raise WriteConflict(
-                "an item did not read back as it was written",
-                hint="try again, or use another store; the old place is untouched",
-            )
+        self._put(ItemName(self._storage.service, name), there, value)
 
     def put_over_damage(self, name: str, value: Secret) -> None:
         """Keeps a value in place of one that does not open, which the store sets aside."""
         self._storage.write(name, value)
-        self._require(name, value)
+        self._require(ItemName(self._storage.service, name), value)
 
     def take(self, name: str, there: Secret) -> None:
         """Erases the item.
@@ -68,17 +57,69 @@ class NewPlace:
         Raises:
             WriteConflict: it is not `there` any more.
         """
-        store = self._storage.store
+        item, store = ItemName(self._storage.service, name), self._storage.store
         if isinstance(store, Transactional):
-            store.replace(ItemName(self._storage.service, name), there, None, self._storage.call())
+            store.replace(item, there, None, self._storage.call())
         else:
-            self._require(name, there)
-            self._storage.delete(name)
+            self._require(item, there)
+            store.delete(item, self._storage.call())
+
+    def shows(self, source: Source, record: str) -> bool:
+        """Whether a source finds what lies here: both are one place then.
+
+        One that only finds the application's items is shown one, for a moment.
+        """
+        if isinstance(source, Seeing):
+            seen = source.sees(self._record(record))
+            if seen is not None:
+                return seen
+        self._storage.write(RESERVED + record, b"")
+        try:
+            return source.read(RESERVED + record) is not None
+        finally:
+            self.hide(record)
+
+    def hide(self, record: str) -> None:
+        """Erases the item that `shows` may have left behind where it was killed."""
+        self._storage.delete(RESERVED + record)
+
+    # What a migration keeps for itself, which the application never sees.
+
+    def records(self, beginning: str) -> list[str]:
+        """The names of the records that begin so."""
+        found = self._storage.store.names(self._storage.service, self._storage.call())
+        kept = [item.name for item in found if item.kind == MIGRATION]
+        return [name for name in kept if name.startswith(beginning)]
+
+    def record(self, name: str) -> Secret | None:
+        """What a record holds; None if there is none."""
+        return self._storage.store.read(self._record(name), self._storage.call())
+
+    def keep(self, name: str, value: Secret) -> None:
+        """Keeps a record, in place of what it held."""
+        self._put(self._record(name), self.record(name), value)
 
     def drop(self, name: str) -> None:
-        """Erases one of the migration's own items, if it is there."""
-        self._storage.delete(name)
+        """Erases a record, if it is there."""
+        self._storage.store.delete(self._record(name), self._storage.call())
 
-    def _require(self, name: str, there: Secret | None) -> None:
-        if self._storage.read(name) != there:
+    def _record(self, name: str) -> ItemName:
+        return ItemName(self._storage.service, name, MIGRATION)
+
+    def _put(self, item: ItemName, there: Secret | None, value: Secret) -> None:
+        store = self._storage.store
+        if isinstance(store, Transactional):
+            store.replace(item, there, value, self._storage.call())
+        else:
+            self._require(item, there)
+            store.write(item, value, self._storage.call())
+        kept = store.read(item, self._storage.call())
+        if kept is None or kept != value:
+            raise WriteConflict(
+                "an item did not read back as it was written",
+                hint="try again, or use another store; the old place is untouched",
+            )
+
+    def _require(self, item: ItemName, there: Secret | None) -> None:
+        if self._storage.store.read(item, self._storage.call()) != there:
             raise WriteConflict("an item was changed meanwhile")

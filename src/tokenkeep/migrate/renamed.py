@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenkeep.errors import UnsupportedOption
+from tokenkeep.item import ItemName
 from tokenkeep.migrate.looking import FAIL
 from tokenkeep.migrate.migration import Migration
 from tokenkeep.secret import Secret
@@ -32,6 +33,10 @@ class OlderNames:
     def read(self, name: str) -> Secret | None:
         """The value under an old name."""
         return self._storage.read(name) if name in self._names else None
+
+    def sees(self, _record: ItemName) -> bool:
+        """It is the same place, and may be: no name is both an old one and a new one."""
+        return False
 
     def remove(self, *names: str) -> None:
         """Erases items under their old names."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tokenkeep.errors import SecretDamaged, SecretInvalidated, UnsupportedOption, WriteConflict
-from tokenkeep.item import SESSION
-from tokenkeep.migrate.fingerprint import key_name, new_id
+from tokenkeep.item import MIGRATION, SESSION, ItemName
+from tokenkeep.migrate.fingerprint import new_id
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
+from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record, decode
@@ -63,12 +64,12 @@ def move_sessions(
 
 def _require_two_places(old: SecureStorage, new: SecureStorage) -> None:
     """Ends what would write a session over itself and then erase it."""
-    name = key_name(new_id())
-    new.write(name, b"")
+    name = ItemName(new.service, new_id(), MIGRATION)
+    new.store.write(name, Secret(b""), new.call())
     try:
-        is_one = old.read(name) is not None
+        is_one = old.store.read(name, old.call()) is not None
     finally:
-        new.delete(name)
+        new.store.delete(name, new.call())
     if is_one:
         raise UnsupportedOption("the old place and the new one are the same place")
 

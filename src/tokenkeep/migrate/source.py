@@ -1,13 +1,15 @@
 """Source: a place that secrets are moved out of.
 
-Three calls, so that a new place is one small file. What a place cannot say now (locked, denied,
-unreachable, damaged) is one of our errors and never "absent".
+Three calls, so that a new place is one small file, and one more where a place knows more of itself.
+What a place cannot say now (locked, denied, unreachable, damaged) is one of our errors and never
+"absent".
 """
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 
 
@@ -56,5 +58,18 @@ class Source(Protocol):
         Raises:
             StoreFull: nothing changed.
             UnsupportedOption: the place cannot be written here; nothing changed.
+        """
+        ...
+
+
+@runtime_checkable
+class Seeing(Protocol):
+    """A source that can tell whether it is the new place itself, without an item to find there."""
+
+    def sees(self, record: ItemName) -> bool | None:
+        """Whether a migration's own record, which lies in the new place, lies here.
+
+        None if it cannot tell. The migration then shows an item to `read`, as it does with a source
+        that is not asked; the application sees it for that moment.
         """
         ...

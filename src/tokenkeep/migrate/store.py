@@ -6,6 +6,7 @@ taken for theft. `sessions.py` moves those.
 
 from __future__ import annotations
 
+from tokenkeep.item import ItemName
 from tokenkeep.migrate.fingerprint import RESERVED
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
@@ -35,6 +36,13 @@ class StoreSource:
     def read(self, name: str) -> Secret | None:
         """See `SecureStorage.read`."""
         return self._storage.read(name)
+
+    def sees(self, record: ItemName) -> bool:
+        """Whether the record is one of this storage's service."""
+        storage = self._storage
+        if record.service != storage.service:
+            return False
+        return storage.store.read(record, storage.call()) is not None
 
     def remove(self, *names: str) -> None:
         """See `SecureStorage.delete`."""

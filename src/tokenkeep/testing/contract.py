@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tokenkeep.errors import InvalidName, StoreTimeout, ValueTooLarge
-from tokenkeep.item import ITEM, SESSION, Call, ItemName
+from tokenkeep.item import KINDS, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import (
     Erasing,
@@ -50,7 +50,6 @@ from tokenkeep.testing.material import (
     NAMES,
     ONE,
     OTHER_SERVICE,
-    RECORD,
     ROUNDS,
     SERVICE,
     TWO,
@@ -192,18 +191,22 @@ class StoreContract:
         assert b"mine" == revealed(store.read(ONE, call()))
 
     def test_kinds_do_not_meet(self, store: Store) -> None:
-        """An application's item and a session record share a name and nothing else."""
-        store.write(ONE, Secret("item"), call())
-        store.write(RECORD, Secret("record"), call())
-        assert b"item" == revealed(store.read(ONE, call()))
-        assert b"record" == revealed(store.read(RECORD, call()))
-        assert store.delete(ONE, call()) is True
-        assert store.read(ONE, call()) is None
-        assert b"record" == revealed(store.read(RECORD, call()))
+        """An application's item and our own records share a name and nothing else."""
+        items = {kind: ItemName(SERVICE, "one", kind) for kind in KINDS}
+        for kind, item in items.items():
+            store.write(item, Secret(kind), call())
+        for kind, item in items.items():
+            assert kind.encode() == revealed(store.read(item, call()))
+        left = set(items.values())
+        for item in items.values():
+            assert store.delete(item, call()) is True
+            left.remove(item)
+            assert store.read(item, call()) is None
+            assert sorted(left) == store.names(SERVICE, call())
 
-    def test_names_are_sorted_and_of_both_kinds(self, store: Store) -> None:
+    def test_names_are_sorted_and_of_every_kind(self, store: Store) -> None:
         """`names` lists every item of the service once, in order."""
-        items = [ItemName(SERVICE, name, kind) for name in "bca" for kind in (SESSION, ITEM)]
+        items = [ItemName(SERVICE, name, kind) for name in "bca" for kind in reversed(KINDS)]
         for item in items:
             store.write(item, Secret("x"), call())
         assert sorted(items) == store.names(SERVICE, call())

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.errors import StoreError
-from tokenkeep.item import ITEM, SESSION, Call, ItemName
+from tokenkeep.item import KINDS, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Indexed, Store, Transactional
 
@@ -31,7 +31,7 @@ def names() -> st.SearchStrategy[ItemName]:
         ItemName,
         st.sampled_from(_SERVICES),
         st.sampled_from(_NAMES) | any_name,
-        st.sampled_from((ITEM, SESSION)),
+        st.sampled_from(KINDS),
     )
 
 

@@ -49,7 +49,7 @@ class StoreOverVault:
         return self._vault.delete(name, call)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted; opens names, no values.
+        """Every item of the service, of every kind, sorted; opens names, no values.
 
         Raises:
             SecretDamaged: a name does not open; `erase` erases it all the same.

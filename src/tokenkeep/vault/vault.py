@@ -95,7 +95,7 @@ class Vault:
         call: Call,
         skip: Callable[[SecretDamaged], None] | None = None,
     ) -> list[ItemName]:
-        """The service's items of both kinds, sorted; raises as `Store.names`, `skip` as there."""
+        """The service's items of every kind, sorted; raises as `Store.names`, `skip` as there."""
         state = self._open_state or self._open(call)
         while state is not None:
             generation, found = rows.listing(state, service, call, skip)

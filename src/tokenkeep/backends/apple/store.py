@@ -14,7 +14,7 @@ import time
 
 from tokenkeep.backends.apple.options import AppleOptions, Keychain
 from tokenkeep.errors import InteractionDenied, InvalidName, StoreLocked, StoreTimeout
-from tokenkeep.item import ITEM, SESSION, Call, Interaction, ItemName, checked_name
+from tokenkeep.item import ITEM, MIGRATION, SESSION, Call, Interaction, ItemName, checked_name
 from tokenkeep.native.apple.security import Control, KeychainFile, Security, Symbol, security_of
 from tokenkeep.native.apple.status import (
     DUPLICATE,
@@ -39,10 +39,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-#: In front of the account of a session record, and of an item whose name begins like one of these:
+#: In front of the account of our own records, and of an item whose name begins like one of these:
 #: no two names share an account, and every other name is its own.
-_RECORD = "tokenkeep-session:"
-_ESCAPED = "tokenkeep-item:"
+_PREFIXES = {
+    SESSION: "tokenkeep-session:",
+    MIGRATION: "tokenkeep-migration:",
+    ITEM: "tokenkeep-item:",
+}
 #: Seconds between further tries, after an answer that may be another one in a moment.
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 _LONGEST_WAIT = threading.TIMEOUT_MAX
@@ -175,7 +178,7 @@ class AppleStore:
         return self._asked(call, "deleting", work, is_change=True) is True
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, sorted; asks for no value.
+        """Every item of the service, of every kind, sorted; asks for no value.
 
         Items of other programs whose account is no name of ours are left out.
         """
@@ -364,19 +367,15 @@ def probe(
 
 def account_of(name: ItemName) -> str:
     """The account under which an item lies; `name_of` is its inverse."""
-    if name.kind == SESSION:
-        return _RECORD + name.name
-    if name.name.startswith((_RECORD, _ESCAPED)):
-        return _ESCAPED + name.name
-    return name.name
+    is_its_own = name.kind == ITEM and not name.name.startswith(tuple(_PREFIXES.values()))
+    return name.name if is_its_own else _PREFIXES[name.kind] + name.name
 
 
 def name_of(service: str, account: str) -> ItemName | None:
     """The item of an account; None if no item of ours lies under it."""
     try:
-        if account.startswith(_RECORD):
-            return ItemName(service, account.removeprefix(_RECORD), SESSION)
-        name = ItemName(service, account.removeprefix(_ESCAPED), ITEM)
+        kind = next((kind for kind, each in _PREFIXES.items() if account.startswith(each)), ITEM)
+        name = ItemName(service, account.removeprefix(_PREFIXES[kind]), kind)
     except InvalidName:
         return None
     return name if account_of(name) == account else None

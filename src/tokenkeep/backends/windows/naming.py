@@ -6,7 +6,7 @@ case are different items. So there are two kinds of target:
 * python-keyring's: the service alone, or `name@service`, with the name as user name. What lies
   there is the item only if target and user name are exactly the item's, so that a credential of
   another case, or of another split at "@", is never taken for it. Only text lies there.
-* our own: `tokenkeep:KIND:LENGTH:HASH`, the hash over kind, service and name. For session records,
+* our own: `tokenkeep:KIND:LENGTH:HASH`, the hash over kind, service and name. For our own records,
   for values that are no text, for names that Windows may not keep as they are, and for those whose
   place is taken.
 
@@ -20,7 +20,7 @@ import hashlib
 from tokenkeep import fields
 from tokenkeep.backends.windows.text import TEXT
 from tokenkeep.errors import InvalidName
-from tokenkeep.item import ITEM, SESSION, ItemName
+from tokenkeep.item import ITEM, KINDS, ItemName
 from tokenkeep.native.wincred import Credential
 
 _OURS = "tokenkeep"
@@ -124,7 +124,7 @@ def _named(service: str, name: str, kind: str) -> ItemName | None:
 def _parts(target: str) -> tuple[str, int, str] | None:
     """Kind, length and hash, if it is one of our own targets."""
     pieces = target.lower().split(":")
-    if len(pieces) != 4 or pieces[0] != _OURS or pieces[1] not in (ITEM, SESSION):
+    if len(pieces) != 4 or pieces[0] != _OURS or pieces[1] not in KINDS:
         return None
     if not (pieces[2].isascii() and pieces[2].isdigit() and len(pieces[3]) == 64):
         return None

@@ -150,7 +150,7 @@ class WindowsCredentialStore:
         return bounded(call, remove, "deleting in Credential Manager")
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every item of the service, of both kinds, also python-keyring's; looks at no value.
+        """Every item of the service, of every kind, also python-keyring's; looks at no value.
 
         Credentials of the service without a user name are no items.
         """
