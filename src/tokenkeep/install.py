@@ -18,6 +18,7 @@ from enum import Enum
 
 from tokenkeep.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
 from tokenkeep.fence import Fence
+from tokenkeep.item import MIGRATION
 from tokenkeep.sessionlog import service_directory
 
 TYPE_CHECKING = False
@@ -77,6 +78,10 @@ def _settle(storage: SecureStorage, policy: Policy) -> Installation:
         return Installation.FRESH
     if policy(names) if callable(policy) else policy == "keep":
         return Installation.KEPT
+    # First: once no item is left, nobody looks here again.
+    for item in storage.store.names(storage.service, storage.call()):
+        if item.kind == MIGRATION:  # what an import replaced was another person's secret, too
+            storage.store.delete(item, storage.call())
     for name in names:
         storage.delete(name)
     return Installation.CLEARED

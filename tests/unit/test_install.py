@@ -11,6 +11,8 @@ import pytest
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.errors import StoreError, StoreLocked
 from tokenkeep.install import Installation, check_fresh_install
+from tokenkeep.item import MIGRATION, SESSION, Call, ItemName
+from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import Fails, FaultyStore
 
@@ -43,8 +45,11 @@ def left_over(tmp_path: Path) -> SecureStorage:
 def test_clear_erases_what_was_left(tmp_path: Path) -> None:
     """Another person's secrets are not shown to this one."""
     storage = left_over(tmp_path)
+    session = ItemName(SERVICE, "alice", SESSION)
+    for record in (session, ItemName(SERVICE, "import", MIGRATION)):
+        storage.store.write(record, Secret("x"), Call())
     assert Installation.CLEARED is check_fresh_install(storage)
-    assert [] == storage.names()
+    assert [session] == storage.store.names(SERVICE, Call())
 
 
 def test_keep_claims_what_was_left(tmp_path: Path) -> None:
