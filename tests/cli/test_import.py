@@ -81,6 +81,53 @@ def test_an_import_is_undone(shell_with_vault: Shell) -> None:
     """)
 
 
+def test_what_was_replaced_is_kept_until_it_can_come_back(shell_with_vault: Shell) -> None:
+    """Whatever became of the old place: what to do is said, and doing it brings the item back."""
+    (shell_with_vault.home / ".env").write_text("A=1\nB=2\n")
+    shell_with_vault.plays("""
+        $ printf before | tokenkeep set A
+        $ tokenkeep import dotenv .env --existing replace
+        items copied: 1
+        items replaced: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ echo B=2 > .env
+        $ tokenkeep import dotenv .env --undo
+        items restored: 1
+        items not restored, so that nothing is lost: 1
+          unrestored A
+        error: the import is not undone: what these items replaced is still kept
+        hint: tokenkeep delete NAME, after tokenkeep get NAME if you need it, then --undo again
+        [1]
+        $ tokenkeep import dotenv .env --existing replace
+        error: an import is not undone yet
+        hint: undo it again
+        [1]
+        $ tokenkeep import dotenv .env --confirm
+        error: it is being undone
+        hint: undo it again
+        [1]
+        $ tokenkeep get A; echo
+        1
+        $ tokenkeep delete A
+        $ tokenkeep import dotenv .env --undo
+        items restored: 2
+        $ tokenkeep get A; echo
+        before
+        $ tokenkeep list
+        A
+        $ tokenkeep import dotenv .env --undo
+        error: there is no import from there to undo
+        [3]
+        $ tokenkeep import dotenv .env
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep delete B
+        $ echo > .env
+        $ tokenkeep import dotenv .env --undo
+        nothing was left to restore
+    """)
+
+
 def test_a_netrc_file_moves_at_once(shell_with_vault: Shell) -> None:
     """`--remove` is a run and its confirmation in one."""
     (shell_with_vault.home / ".netrc").write_text("machine a.org login ada password s3cret\n")

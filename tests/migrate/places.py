@@ -32,6 +32,18 @@ class Before:
             raise Crash
 
 
+class PlainStore:
+    """A store with the four calls alone, as the Secret Service is: nothing is read and written at
+    once.
+    """
+
+    def __init__(self) -> None:
+        inner = MemoryStore()
+        self.facts = inner.facts
+        self.read, self.write = inner.read, inner.write
+        self.delete, self.names = inner.delete, inner.names
+
+
 class Drawer:
     """A source in memory."""
 

@@ -28,6 +28,9 @@ def test_it_says_the_last_word_on_each_item(journal: Journal) -> None:
     assert {"pair": Entry("wrote", "value")} == told.entries
     journal.append(("confirm",), ("removed", "pair", "value"))
     assert Phase.CONFIRMING is journal.read().phase
+    journal.append(("undo",), ("restored", "pair", "value"))
+    told = journal.read()
+    assert (Phase.UNDOING, {"pair": Entry("restored", "value")}) == (told.phase, told.entries)
     journal.append(("confirmed",), ("start", "next"))
     assert (Phase.COPYING, "next", {}) == (
         journal.read().phase,

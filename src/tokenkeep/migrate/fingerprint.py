@@ -35,7 +35,7 @@ def key_name(migration_id: str) -> str:
 
 
 def aside_name(migration_id: str, pair: str) -> str:
-    """The record that holds what a migration replaced."""
+    """The record that holds what a migration replaced, by the hash of the item's two names."""
     return f"{migration_id}.{pair}"
 
 

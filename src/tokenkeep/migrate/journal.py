@@ -30,8 +30,9 @@ _WHAT = "the migration's journal"
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 #: What is said of one item: about to be written, or written over another; read back; found equal;
-#: and taken from the old place.
-WRITE, REPLACE, WROTE, SAME, REMOVED = "write", "replace", "wrote", "same", "removed"
+#: taken from the old place; and in the new place what it was before.
+WRITE, REPLACE, WROTE, SAME = "write", "replace", "wrote", "same"
+REMOVED, RESTORED = "removed", "restored"
 
 
 class Phase(Enum):
@@ -51,7 +52,7 @@ _PHASES = {
     "confirmed": Phase.NONE,
     "undone": Phase.NONE,
 }
-_OF_ITEMS = (WRITE, REPLACE, WROTE, SAME, REMOVED)
+_OF_ITEMS = (WRITE, REPLACE, WROTE, SAME, REMOVED, RESTORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Journal:
             told.names = rest[0]
         elif event in _OF_ITEMS and len(rest) == 2:
             told.entries[rest[0]] = Entry(event, rest[1])
-            if event != REMOVED:
+            if event not in (REMOVED, RESTORED):
                 told.phase = Phase.COPYING
         elif event in _PHASES and not rest:
             told.phase = _PHASES[event]

@@ -13,7 +13,7 @@ from tokenkeep.errors import (
     WrongKey,
 )
 from tokenkeep.migrate import journal
-from tokenkeep.migrate.fingerprint import Fingerprints
+from tokenkeep.migrate.fingerprint import Fingerprints, aside_name
 from tokenkeep.migrate.journal import Entry, Told
 from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import Outcome
@@ -39,6 +39,10 @@ class Begun:
     def entry(self, pair: tuple[str, str]) -> Entry | None:
         """The journal's last word on an item, by its old and its new name."""
         return self.told.entries.get(self.prints.of_pair(*pair))
+
+    def aside(self, pair: tuple[str, str]) -> str:
+        """The record for what an item replaced."""
+        return aside_name(self.told.id, self.prints.of_pair(*pair))
 
 
 @dataclass(slots=True)
@@ -100,6 +104,10 @@ class Looker:
                 SKIP: Outcome.KEEP,
                 REPLACE: Outcome.REPLACE,
             }[self._existing]
+            if opened is not None and entry is not None and look.outcome is Outcome.REPLACE:
+                before = self._new.record(opened.aside(pair))
+                if before is not None and before != there:
+                    look.outcome = Outcome.CONFLICT  # only one of the two could be restored
         return look
 
     def value(self, old: str) -> tuple[Secret | None, Outcome]:

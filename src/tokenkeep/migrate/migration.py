@@ -22,15 +22,15 @@ from tokenkeep.migrate import journal
 from tokenkeep.migrate.fingerprint import (
     RESERVED,
     Fingerprints,
-    aside_name,
     key_name,
     new_id,
     new_key,
 )
 from tokenkeep.migrate.journal import Entry, Journal, Phase, Told
-from tokenkeep.migrate.looking import COPIED, FAIL, REPLACE, SKIP, WRITTEN, Begun, Looker
+from tokenkeep.migrate.looking import COPIED, FAIL, REPLACE, SKIP, Begun, Looker
 from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
+from tokenkeep.migrate.restoring import Restorer
 from tokenkeep.migrate.source import Source
 from tokenkeep.storage import SecureStorage
 
@@ -67,6 +67,8 @@ class Migration:
         self._target = target
         self._new = NewPlace(target)
         self._looker = Looker(source, self._new, existing)
+        self._restorer = Restorer(source, self._new, self._looker, step)
+        self._existing = existing
         self._step = step
         self._names: dict[str, str] | None = None
         if names is not None:
@@ -104,7 +106,7 @@ class Migration:
         Raises:
             WriteConflict, ValueTooLarge, InvalidName: an item cannot be written as things are;
                 nothing was written at all. Also, if an item changed under our hands or did not
-                read back: run it again.
+                read back: run it again; or if an undoing could not restore everything: undo again.
             UnsupportedOption: both places are the same, or an import of other names from this
                 source is open.
             StoreLocked, StoreUnavailable, StoreTimeout, AccessDenied, InteractionDenied,
@@ -118,13 +120,13 @@ class Migration:
             if opened is not None and told.phase in (Phase.CONFIRMING, Phase.UNDOING):
                 if told.phase is Phase.CONFIRMING:
                     self._confirm(opened)
-                else:
-                    self._undo(opened)
+                elif self._undo(opened).having(Outcome.UNRESTORED):
+                    raise WriteConflict("an import is not undone yet", hint="undo it again")
                 told, opened = self._journal.read(), None
             self._sweep(told)
             pairs = self._pairs()
             report = self._looked_at(pairs, opened, lambda _done, _total: None)
-            _require_possible(report)
+            _require_possible(report, self._existing)
             if not report.having(Outcome.COPY, Outcome.SAME, Outcome.REPLACE, Outcome.DONE):
                 return report
             if opened is None:
@@ -170,7 +172,9 @@ class Migration:
         """Restores the new place: what was written goes, what was replaced comes back.
 
         Only what nobody has changed since, and what the old place still has; anything else stays
-        as `CHANGED`. Run again, it goes on.
+        as `CHANGED`. Where such an item replaced another value, that one is kept and the item is
+        `UNRESTORED`: the migration stays open until it was undone again, once the item is gone from
+        the new place or may go. Run again, it goes on.
 
         Returns:
             Nothing if there is no migration that could be undone.
@@ -230,7 +234,8 @@ class Migration:
     def _copy(self, pair: tuple[str, str], opened: Begun) -> Outcome:
         look = self._looker.look(pair, opened)
         if look.outcome not in (Outcome.COPY, Outcome.REPLACE, Outcome.SAME):
-            _require_possible(MigrationReport((MigratedItem(*pair, look.outcome),)))
+            one = MigrationReport((MigratedItem(*pair, look.outcome),))
+            _require_possible(one, self._existing)
             return look.outcome
         assert look.value is not None
         name, value = opened.prints.of_pair(*pair), opened.prints.of_value(look.value)
@@ -238,10 +243,9 @@ class Migration:
             self._step("same")
             self._journal.append((journal.SAME, name, value))
             return look.outcome
-        if look.outcome is Outcome.REPLACE and look.there is not None:
-            aside = aside_name(opened.told.id, name)
+        if look.outcome is Outcome.REPLACE:
             self._step("set aside")
-            self._new.keep(aside, look.there)
+            self._new.set_aside(opened.aside(pair), pair[1], look.there)
         self._step("intend")
         event = journal.REPLACE if look.outcome is Outcome.REPLACE else journal.WRITE
         self._journal.append((event, name, value))
@@ -296,29 +300,17 @@ class Migration:
             self._step("undo")
             self._journal.append(("undo",))
         done = []
-        for pair in self._pairs():
-            entry = opened.entry(pair)
-            if entry is not None and entry.event in WRITTEN:
-                done.append(MigratedItem(*pair, self._take_back(pair, entry, opened)))
-        self._forget(told, "undone")
-        return MigrationReport(tuple(done))
-
-    def _take_back(self, pair: tuple[str, str], entry: Entry, opened: Begun) -> Outcome:
-        value, _outcome = self._looker.value(pair[0])
-        there, is_damaged = self._looker.there(pair[1])
-        before = self._new.record(aside_name(opened.told.id, opened.prints.of_pair(*pair)))
-        if there == before and not is_damaged:
-            return Outcome.RESTORE  # never written, or taken back before an interruption
-        if there is None or opened.prints.of_value(there) != entry.value:
-            return Outcome.CHANGED
-        if value is None or value != there:
-            return Outcome.CHANGED  # this is the only copy
-        self._step("take back")
-        if before is None:
-            self._new.take(pair[1], there)
-        else:
-            self._new.put(pair[1], there, before)
-        return Outcome.RESTORE
+        for pair, entry in self._restorer.pairs(opened, self._names):
+            outcome = self._restorer.restore(pair, entry, opened)
+            if outcome is Outcome.RESTORE and entry.event != journal.RESTORED:
+                self._step("restored")
+                restored = (journal.RESTORED, opened.prints.of_pair(*pair), entry.value)
+                self._journal.append(restored)
+            done.append(MigratedItem(*pair, outcome))
+        report = MigrationReport(tuple(done))
+        if not report.having(Outcome.UNRESTORED):
+            self._forget(told, "undone")
+        return report
 
     def _forget(self, told: Told, word: str) -> None:
         """Erases what was set aside, ends the journal, and only then erases its key.
@@ -380,7 +372,7 @@ class Migration:
         return fence.hold(purpose, self._target.call())
 
 
-def _require_possible(report: MigrationReport) -> None:
+def _require_possible(report: MigrationReport, existing: str) -> None:
     """Ends a run that could not write everything."""
     problem: TokenkeepError | None = None
     if report.having(Outcome.BAD_NAME):
@@ -388,9 +380,11 @@ def _require_possible(report: MigrationReport) -> None:
     elif report.having(Outcome.TOO_LARGE):
         problem = ValueTooLarge("a value is too large for the new place", hint="use a vault")
     elif found := report.having(Outcome.CONFLICT):
+        hint = "skip or replace existing items"
+        if existing == REPLACE:  # what it replaced there before would be replaced itself
+            hint = "confirm or undo the import first"
         problem = WriteConflict(
-            f"items that the new place has with another value: {len(found)}",
-            hint="skip or replace existing items",
+            f"items that the new place has with another value: {len(found)}", hint=hint
         )
     if problem is not None:
         raise problem

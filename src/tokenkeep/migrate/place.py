@@ -10,6 +10,9 @@ from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Transactional
 
+#: Behind the record with what was set aside: whose it was. Neither place may list that any more.
+_NAME = ".name"
+
 
 class NewPlace:
     """A storage as the target of a migration."""
@@ -102,6 +105,25 @@ class NewPlace:
     def drop(self, name: str) -> None:
         """Erases a record, if it is there."""
         self._storage.store.delete(self._record(name), self._storage.call())
+
+    def set_aside(self, record: str, name: str, value: Secret | None) -> None:
+        """Keeps what an item is about to lose, and first of all its name.
+
+        Args:
+            value: None if it does not open: the store itself keeps it, in quarantine.
+        """
+        self.keep(record + _NAME, Secret(name))
+        if value is not None:
+            self.keep(record, value)
+
+    def names_aside(self, beginning: str) -> list[str]:
+        """The names of the items that were set aside, whatever became of them."""
+        kept = [self.record(name) for name in self.records(beginning) if name.endswith(_NAME)]
+        return [name.reveal() for name in kept if name is not None]
+
+    def was_set_aside(self, record: str) -> bool:
+        """Whether an item was, also if it did not open."""
+        return self.record(record + _NAME) is not None
 
     def _record(self, name: str) -> ItemName:
         return ItemName(self._storage.service, name, MIGRATION)

@@ -22,6 +22,7 @@ class Outcome(Enum):
     CHANGED = "changed"  #: left as it is: it is not what was copied any more
     REMOVE = "remove"  #: taken from the old place
     RESTORE = "restore"  #: taken from the new place, which has again what it had before
+    UNRESTORED = "unrestored"  #: what it replaced is kept: something else would be lost
 
 
 #: With these, nothing at all is written.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tokenkeep.cli.exits import DAMAGED, FAILED, NOT_FOUND, OK, NotFound, UsageError
+from tokenkeep.cli.exits import DAMAGED, FAILED, NOT_FOUND, OK, CommandError, NotFound, UsageError
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
@@ -37,10 +37,14 @@ _SAID = {
     Outcome.KEEP: "left in both places, with different values",
     Outcome.REMOVE: "taken from the old place",
     Outcome.RESTORE: "restored",
+    Outcome.UNRESTORED: "not restored, so that nothing is lost",
     Outcome.CHANGED: "left alone, as they changed since",
     Outcome.UNREADABLE: "left in the old place, where they do not open",
     Outcome.MISSING: "not found",
 }
+_NOTHING = {"confirm": "nothing was left to take", "undo": "nothing was left to restore"}
+#: The items of these are named.
+_NAMED = (Outcome.UNRESTORED, Outcome.CHANGED, Outcome.UNREADABLE, Outcome.MISSING)
 
 
 def import_options(function: F) -> F:
@@ -99,6 +103,7 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
     Raises:
         UsageError: more than one thing was asked for.
         NotFound: there is nothing to confirm or to undo.
+        CommandError: not everything could be undone.
     """
     acts = [name for name in _ACTS if choices[name]]
     if len(acts) > 1:
@@ -128,7 +133,12 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
         return OK if report.is_possible else FAILED
     if settings.wants_json:
         _write_json(report)
-    _tell(report)
+    _tell(report, act)
+    if report.having(Outcome.UNRESTORED):
+        raise CommandError(
+            "the import is not undone: what these items replaced is still kept",
+            "tokenkeep delete NAME, after tokenkeep get NAME if you need it, then --undo again",
+        )
     if act == "copy" and report.having(Outcome.COPY, Outcome.REPLACE, Outcome.SAME, Outcome.DONE):
         tell("both places have them now: --confirm takes them from the old one, --undo back")
     return _code(report)
@@ -152,11 +162,11 @@ def _code(report: MigrationReport) -> int:
     return NOT_FOUND if report.having(Outcome.MISSING) else OK
 
 
-def _tell(report: MigrationReport) -> None:
+def _tell(report: MigrationReport, act: str) -> None:
     counts = Counter(item.outcome for item in report.items)
     lines = [f"items {text}: {counts[each]}" for each, text in _SAID.items() if counts[each]]
-    tell(*(lines or ["there is nothing to import"]))
-    for item in report.having(Outcome.CHANGED, Outcome.UNREADABLE, Outcome.MISSING):
+    tell(*(lines or [_NOTHING.get(act, "there is nothing to import")]))
+    for item in report.having(*_NAMED):
         tell(f"  {_line(item)}")
 
 
