@@ -120,6 +120,29 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(shell_with_vault: Shell) -> None:
     assert 3 == shell_with_vault.tokenkeep("get", "name").code
 
 
+def test_bytes_that_are_no_text_are_taken_as_they_are(shell: Shell) -> None:
+    """A value may be anything; a passphrase of them is wrong, and no traceback shows them."""
+    shell.variables["TOKENKEEP_APP"] = "a"
+    with person.Person(shell, "vault", "create", "--passphrase") as owner:
+        for question in ("passphrase: ", "again: "):
+            owner.sees(question)
+            owner.types("correct horse\n")
+        assert 0 == owner.code()
+    with person.Person(shell, "set", "name") as owner:
+        owner.sees("passphrase of the vault: ")
+        owner.types("correct horse\n")
+        for question in ("value: ", "again: "):
+            owner.sees(question)
+            owner.types(b"s3cret \xff\xfe\n")
+        assert 0 == owner.code()
+    for typed, code in ((b"s3cret \xff\xfe\n", 7), (b"correct horse\n", 0)):
+        with person.Person(shell, "get", "name", TOKENKEEP_DEBUG="1") as reader:
+            reader.sees("passphrase of the vault: ")
+            reader.types(typed)
+            assert code == reader.code()
+        assert (code == 0) == ("s3cret" in reader.screen)
+
+
 def test_removing_a_key_asks_a_person(shell_with_vault: Shell) -> None:
     """One way less into the vault is a person's decision."""
     added = shell_with_vault.tokenkeep("vault", "add-key", "--new-key-file", "second")

@@ -232,8 +232,9 @@ def test_where_nobody_can_be_asked_nobody_has_failed(desk: Desk) -> None:
 def test_what_comes_out_of_a_pipe_was_typed_by_nobody() -> None:
     """Without a controlling terminal stdin is not taken for one."""
     code = """
+from tokenkeep.item import Call
 from tokenkeep.presence.terminal import _ask_on_terminal
-print(_ask_on_terminal("? ").reveal())
+print(_ask_on_terminal("? ", Call()).reveal())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -104,17 +104,14 @@ def ask_hidden(question: str) -> Secret:
         InteractionDenied: there is no terminal to ask on, or nothing was typed.
     """
     from tokenkeep.errors import InteractionDenied
-    from tokenkeep.secret import Secret
+    from tokenkeep.item import Call
+    from tokenkeep.native.terminal import hidden_line
 
     if not os.isatty(_STDIN):
         raise InteractionDenied("there is no terminal to ask on")
-    if sys.platform == "win32":
-        import getpass
-
-        typed = Secret(getpass.getpass(question))
-    else:
-        typed = _hidden_line(question)
-    if typed.size == 0:
+    # The store's deadline is not the person's.
+    typed = hidden_line(question, Call(None), _STDIN, _STDERR)
+    if typed is None or typed.size == 0:
         raise InteractionDenied("nothing was typed")
     return typed
 
@@ -201,23 +198,3 @@ def _line() -> bytearray:
         if not character or character == b"\n":
             return line
         line += character
-
-
-if sys.platform != "win32":
-
-    def _hidden_line(question: str) -> Secret:
-        import termios
-
-        from tokenkeep.secret import Secret
-
-        before = termios.tcgetattr(_STDIN)
-        silent = [*before]
-        silent[3] &= ~termios.ECHO
-        try:
-            # Flushed: what was typed before the question is not an answer to it.
-            termios.tcsetattr(_STDIN, termios.TCSAFLUSH, silent)
-            _ask(question)
-            return Secret(_line())
-        finally:
-            termios.tcsetattr(_STDIN, termios.TCSAFLUSH, before)
-            _ask("\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import sys
 
 from tokenkeep import fields
 from tokenkeep.crypto import (
@@ -24,6 +25,7 @@ from tokenkeep.errors import (
     PresenceLockedOut,
     PresenceUnavailable,
     SecretDamaged,
+    StoreTimeout,
 )
 from tokenkeep.fence import Fence
 from tokenkeep.item import checked_name
@@ -51,7 +53,8 @@ class TerminalPassphrase:
         storage: where the hash is kept. Never a gate of itself, and not the storage behind the
             gate: writing needs no proof there, so whoever has the gate could enrol.
         name: the hash's name there.
-        ask: shows the question and gives what was typed; the terminal's hidden prompt if None.
+        ask: shows the question and gives what was typed, and has to end by itself; the terminal's
+            hidden prompt if None, which ends in time.
         profile: what a comparison costs.
     """
 
@@ -67,7 +70,7 @@ class TerminalPassphrase:
     ) -> None:
         self._storage = storage
         self._item = checked_name(name, "name")
-        self._ask = ask if ask is not None else _ask_on_terminal
+        self._ask = ask
         self._profile = profile
 
     def enrol(self, passphrase: Secret | str) -> None:
@@ -99,14 +102,17 @@ class TerminalPassphrase:
                 )
             # Counted before the answer: who ends the process instead of waiting has failed, too.
             self._keep(salt, wanted, profile, failures + 1, now)
+        given: Secret | None = None
         try:
-            given = as_secret(self._ask(f"passphrase to {reason}: "))
+            given = self._asked(f"passphrase to {reason}: ", call)
         except (KeyboardInterrupt, EOFError):
-            self._take_back(salt, failures, failed_at, call)
-            raise PresenceDenied(reason="cancelled") from None
-        except PresenceError:  # nobody was asked
-            self._take_back(salt, failures, failed_at, call)
+            pass  # raised below: what was typed may be in the frames that it came through
+        except PresenceError:  # nobody was asked, or nobody has answered
+            self._take_back(salt, failures, failed_at)
             raise
+        if given is None:
+            self._take_back(salt, failures, failed_at)
+            raise PresenceDenied(reason="cancelled")
         if call.remaining() == 0.0:
             raise PresenceDenied(reason="timed out")
         found = argon2id(given, salt, profile)
@@ -116,6 +122,12 @@ class TerminalPassphrase:
             if self._enrolled()[0] != salt:
                 raise PresenceDenied("another passphrase was enrolled meanwhile", reason="failed")
             self._keep(salt, wanted, profile, 0, 0.0)
+
+    def _asked(self, question: str, call: Call) -> Secret | None:
+        """What was typed; None if the person ended the input instead."""
+        if self._ask is None:
+            return _ask_on_terminal(question, call)
+        return as_secret(self._ask(question))
 
     def _alone(self, call: Call) -> Hold:
         """The right to count: of two who guess at once, each counts."""
@@ -130,9 +142,9 @@ class TerminalPassphrase:
             raise NotEnrolled("no passphrase was enrolled", hint="TerminalPassphrase.enrol(...)")
         return _unpacked(value)
 
-    def _take_back(self, salt: bytes, failures: int, failed_at: float, call: Call) -> None:
+    def _take_back(self, salt: bytes, failures: int, failed_at: float) -> None:
         """Takes back the failure that was counted ahead; what others did since then stays."""
-        with self._alone(call):
+        with self._alone(self._storage.call()):  # the person's time may be over
             now_salt, wanted, profile, counted, counted_at = self._enrolled()
             if now_salt != salt or not counted:
                 return
@@ -188,18 +200,51 @@ def _wait_after(failures: int) -> float:
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - _FREE_FAILURES, 20))
 
 
-def _ask_on_terminal(question: str) -> Secret:
-    import getpass
+def _ask_on_terminal(question: str, call: Call) -> Secret | None:
+    """What was typed, without being shown; None if the person ended the input instead.
 
-    # Without one, getpass would take a line from whatever stdin is, which nobody typed.
-    if not os.isatty(0) and not _has_controlling_terminal():
+    Raises:
+        PresenceUnavailable: there is no terminal, or it cannot be used.
+        PresenceDenied: nobody answered in time.
+    """
+    from tokenkeep.native.terminal import hidden_line
+
+    own = _controlling_terminal()
+    # Without one, stdin might be anything, and give a line that nobody typed.
+    if own is None and not os.isatty(0):
         raise PresenceUnavailable("there is no terminal to ask on")
-    return Secret(getpass.getpass(question))
-
-
-def _has_controlling_terminal() -> bool:
+    reading, writing = (0, 2) if own is None else (own, own)
+    problem: PresenceError
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+        typed = hidden_line(question, call, reading, writing)
+        return None if typed is None else _as_enrolled(typed)
+    except StoreTimeout as exc:
+        problem = PresenceDenied(str(exc), reason="timed out")
+    except OSError as exc:
+        problem = PresenceUnavailable(f"the terminal cannot be used: {exc.strerror}")
+    finally:
+        if own is not None:
+            os.close(own)
+    raise problem
+
+
+def _controlling_terminal() -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        # A description of our own, whose reads and writes never wait longer than we do.
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False  # the name exists also where there is none
-    return True
+        return None  # the name exists also where there is none
+
+
+def _as_enrolled(typed: Secret) -> Secret:
+    """What was typed as UTF-8, as text is enrolled; bytes that are no text as they are."""
+    if sys.platform == "win32":
+        return typed  # its console gives text
+    import locale
+
+    try:
+        return Secret(typed.reveal_bytes().decode(locale.getpreferredencoding(False)))
+    except UnicodeDecodeError:
+        return typed  # whose error would carry it; as a passphrase it is compared, and wrong
