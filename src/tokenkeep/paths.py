@@ -11,6 +11,17 @@ import os
 import sys
 
 _APP = "tokenkeep"
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
+#: Windows takes these for devices, whatever follows the first dot.
+_DEVICES = frozenset(
+    (
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
+    )
+)
 
 
 def config_directory() -> str:
@@ -26,6 +37,21 @@ def data_directory() -> str:
 def state_directory() -> str:
     """Where session logs and fences lie."""
     return _directory("XDG_STATE_HOME", os.path.join(".local", "state"), "user_state_dir")
+
+
+def is_plain(service: str) -> bool:
+    """Whether a service can be a folder's name on every system as it is.
+
+    A reverse-domain id can. Not so what has separators, dots at the end (which Windows ignores), a
+    reserved name, or capitals, which some file systems do not tell apart.
+    """
+    return (
+        len(service) <= 100
+        and not set(service) - _PLAIN
+        and service[0] not in ".-"
+        and service[-1] not in ".-"
+        and service.partition(".")[0] not in _DEVICES
+    )
 
 
 def _directory(variable: str, below_home: str, elsewhere: str) -> str:

@@ -33,6 +33,7 @@ from tokenkeep.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from tokenkeep.paths import is_plain
 
 #: The last whole line decides, and the longest line is far shorter than this.
 _TAIL_BYTES = 4096
@@ -206,34 +207,15 @@ def change_counter(directory: str) -> None:
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 #: What lines are made of.
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-_ "
-#: Windows takes these for devices, whatever follows the first dot.
-_DEVICES = frozenset(
-    (
-        "con",
-        "prn",
-        "aux",
-        "nul",
-        *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
-    )
-)
 
 
 def service_directory(state_directory: str, service: str) -> str:
     """Where everything of a service lies that is neither secret nor in its store."""
-    # A plain reverse-domain id is its own folder name; anything else goes by its digest, so that
-    # neither separators, case-insensitive file systems, dots at the end (which Windows ignores) nor
-    # reserved names can confuse two services.
-    plain = (
-        len(service) <= 100
-        and not set(service) - _PLAIN
-        and service[0] not in ".-"
-        and service[-1] not in ".-"
-        and service.partition(".")[0] not in _DEVICES
-    )
-    return os.path.join(state_directory, service if plain else "~" + _digest(service))
+    # Anything that is not plain goes by its digest, so that nothing can confuse two services.
+    folder = service if is_plain(service) else "~" + _digest(service)
+    return os.path.join(state_directory, folder)
 
 
 def _sessions(state_directory: str, service: str) -> str:

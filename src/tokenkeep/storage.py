@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tokenkeep.clock import Clock
     from tokenkeep.health import HealthReport
+    from tokenkeep.installation import Marker
     from tokenkeep.store import Require, Store, StoreFacts
     from tokenkeep.watch import Change, Watcher
 
@@ -83,6 +84,7 @@ class SecureStorage:
     # Defaults, so that `setdefault` on the instance can decide between two threads.
     _store: Store | None = None
     _watcher: Watcher | None = None
+    _marker: Marker | None = None
 
     def __init__(
         self,
@@ -131,6 +133,18 @@ class SecureStorage:
             self._state_directory = state_directory()
         return self._state_directory
 
+    @property
+    def marker(self) -> Marker:
+        """What says whether `check_fresh_install` is through, and whose items are whose until then.
+
+        `write` minds it; whoever writes into the store directly has to.
+        """
+        if self._marker is None:
+            from tokenkeep.installation import Marker
+
+            self._marker = Marker(self.state_directory, self.service)
+        return self._marker
+
     def call(self, timeout: float | None = None) -> Call:
         """A fresh deadline, `timeout` seconds from now; this storage's own if None."""
         return Call(self.timeout if timeout is None else timeout, self.interaction, self.clock)
@@ -170,7 +184,13 @@ class SecureStorage:
                 hint="store less, or raise max_value_bytes",
             )
         store = self._store or self._choose()
-        store.write(item, value, Call(self.timeout, self.interaction, self.clock))
+        call = Call(self.timeout, self.interaction, self.clock)
+        marker = self._marker or self.marker
+        if marker.may_be_open():
+            with marker.claimed(name, call):
+                store.write(item, value, call)
+        else:
+            store.write(item, value, call)
         if self._watcher is not None:
             self._watcher.wrote(name, value)
 

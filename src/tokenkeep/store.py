@@ -192,7 +192,7 @@ class Inspectable(Protocol):
     """A store in which the name of an item can be damaged, and the others still be listed."""
 
     def inspect(self, service: str, call: Call) -> tuple[list[ItemName], int]:
-        """The items whose names open, of both kinds, sorted, and how many more there are.
+        """The items whose names open, of every kind, sorted, and how many more there are.
 
         Raises:
             As `Store.names`, but for the names that do not open.

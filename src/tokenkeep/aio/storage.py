@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from tokenkeep import health, paths, unlock, watch  # noqa: F401 - for calls, which load nothing
+# For calls, which load nothing.
+from tokenkeep import health, installation, paths, unlock, watch  # noqa: F401
 from tokenkeep.aio.threads import in_thread, threaded
 from tokenkeep.errors import StoreTimeout, StoreUnavailable
 from tokenkeep.select import preload
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tokenkeep.tokens.kept import FreshInstall
 
 preload()
+paths.state_directory()  # loads more than itself where this is not Linux
 
 #: A wait for a locked store occupies a thread for so many seconds at a time.
 _WAIT_SLICE = 2.0

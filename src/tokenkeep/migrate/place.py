@@ -47,7 +47,8 @@ class NewPlace:
         Raises:
             WriteConflict: something else lies there now, or what was read back differs.
         """
-        self._put(ItemName(self._storage.service, name), there, value)
+        with self._storage.marker.claimed(name, self._storage.call()):
+            self._put(ItemName(self._storage.service, name), there, value)
 
     def put_over_damage(self, name: str, value: Secret) -> None:
         """Keeps a value in place of one that does not open, which the store sets aside."""
