@@ -267,9 +267,9 @@ class SecureStorage:
         """Begins anew: the one way out where the key behind the items is gone for good.
 
         Does what `delete_all` does. Where nothing can open the store any more
-        (`SecretInvalidated`, `VaultKeyMissing`, `WrongKey`, `VaultDamaged`), what lies there is set
-        aside whole, with other applications' items in it, and the next write begins a new one.
-        Nothing calls this by itself.
+        (`SecretInvalidated`, `VaultKeyMissing`, `WrongKey`, `VaultDamaged`, of several keys for
+        each), what lies there is set aside whole, with other applications' items in it, and the
+        next write begins a new one. Nothing calls this by itself.
 
         Raises:
             StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, StoreUnavailable: the store

@@ -298,3 +298,19 @@ def test_vault_whose_key_is_an_item_elsewhere(shell: Shell) -> None:
         $ tokenkeep --passphrase-file phrase get name; echo
         v
     """)
+
+
+@pytest.mark.requires("swtpm")
+def test_vault_that_its_own_slots_open_is_not_reset(shell_with_tpm: Shell) -> None:
+    """A lost key file is named by a flag, and the only key then; the vault has another one."""
+    shell_with_tpm.plays("""
+        $ tokenkeep vault create --key-file my.key > /dev/null 2>&1
+        $ printf v | tokenkeep set name && mv my.key elsewhere
+        $ tokenkeep --key-file elsewhere vault add-key --tpm > slot
+        $ tokenkeep --key-file my.key vault reset --yes
+        error: the vault opens, so there is nothing to reset
+        hint: tokenkeep --app SERVICE clear erases an application's items
+        [2]
+        $ tokenkeep --key-file elsewhere get name; echo
+        v
+    """)

@@ -10,7 +10,11 @@ import os
 
 from tokenkeep.crypto import random_bytes
 from tokenkeep.errors import (
+    FormatUnsupported,
+    NotAVault,
+    SecretDamaged,
     SecretInvalidated,
+    StoreError,
     StoreUnavailable,
     VaultDamaged,
     VaultKeyMissing,
@@ -24,8 +28,9 @@ if TYPE_CHECKING:
     from tokenkeep.item import Call
     from tokenkeep.vault.vault import Vault
 
-#: What says that no key at hand will ever open the vault.
-LOST = (SecretInvalidated, VaultKeyMissing, WrongKey, VaultDamaged)
+#: What says that no key at hand will ever open the vault: of several keys' reasons `unlock` raises
+#: the most hopeful one, so that each of them says so.
+_LOST = (SecretInvalidated, VaultKeyMissing, SecretDamaged)
 
 
 class Lost:
@@ -41,10 +46,16 @@ class Lost:
         self.directory = directory
 
 
+def says_lost(problem: StoreError) -> bool:
+    """Whether an error means that nothing at hand will ever open the vault it was raised about."""
+    return isinstance(problem, _LOST) and not isinstance(problem, NotAVault | FormatUnsupported)
+
+
 def require_lost(vault: Vault, call: Call) -> Lost | None:
     """The vault, if it cannot be opened for good; None if it opens, or there is none.
 
-    A passphrase that does not fit is somebody's mistake, and no sign that the right one is lost.
+    Every key has to be lost for good: one that may open the vault later leaves it where it is. A
+    passphrase that does not fit is somebody's mistake, and no sign that the right one is lost.
 
     Raises:
         WrongKey: a passphrase is among the keys.
@@ -56,14 +67,14 @@ def require_lost(vault: Vault, call: Call) -> Lost | None:
     directory = _directory(vault.path)
     try:
         vault.opened(call)
-    except WrongKey:
-        if any(isinstance(key, Passphrase) for key in vault.keys):
-            raise
-        return Lost(directory)
-    except LOST:
-        return Lost(directory)
-    except StoreUnavailable:
-        if directory is not None or _has_orphaned_key(vault):
+    except StoreError as exc:
+        may_be_mistyped = isinstance(exc, WrongKey) and any(
+            isinstance(key, Passphrase) for key in vault.keys
+        )
+        if says_lost(exc) and not may_be_mistyped:
+            return Lost(directory)
+        is_there = directory is not None or _has_orphaned_key(vault)
+        if is_there or not isinstance(exc, StoreUnavailable):
             raise
     return None
 

@@ -21,6 +21,7 @@ from tokenkeep.crypto import (
 from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
+    SecretDamaged,
     SecretInvalidated,
     StoreLocked,
     StoreTimeout,
@@ -374,29 +375,32 @@ def unlock(
             its time once; added to here.
 
     Raises:
-        VaultKeyMissing: none of the keys is there.
-        SecretInvalidated: what sealed the only key at hand is gone for good.
+        StoreError: why none does: of the keys' several reasons the most hopeful one, so that nobody
+            is told "gone for good" while another key may open the vault. In this order:
         StoreLocked, StoreTimeout: a key's own store cannot tell now.
+        AccessDenied, InteractionDenied, StoreUnavailable, UnsupportedOption: as the keys say.
         WrongKey: a key is there and opens nothing.
-        VaultDamaged: a slot that might have opened is damaged.
-        InteractionDenied, AccessDenied, UnsupportedOption: as the keys say.
+        VaultKeyMissing: a key is not there.
+        SecretDamaged, VaultDamaged: what a key should have opened is damaged.
+        SecretInvalidated: every key at hand is gone for good.
     """
     known = {} if known is None else known
-    problems: list[TokenkeepError] = []
+    problems: list[TokenkeepError | None] = []
     for key in keys:
-        try:
-            opened = _open_one(header, key, call, known)
-        except TokenkeepError as exc:
-            problems.append(exc.with_traceback(None))
-            continue
+        opened, in_the_way = _open_one(header, key, call, known)
         if opened is not None:
             return opened
-    raise _why(header, keys, problems)
+        problems += in_the_way
+    raise _why(header, problems)
 
 
 def opens(header: Header, key: Key, call: Call) -> bool:
     """Whether the key opens a slot; raises what keeps us from knowing."""
-    return _open_one(header, key, call, {}) is not None
+    opened, in_the_way = _open_one(header, key, call, {})
+    problems = [problem for problem in in_the_way if problem is not None]
+    if opened is None and problems:
+        raise min(problems, key=_despair)
+    return opened is not None
 
 
 def open_each(
@@ -427,27 +431,32 @@ def open_each(
 
 def _open_one(
     header: Header, key: Key, call: Call, known: dict[tuple[bytes, bytes], Secret]
-) -> Opened | None:
-    opener, problem = None, None
+) -> tuple[Opened | None, list[TokenkeepError | None]]:
+    """What the key opened; else why each slot stayed closed, None for one that it does not fit."""
+    opener = None
+    problems: list[TokenkeepError | None] = []
     for slot in header.slots:
         if not fits(key, slot):
             continue
         kek = known.get((slot.id, slot.salt))
         if kek is None:
-            if opener is None:
-                opener = key.opener(header.vault_id, call)
             try:
+                if opener is None:
+                    opener = key.opener(header.vault_id, call)
                 kek = opener(slot)
             except TokenkeepError as exc:
-                # Another slot of the kind may open; else this is why none does.
-                problem = problem or exc.with_traceback(None)
-        root = None if kek is None else _root(kek, slot, header.vault_id)
-        if kek is not None and root is not None:
+                problems.append(exc.with_traceback(None))
+                if opener is None:
+                    break  # the key itself is not to be had, whatever the slot
+                continue
+        if kek is None:
+            continue  # another key's slot
+        root = _root(kek, slot, header.vault_id)
+        if root is not None:
             known[slot.id, slot.salt] = kek
-            return Opened(key, slot, root, kek)
-    if problem is not None:
-        raise problem
-    return None
+            return Opened(key, slot, root, kek), []
+        problems.append(None)
+    return None, problems
 
 
 def fits(key: Key, slot: Slot) -> bool:
@@ -459,28 +468,38 @@ def _root(kek: Secret, slot: Slot, vault_id: bytes) -> Secret | None:
     return Cipher(kek).open(slot.wrapped, _associated(slot, vault_id))
 
 
-def _why(header: Header, keys: Sequence[Key], problems: list[TokenkeepError]) -> TokenkeepError:
-    """The error that helps most: what stood in the way of a key, before "none of them opens"."""
-    for kind in (
-        StoreLocked,
-        StoreTimeout,
-        AccessDenied,
-        VaultDamaged,
-        InteractionDenied,
-        SecretInvalidated,
-        WrongKey,
-    ):
-        for problem in problems:
-            if isinstance(problem, kind):
-                return problem
-    if problems:
-        return problems[0]
-    if any(slot.is_damaged for slot in header.slots):
+#: What stands in the way of a key, the most hopeful first: what passes by itself, what a person or
+#: a command mends, what another key or a backup mends, and last what nothing does.
+_BY_HOPE: tuple[type[TokenkeepError], ...] = (
+    StoreLocked,
+    StoreTimeout,
+    AccessDenied,
+    InteractionDenied,
+    TokenkeepError,  # anything else that a key says of itself, such as StoreUnavailable
+    WrongKey,
+    VaultKeyMissing,
+    SecretDamaged,
+    SecretInvalidated,
+)
+
+
+def _despair(problem: TokenkeepError) -> int:
+    """How little hope there is; a class without a place of its own has its parent's."""
+    return next(_BY_HOPE.index(kind) for kind in type(problem).__mro__ if kind in _BY_HOPE)
+
+
+def _why(header: Header, problems: list[TokenkeepError | None]) -> TokenkeepError:
+    """The error that helps most: the most hopeful of what stood in the keys' way."""
+    is_damaged = any(slot.is_damaged for slot in header.slots)
+    if is_damaged and not problems:
         return VaultDamaged("a key slot of the vault is damaged")
-    kinds = " or ".join(sorted({slot.kind for slot in header.slots}))
-    return WrongKey(
-        "none of the given keys opens this vault", hint=f"give its {kinds}" if kinds else None
+    kinds = " or ".join(sorted({slot.kind for slot in header.slots if slot.kind}))
+    wrong = WrongKey(
+        "none of the given keys opens this vault"
+        + (", of which a key slot is damaged" if is_damaged else ""),
+        hint=f"give its {kinds}" if kinds else None,
     )
+    return min((wrong if each is None else each for each in problems), key=_despair, default=wrong)
 
 
 def _associated(slot: Slot, vault_id: bytes) -> bytes:

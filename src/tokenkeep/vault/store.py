@@ -126,8 +126,8 @@ class StoreOverVault:
             Where the vault lies that was set aside; None if the items were erased in it.
 
         Raises:
-            StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault,
-            FormatUnsupported: the vault may open again; nothing changed.
+            StoreLocked, StoreTimeout, StoreUnavailable, AccessDenied, InteractionDenied, NotAVault,
+            FormatUnsupported: one of its keys may open the vault again; nothing changed.
         """
         from tokenkeep.vault.erasing import erase
         from tokenkeep.vault.reset import require_lost, set_aside

@@ -12,14 +12,7 @@ from tokenkeep.cli.commands.vault.unlock import spoken
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import (
-    SecretInvalidated,
-    StoreError,
-    TokenkeepError,
-    VaultDamaged,
-    VaultKeyMissing,
-    WrongKey,
-)
+from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.health import HealthReport, state_of
 from tokenkeep.item import Call
 from tokenkeep.outlook import outlook
@@ -29,12 +22,11 @@ from tokenkeep.session.stored import look
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.accounts import stored_accounts
 from tokenkeep.unlocked_vault import Unlocked, unlocked
+from tokenkeep.vault.reset import says_lost
 from tokenkeep.vault.vault import Vault
 
 #: A service that nobody has: asking for it opens the store.
 _NOBODY = "tokenkeep.doctor"
-#: What may have only one way out, where nothing can be restored.
-_LOST = (SecretInvalidated, VaultKeyMissing, WrongKey, VaultDamaged)
 #: The exit code for an item that is not well, by `tokenkeep.health`'s word.
 _ITEM_EXITS = {
     "locked": exits.NOT_NOW,
@@ -142,7 +134,7 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
     if problem is not None:
         facts["problem"] = str(problem)
         found.problem(exits.exit_code(problem), problem.hint)
-        if isinstance(problem, _LOST):
+        if says_lost(problem):
             found.hints.append(
                 "if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python"
             )

@@ -18,11 +18,12 @@ from tokenkeep.vault.reset import require_lost, set_aside
 def command(ctx: click.Context, yes: bool) -> int:
     """Set a vault aside that none of its keys opens any more.
 
-    Nothing is deleted: the vault and the key files that name it are moved, so that they can be
-    moved back when a lost key turns up. `vault create` then makes a new one.
+    Those are the keys that it was given and those that its own slots name. Nothing is deleted: the
+    vault and the key files that name it are moved, so that they can be moved back when a lost key
+    turns up. `vault create` then makes a new one.
     """
     settings = settings_of(ctx)
-    vault = chosen_vault(settings)
+    vault = chosen_vault(settings, every_slot=True)
     lost = require_lost(vault, calls(settings)())
     if lost is None:
         raise UnsupportedOption(
