@@ -68,7 +68,7 @@ _WAY_OUT = """
 |---|---|---|
 | `StoreLocked` | the store or device is locked; nothing is lost | unlock it; `storage.wait_until_unlocked(timeout)`; a session looks again by itself |
 | `StoreUnavailable` | the store is not on this machine, or not reachable now | start it, or choose another: `tokenkeep doctor` lists every store with its reason |
-| `VaultKeyMissing` | the vault is there and its key is not | bring the key back |
+| `VaultKeyMissing` | the vault is there, and its key file or credential is not | bring the key back |
 | `SecretInvalidated` | the key behind the items is gone for good | restore a backup of the key or add another slot's key; else `storage.reset()` or `tokenkeep vault reset`, then sign in again |
 | `SecretDamaged` and kin | the bytes do not open though the key is there | restore a backup; `tokenkeep vault check` says what is damaged |
 | `InteractionDenied` | the person said no, or prompting was not allowed | do not ask again at once |

@@ -13,8 +13,12 @@ from tokenkeep.errors import (
     RefreshUnavailable,
     SecretDamaged,
     SecretInvalidated,
+    StoreError,
     StoreLocked,
+    StoreTimeout,
+    StoreUnavailable,
     UnsupportedOption,
+    VaultKeyMissing,
 )
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
@@ -259,6 +263,28 @@ def test_an_invalidated_key_asks_for_a_login(place: Place, server: Authorization
     faulty.faults.clear()
     session.begin(server.login("notes"))
     assert State.ACTIVE is session.state
+
+
+@pytest.mark.parametrize("error", [VaultKeyMissing, StoreUnavailable, StoreTimeout])
+def test_a_store_that_cannot_tell_changes_no_state(
+    place: Place, server: AuthorizationServer, error: type[StoreError]
+) -> None:
+    """A key that may turn up is not gone: restoring raises it, and nobody is asked to sign in."""
+    session, store = place.signed_in(server), place.store
+    place.store = faulty = FaultyStore(store, {"read": Fails(error)})
+    restored = place.session()
+    heard = changes_of(restored)
+    with pytest.raises(error):
+        restored.restore()
+    with pytest.raises(error):
+        restored.access_token()
+    assert [] == heard
+    faulty.faults.clear()
+    assert State.ACTIVE is restored.restore() is session.state
+    faulty.faults["read"] = Fails(error)
+    with pytest.raises(error):
+        restored.restore()
+    assert State.ACTIVE is restored.state
 
 
 def test_a_damaged_record_is_reported_and_kept_until_a_login(

@@ -15,7 +15,7 @@ from support.tpm import call, keys
 from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.backends.store_item import StoreItemKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.errors import StoreLocked, StoreTimeout, VaultKeyMissing
+from tokenkeep.errors import SecretInvalidated, StoreLocked, StoreTimeout
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.store import Protection
@@ -68,12 +68,12 @@ def test_frozen_keyring_ends_with_the_deadline(desktop: GnomeKeyring, tmp_path: 
 
 
 def test_keyring_that_was_reset_has_no_key(desktop: GnomeKeyring, tmp_path: Path) -> None:
-    """The vault is recognised and kept; no key is made in the place of the lost one."""
+    """Gone for good; the vault is kept, and no key is made in the place of the lost one."""
     place = tmp_path / "vault"
     both = keys(in_keyring(), passphrase())
     VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
     clear(desktop.bus)
-    with pytest.raises(VaultKeyMissing) as caught:
+    with pytest.raises(SecretInvalidated) as caught:
         VaultStore(VaultOptions(place, in_keyring())).read(item("a"), call())
     assert "add-key --store-item secret-service" in str(caught.value.hint)
     assert Secret("kept") == VaultStore(VaultOptions(place, both)).read(item("a"), call())
@@ -95,8 +95,14 @@ def test_command_line_finds_the_key_by_itself(desktop: GnomeKeyring, shell: Shel
     shell.plays("""
         $ tokenkeep get name
         error: the vault's key is not in the secret-service of this machine and user
-        hint: open the vault with another of its keys, then: tokenkeep vault add-key --store-item secret-service
-        [6]
+        hint: open the vault with another of its keys, then: tokenkeep vault add-key --store-item secret-service; ...
+        [7]
+        $ tokenkeep doctor 2> hints | grep -e ^state -e ^problem; grep -c 'storage.reset()' hints
+        state: invalidated
+        problem: the vault's key is not in the secret-service of this machine and user
+        1
+        $ tokenkeep vault reset --yes 2> /dev/null
+        ~/.local/share/tokenkeep/vault.set-aside-...
     """)  # noqa: E501
 
 

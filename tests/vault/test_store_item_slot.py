@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
     SecretDamaged,
+    SecretInvalidated,
     StoreError,
     StoreLocked,
     StoreTimeout,
@@ -25,8 +27,13 @@ from tokenkeep.errors import (
     WrongKey,
 )
 from tokenkeep.item import Call, ItemName
+from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
-from tokenkeep.store import Persistence, Protection
+from tokenkeep.session.session import Session
+from tokenkeep.session.state import State
+from tokenkeep.storage import SecureStorage
+from tokenkeep.store import Persistence, Protection, StoreFacts
+from tokenkeep.tokens.storage import TokenStorage
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
 from tokenkeep.vault.creation import create
@@ -109,17 +116,18 @@ def test_store_that_does_not_keep_the_key_ends_the_creation(tmp_path: Path) -> N
 
 
 def test_vault_on_another_machine_is_recognised(tmp_path: Path) -> None:
-    """Copied, or restored without the store: key missing, with the way out; nothing is lost."""
+    """Copied, or restored without the store: gone for good, with the ways out; nothing is lost."""
     platform, place = Platform(), tmp_path / "vault"
     filled(place, platform)
     shutil.copytree(place, tmp_path / "copied")
     elsewhere = Platform()
     for key in (StoreItemKey(elsewhere), StoreItemKey(elsewhere)):
-        with pytest.raises(VaultKeyMissing) as caught:
+        with pytest.raises(SecretInvalidated) as caught:
             read(tmp_path / "copied", key)
-        assert "add-key" in str(caught.value.hint)
+        for way in ("add-key --store-item memory", "vault reset", "storage.reset()"):
+            assert way in str(caught.value.hint)
     report = check(Vault(str(tmp_path / "copied"), keys(StoreItemKey(elsewhere))), call)
-    assert ["vault-key-missing"] == [finding.error.code for finding in report.findings]
+    assert ["secret-invalidated"] == [finding.error.code for finding in report.findings]
     assert [] == items(elsewhere)
     access.add_key(
         Vault(str(tmp_path / "copied"), keys(passphrase())), StoreItemKey(elsewhere), call()
@@ -139,10 +147,72 @@ def test_quarantine_survives_a_vault_without_its_key(tmp_path: Path) -> None:
     spoil(opened, str(place), item("a"))
     opened().write(item("a"), Secret("anew"), call())
     for _ in range(2):
-        with pytest.raises(VaultKeyMissing):
+        with pytest.raises(SecretInvalidated):
             read(place, StoreItemKey(Platform()))
     report = check(Vault(str(place), keys(passphrase())), call)
     assert (1, 1, []) == (report.items, report.quarantined, report.findings)
+
+
+def test_reset_sets_aside_a_vault_whose_item_is_gone(tmp_path: Path) -> None:
+    """The explicit way, and no other: until then the vault stays, and so does every answer."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    store = VaultStore(VaultOptions(place, StoreItemKey(Platform())))
+    storage = SecureStorage("org.example", store, state_directory=str(tmp_path / "state"))
+    for ask in (lambda: storage.read("a"), storage.names, storage.delete_all):
+        with pytest.raises(SecretInvalidated):
+            ask()
+    aside = storage.reset().set_aside
+    assert aside is not None
+    storage.write("a", "anew")
+    assert Secret("kept") == read(Path(aside), StoreItemKey(platform))
+
+
+def test_session_whose_item_is_gone_asks_for_a_login(tmp_path: Path) -> None:
+    """Restoring raises nothing, and says that only a new login helps; after a reset it does."""
+
+    def storage(platform: Platform) -> SecureStorage:
+        options = VaultOptions(tmp_path / "vault", StoreItemKey(platform))
+        return SecureStorage("org.example", options, state_directory=str(tmp_path / "state"))
+
+    def session(storage: SecureStorage) -> Session:
+        return Session(Provider("https://issuer.example", client_id="c"), TokenStorage(storage))
+
+    TokenStorage(storage(Platform())).save_refresh_token(
+        "token", issuer="https://issuer.example", client_id="c"
+    )
+    elsewhere = storage(Platform())
+    with session(elsewhere) as restored:
+        assert State.LOGIN_REQUIRED is restored.restore() is restored.state
+        assert elsewhere.reset().set_aside is not None
+        assert State.SIGNED_OUT is restored.restore()
+
+
+def test_store_that_each_login_has_for_itself_says_only_that_the_key_is_missing(
+    tmp_path: Path,
+) -> None:
+    """Another login's keyring may have the item, so it is not gone for good."""
+
+    class OfOneLogin(Platform):
+        @property
+        def facts(self) -> StoreFacts:
+            return replace(super().facts, persistence=Persistence.LOGIN)
+
+    place = tmp_path / "vault"
+    filled(place, OfOneLogin())
+    with pytest.raises(VaultKeyMissing) as caught:
+        read(place, StoreItemKey(OfOneLogin()))
+    assert "from the login that made it" in str(caught.value.hint)
+
+
+def test_item_that_died_in_its_store_is_gone_for_good(tmp_path: Path) -> None:
+    """Its time is over, or it was revoked: the ways out are the vault's, not the store's."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    platform.fails = SecretInvalidated("its time is over", hint="write it anew")
+    with pytest.raises(SecretInvalidated, match="its time is over") as caught:
+        read(place, StoreItemKey(platform))
+    assert "vault reset" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

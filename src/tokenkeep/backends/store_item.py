@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tokenkeep.crypto import KEY_BYTES, derive, random_bytes
-from tokenkeep.errors import SecretDamaged, VaultKeyMissing, WrongKey
+from tokenkeep.errors import (
+    SecretDamaged,
+    SecretInvalidated,
+    StoreError,
+    VaultKeyMissing,
+    WrongKey,
+)
 from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Persistence, Store
@@ -84,7 +90,9 @@ class StoreItemKey:
         """What reads a slot's key from the store: see `Key.opener`.
 
         Raises (what is returned):
-            VaultKeyMissing: the store has no such item: another machine, or it was reset.
+            SecretInvalidated: the store is open and has no such item: another machine, or it was
+                reset; or its item does not open any more.
+            VaultKeyMissing: it has no such item, and is one that each login has for itself.
             WrongKey: the item is no key.
             StoreError: what the store says: locked, unavailable, denied, timed out.
         """
@@ -92,18 +100,36 @@ class StoreItemKey:
         def kek(slot: Slot) -> Secret | None:
             if slot.kind != STORE_ITEM_SLOT or store_of(slot) != self.name:
                 return None
-            key = self.store.read(_item(vault_id, slot.id), call)
+            key, problem = None, None
+            try:
+                key = self.store.read(_item(vault_id, slot.id), call)
+            except SecretInvalidated as exc:
+                problem = self._gone(f"the vault's key does not open any more: {exc}")
             if key is None:
-                raise VaultKeyMissing(
-                    f"the vault's key is not in the {self.name} of this machine and user",
-                    hint="open the vault with another of its keys, then:"
-                    f" tokenkeep vault add-key --store-item {self.name}",
-                )
+                raise problem or self._absent()
             if key.size != KEY_BYTES:
                 raise WrongKey(f"what the {self.name} keeps for the vault is no key")
             return derive(key, b"tk store item", slot.salt)
 
         return kek
+
+    def _absent(self) -> StoreError:
+        """What it means that the store, which is open, has no such item."""
+        if self.store.facts.persistence is Persistence.LOGIN:
+            # Not gone: each login has a store of its own, and the key is another one's.
+            return VaultKeyMissing(
+                f"the vault's key is not in the {self.name} of this login",
+                hint="open the vault from the login that made it, or with another of its keys",
+            )
+        return self._gone(f"the vault's key is not in the {self.name} of this machine and user")
+
+    def _gone(self, why: str) -> SecretInvalidated:
+        return SecretInvalidated(
+            why,
+            hint="open the vault with another of its keys, then:"
+            f" tokenkeep vault add-key --store-item {self.name};"
+            " without one: tokenkeep vault reset, or storage.reset() in Python",
+        )
 
     def forget(self, slot: Slot, vault_id: bytes, call: Call) -> None:
         """Erases the item of a slot that is gone; nothing if it is another store's.

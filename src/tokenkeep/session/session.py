@@ -141,7 +141,7 @@ class Session:
         Raises:
             UnsupportedOption: the stored session belongs to another issuer or client.
             StoreError: the store cannot tell, except `StoreLocked` and `SecretInvalidated`, which
-                are states.
+                are states. The state stays what it was: nobody knows of another one.
         """
         return self._obtainer.look()
 

@@ -134,7 +134,7 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
     if problem is not None:
         facts["problem"] = str(problem)
         found.problem(exits.exit_code(problem), problem.hint)
-        if says_lost(problem):
+        if says_lost(problem) and "storage.reset()" not in str(problem.hint):
             found.hints.append(
                 "if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python"
             )
