@@ -20,7 +20,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Persistence, Store
 from tokenkeep.vault.format import Slot
-from tokenkeep.vault.slots import STAYS
+from tokenkeep.vault.slot_facts import STAYS
 
 #: The kind of such a slot.
 STORE_ITEM_SLOT = "store-item"

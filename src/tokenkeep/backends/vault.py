@@ -8,7 +8,7 @@ import sys
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import STAYS, KeyFile, is_key, protection_of
+from tokenkeep.vault.slots import KeyFile, is_key
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
@@ -141,6 +141,7 @@ class VaultStore(StoreOverVault):
             StoreError: what lies there is no vault, is damaged, or too new.
         """
         from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
+        from tokenkeep.vault.slot_facts import STAYS, protection_of
 
         keys = self._options.keys
         header = self._vault.header()

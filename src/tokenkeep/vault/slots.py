@@ -58,9 +58,6 @@ _MAX_KEY_FILE_BYTES = 4096
 _LABEL = b"tokenkeep slot"
 #: The kind of a key that may open slots of every kind.
 ANY_SLOT = "*"
-_PROTECTION = "protection"
-#: How long what opens a slot stays by itself (the name of a `Persistence`), where that has an end.
-STAYS = "stays"
 
 
 class KeyFile:
@@ -306,12 +303,11 @@ def new_slot(
     key: Key, label: str, root: Secret, vault_id: bytes, call: Call
 ) -> tuple[Slot, Secret]:
     """A slot that opens with this key, and its wrapping key; a key file is read, none is made."""
+    from tokenkeep.vault.slot_facts import said_of
+
     if key.kind == ANY_SLOT:
         raise UnsupportedOption("a vault that was unlocked for a while is no key of its own")
     slot_id = random_bytes(SLOT_ID_BYTES)
-    extra = key.remember(slot_id, vault_id, call)
-    if key.kind not in (KEY_FILE_SLOT, PASSPHRASE_SLOT):
-        extra[_PROTECTION] = key.protection.encode("ascii")
     slot = Slot(
         slot_id=slot_id,
         kind=key.kind,
@@ -319,22 +315,13 @@ def new_slot(
         salt=random_bytes(SALT_BYTES),
         wrapped=b"",
         profile=key.profile if isinstance(key, Passphrase) else None,
-        extra=extra,
+        extra=key.remember(slot_id, vault_id, call),
     )
+    slot.extra.update(said_of(key))  # which a key need not know before `remember`
     kek = key.opener(vault_id, call)(slot)  # opened right away, so that it is known to open
     if kek is None:
         raise WrongKey("the key does not open the slot that was just made with it")
     return rewrapped(slot, kek, root, vault_id), kek
-
-
-def protection_of(slot: Slot) -> str:
-    """The name of the `Protection` that stands before the root key in a slot.
-
-    A slot that does not say may be as weak as can be.
-    """
-    known = {KEY_FILE_SLOT: KeyFile.protection, PASSPHRASE_SLOT: Passphrase.protection}
-    said = slot.extra.get(_PROTECTION, b"").decode("ascii", "replace")
-    return known.get(slot.kind, said or KeyFile.protection)
 
 
 def rewrapped(slot: Slot, kek: Secret, root: Secret, vault_id: bytes) -> Slot:
@@ -377,10 +364,8 @@ def unlock(
     Raises:
         StoreError: why none does: of the keys' several reasons the most hopeful one, so that nobody
             is told "gone for good" while another key may open the vault. In this order:
-        StoreLocked, StoreTimeout: a key's own store cannot tell now.
-        AccessDenied, InteractionDenied, StoreUnavailable, UnsupportedOption: as the keys say.
-        WrongKey: a key is there and opens nothing.
-        VaultKeyMissing: a key is not there.
+        StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, StoreUnavailable: as a key says.
+        WrongKey, VaultKeyMissing: a key is there and opens nothing; or is not there.
         SecretDamaged, VaultDamaged: what a key should have opened is damaged.
         SecretInvalidated: every key at hand is gone for good.
     """
@@ -494,9 +479,9 @@ def _why(header: Header, problems: list[TokenkeepError | None]) -> TokenkeepErro
     if is_damaged and not problems:
         return VaultDamaged("a key slot of the vault is damaged")
     kinds = " or ".join(sorted({slot.kind for slot in header.slots if slot.kind}))
+    also = ", of which a key slot is damaged" if is_damaged else ""
     wrong = WrongKey(
-        "none of the given keys opens this vault"
-        + (", of which a key slot is damaged" if is_damaged else ""),
+        f"none of the given keys opens this vault{also}",
         hint=f"give its {kinds}" if kinds else None,
     )
     return min((wrong if each is None else each for each in problems), key=_despair, default=wrong)

@@ -12,7 +12,7 @@ from tokenkeep.item import Call
 from tokenkeep.native.android import application, biometric, keystore
 from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
 from tokenkeep.vault.format import Header
-from tokenkeep.vault.slots import protection_of
+from tokenkeep.vault.slot_facts import protection_of
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
