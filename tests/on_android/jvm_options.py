@@ -141,6 +141,27 @@ def test_slow_strongbox_ends_by_the_deadline_with_a_remedy(lab: Any) -> None:
     assert "half a minute" in (caught.value.hint or "")
     faults().clear()
     time.sleep(2)
+    assert [] == list(lab.aliases()), "the key that came too late does not stay"
+
+
+@pytest.mark.parametrize("step", ["generateKey", "getKeySpec", "init", "doFinal"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "java.lang.NullPointerException",
+        # KeyMint's TOO_MANY_OPERATIONS: tried again until the deadline.
+        "java.security.ProviderException<android.security.KeyStoreException(10,-31)",
+    ],
+)
+def test_making_that_fails_at_any_step_leaves_no_key(lab: Any, step: str, trouble: str) -> None:
+    """Neither in the Keystore nor on the disk, whatever failed."""
+    faults().clear()
+    faults().inject(step, trouble, -1)
+    with pytest.raises(StoreError):
+        written(AndroidOptions(), Call(1.5))
+    assert faults().seen(step) > 0
+    faults().clear()
+    assert [] == list(lab.aliases())
 
 
 def test_locked_device_keeps_the_vault_shut(lab: Any) -> None:

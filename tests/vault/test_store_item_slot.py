@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     StoreError,
+    StoreFull,
     StoreLocked,
     StoreTimeout,
     StoreUnavailable,
@@ -33,11 +35,13 @@ from tokenkeep.session.session import Session
 from tokenkeep.session.state import State
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Persistence, Protection, StoreFacts
+from tokenkeep.testing.clock import FakeClock
 from tokenkeep.tokens.storage import TokenStorage
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
 from tokenkeep.vault.creation import create
 from tokenkeep.vault.rekey import rekey
+from tokenkeep.vault.replace import replace_all
 from tokenkeep.vault.vault import Vault
 from vault.places import item, passphrase
 
@@ -50,11 +54,18 @@ class Platform(MemoryStore):
         self.fails: StoreError | None = None
         self.log: list[str] = []
         self.forgets_writes = False
+        self.spoils = self.is_late = False
+        #: Which of its calls, counted from 1, does not end in time.
+        self.ends_at = 0
+        self.takes: Callable[[], object] = lambda: None
 
     def _step(self, verb: str) -> None:
         self.log.append(verb)
         if self.fails is not None:
             raise self.fails
+        if len(self.log) == self.ends_at:
+            raise StoreTimeout("the platform does not answer")
+        self.takes()
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
         self._step("read")
@@ -63,7 +74,9 @@ class Platform(MemoryStore):
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         self._step("write")
         if not self.forgets_writes:
-            super().write(name, value, call)
+            super().write(name, Secret("spoilt") if self.spoils else value, call)
+        if self.is_late:
+            raise StoreTimeout("the platform does not answer")
 
     def delete(self, name: ItemName, call: Call) -> bool:
         self._step("delete")
@@ -280,6 +293,93 @@ def test_item_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreLocked, match="still there"):
         access.remove_key(vault, slot.id, call())
     assert ["passphrase"] == [each.kind for each in access.list_keys(vault)]
+
+
+def ending_at(number: int, steps: list[str], error: BaseException) -> Callable[[str], None]:
+    """What ends the work at its step of that number; the steps' names are noted."""
+
+    def step(name: str) -> None:
+        steps.append(name)
+        if len(steps) == number + 1:
+            raise error
+
+    return step
+
+
+class Killed(BaseException):
+    """What no code of ours catches."""
+
+
+@pytest.mark.parametrize("error", [StoreFull("the disk is full"), StoreTimeout("slow"), Killed()])
+def test_creation_that_ends_at_any_step_leaves_no_item(
+    tmp_path: Path, error: BaseException
+) -> None:
+    """Until the vault is published; from then on the items are its keys, and stay."""
+    outcomes, number = {}, 0
+    while True:
+        one, two, place, steps = Platform(), Platform(), tmp_path / str(number), list[str]()
+        both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
+        try:
+            create(str(place), both, call(), ending_at(number, steps, error))
+        except (StoreError, Killed):
+            outcomes[number, steps[-1]] = (place.exists(), len(items(one)), len(items(two)))
+            number += 1
+            continue
+        break
+    published = {step: found for (_, step), found in outcomes.items() if found[0]}
+    assert {"published": (True, 1, 1), "name": (True, 1, 1)} == published
+    assert {(False, 0, 0)} == set(outcomes.values()) - {(True, 1, 1)}
+    assert 8 <= len(outcomes) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "value"),
+    [
+        ("ends_at", 1),  # not written
+        ("is_late", True),  # written, and not said so in time
+        ("ends_at", 2),  # not read back
+        ("spoils", True),  # read back as something else
+        ("ends_at", 3),  # not read once more, to open the slot
+    ],
+)
+def test_key_that_cannot_be_made_leaves_no_item(
+    tmp_path: Path, trouble: str, value: object
+) -> None:
+    """Neither of its own nor of the keys that were made before it."""
+    one, two, place = Platform(), Platform(), tmp_path / "vault"
+    setattr(two, trouble, value)
+    both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
+    with pytest.raises((StoreTimeout, SecretDamaged)):
+        create(str(place), both, call())
+    assert [[], []] == [items(one), items(two)]
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ends_at", [1, 2, 3])
+def test_added_key_that_cannot_be_made_leaves_no_item(tmp_path: Path, ends_at: int) -> None:
+    """The vault stays as it was; `replace_all` takes back the keys that it made before, too."""
+    place, one, two = tmp_path / "vault", Platform(), Platform()
+    filled(place, Platform())
+    before = (place / "header").read_bytes()
+    two.ends_at = ends_at
+    with pytest.raises(StoreTimeout):
+        access.add_key(Vault(str(place), keys(passphrase())), StoreItemKey(two, "two"), call())
+    assert [] == items(two)
+    two.log.clear()
+    both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
+    with pytest.raises(StoreTimeout):
+        replace_all(Vault(str(place), keys(passphrase(), *both)), both, call)
+    assert [[], []] == [items(one), items(two)]
+    assert before == (place / "header").read_bytes()
+
+
+def test_time_that_is_over_leaves_a_moment_to_take_the_item_back(tmp_path: Path) -> None:
+    """The deadline that ended the making does not end the taking back as well."""
+    clock, platform = FakeClock(), Platform()
+    platform.takes = lambda: clock.advance(0 if platform.log[-1] == "delete" else 4)
+    with pytest.raises(StoreTimeout):
+        create(str(tmp_path / "vault"), keys(StoreItemKey(platform)), Call(5.0, clock=clock))
+    assert [] == items(platform)
 
 
 def test_creator_that_was_not_first_leaves_no_item(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.store import Persistence, Store
 from tokenkeep.vault.format import Slot
+from tokenkeep.vault.leftovers import moment
 from tokenkeep.vault.slot_facts import STAYS
 
 #: The kind of such a slot.
@@ -70,16 +71,22 @@ class StoreItemKey:
         return self.store.facts.may_prompt
 
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
-        """Keeps a new key in the store and reads it back: see `Key.remember`.
+        """Keeps a new key in the store and reads it back, or takes it back: see `Key.remember`.
 
         Raises:
             SecretDamaged: the store gave back something else.
             StoreError: what the store says.
         """
         name, key = _item(vault_id, slot_id), Secret(random_bytes(KEY_BYTES))
-        self.store.write(name, key, call)
-        if self.store.read(name, call) != key:
-            raise SecretDamaged(f"the {self.name} did not keep the vault's key")
+        is_kept = False
+        try:
+            self.store.write(name, key, call)
+            if self.store.read(name, call) != key:
+                raise SecretDamaged(f"the {self.name} did not keep the vault's key")
+            is_kept = True
+        finally:
+            if not is_kept:
+                self._discard(name, call)
         kept = {_STORE: self.name.encode("utf-8")}
         persistence = self.store.facts.persistence
         if persistence is not Persistence.UNTIL_DELETED:
@@ -112,6 +119,13 @@ class StoreItemKey:
             return derive(key, b"tk store item", slot.salt)
 
         return kek
+
+    def _discard(self, name: ItemName, call: Call) -> None:
+        """Erases an item that no slot will have; one that cannot be erased opens nothing."""
+        try:
+            self.store.delete(name, moment(call))
+        except StoreError:
+            return
 
     def _absent(self) -> StoreError:
         """What it means that the store, which is open, has no such item."""

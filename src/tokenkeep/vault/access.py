@@ -9,6 +9,7 @@ from tokenkeep.vault import slots
 from tokenkeep.vault.creation import require_nameable
 from tokenkeep.vault.format import Header, Slot
 from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.leftovers import forget_unpublished
 from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
@@ -85,7 +86,7 @@ def add_key(
     try:
         vault.change_header(call, change, step)
     except StoreError:
-        _forget_unpublished(vault, key, slot, keys.vault_id, call)
+        forget_unpublished(vault, (key,), (slot,), call)
         raise
     if isinstance(key, KeyFile):
         step("name")
@@ -155,13 +156,3 @@ def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:
             "the last key of a vault cannot be removed", hint="tokenkeep vault add-key"
         )
     return remaining
-
-
-def _forget_unpublished(vault: Vault, key: Key, slot: Slot, vault_id: bytes, call: Call) -> None:
-    """Erases what a key kept for a slot that the vault never got; what fails is left over."""
-    try:
-        header = vault.header()
-        if header is not None and all(each.id != slot.id for each in header.slots):
-            forget((key,), slot, vault_id, call)
-    except StoreError:
-        return

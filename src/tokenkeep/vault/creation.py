@@ -13,7 +13,8 @@ from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, keys, room, slots, sqlite
-from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header
+from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header, Slot
+from tokenkeep.vault.leftovers import forget_unused
 from tokenkeep.vault.slots import KeyFile
 
 TYPE_CHECKING = False
@@ -63,12 +64,14 @@ def create(
                 )
             require_nameable(key)
     aside = f"{path}{_ASIDE}{random_bytes(6).hex()}"
+    vault_id = random_bytes(VAULT_ID_BYTES)
+    made: list[Slot] = []
     problem: StoreError | None = None
     is_ours = False
     try:
         step("aside")
         os.mkdir(aside, 0o700)
-        vault_id = _fill(aside, with_keys, call, step)
+        _fill(aside, vault_id, with_keys, made, call, step)
         step("publish")
         is_ours = files.publish_directory(aside, path)
         step("published")
@@ -83,7 +86,7 @@ def create(
         problem = sqlite.translated(exc)
     finally:
         if not is_ours:
-            _forget(aside, with_keys, call)
+            forget_unused(with_keys, made, vault_id, call)
             _remove_tree(aside)
     if problem is not None:
         raise problem
@@ -116,11 +119,24 @@ def require_nameable(key: KeyFile) -> None:
         )
 
 
-def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[str], None]) -> bytes:
-    vault_id, key_id = random_bytes(VAULT_ID_BYTES), random_bytes(KEY_ID_BYTES)
-    root = Secret(random_bytes(KEY_BYTES))
+def _fill(
+    aside: str,
+    vault_id: bytes,
+    with_keys: tuple[Key, ...],
+    made: list[Slot],
+    call: Call,
+    step: Callable[[str], None],
+) -> None:
+    """Builds the vault aside.
+
+    Args:
+        made: takes each slot as soon as there is one, for whatever ends this.
+    """
+    key_id, root = random_bytes(KEY_ID_BYTES), Secret(random_bytes(KEY_BYTES))
     # What opens any slot has none of its own, unless nothing else is given: then that is an error.
-    own = [key for key in with_keys if key.kind != slots.ANY_SLOT] or with_keys
+    for key in [key for key in with_keys if key.kind != slots.ANY_SLOT] or with_keys:
+        step("slot")
+        made.append(slots.new_slot(key, "", root, vault_id, call)[0])
     header = Header(
         vault_id=vault_id,
         generation=1,
@@ -128,7 +144,7 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
         wrapped_keys={
             key_id: keys.wrap_key(root, vault_id, key_id, Secret(random_bytes(KEY_BYTES)))
         },
-        slots=tuple(slots.new_slot(key, "", root, vault_id, call)[0] for key in own),
+        slots=tuple(made),
     )
     step("database")
     database = os.path.join(aside, files.DATABASE)
@@ -140,22 +156,6 @@ def _fill(aside: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[st
     files.write_new(os.path.join(aside, files.HEADER), header.encode())
     room.keep(aside)
     files.sync_directory(aside)
-    return vault_id
-
-
-def _forget(aside: str, with_keys: tuple[Key, ...], call: Call) -> None:
-    """Erases what the keys kept elsewhere for a vault that is not published."""
-    if not any(hasattr(key, "forget") for key in with_keys):
-        return
-    from tokenkeep.vault.access import forget
-    from tokenkeep.vault.format import MAX_HEADER_BYTES
-
-    try:
-        header = Header.decode(files.read_header(aside, MAX_HEADER_BYTES))
-        for slot in header.slots:
-            forget(with_keys, slot, header.vault_id, call)
-    except (OSError, StoreError):
-        return  # left over: it opens nothing
 
 
 def _sweep(path: str) -> None:

@@ -38,7 +38,8 @@ class Key(Protocol):
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
         """What a new slot must keep for this key, such as a wrapping key the platform sealed.
 
-        The fields survive in the header (`Slot.extra`) and are not secret.
+        The fields survive in the header (`Slot.extra`) and are not secret. What was kept elsewhere
+        before this fails is taken back here; afterwards `forget` does so.
         """
         ...
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from tokenkeep.errors import (
     SecretDamaged,
-    StoreError,
     StoreUnavailable,
     TokenkeepError,
     UnsupportedOption,
@@ -19,6 +18,7 @@ from tokenkeep.vault import slots
 from tokenkeep.vault.access import forget
 from tokenkeep.vault.creation import name_vault, require_nameable
 from tokenkeep.vault.format import Slot
+from tokenkeep.vault.leftovers import forget_unpublished
 from tokenkeep.vault.rekey import RekeyReport, move_all, new_root, require_one_root
 from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
@@ -136,7 +136,7 @@ def replace_all(
         move_all(vault, call, progress, step)
         keys = vault.opened(call())[1]
     require_one_root(keys.header)
-    made = _slots_for(new_keys, keys, call, step)
+    made: list[tuple[Slot, Secret]] = []
     dropped: list[Slot] = []
 
     def change(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
@@ -144,9 +144,10 @@ def replace_all(
         return new_root(keys, lambda header, root: _around(made, root, header.vault_id))
 
     try:
+        _make_slots(made, new_keys, keys, call, step)
         vault.change_header(call(), change, step)
-    except StoreError:
-        _forget_unpublished(vault, new_keys, made, call())
+    except TokenkeepError:
+        forget_unpublished(vault, new_keys, [slot for slot, _kek in made], call())
         raise
     report = _finish(vault, new_keys, call, progress, step)
     step("forget")
@@ -179,17 +180,20 @@ def _finish(
     return report
 
 
-def _slots_for(
-    new_keys: tuple[Key, ...], keys: Keys, call: Callable[[], Call], step: Callable[[str], None]
-) -> list[tuple[Slot, Secret]]:
-    made = []
+def _make_slots(
+    made: list[tuple[Slot, Secret]],
+    new_keys: tuple[Key, ...],
+    keys: Keys,
+    call: Callable[[], Call],
+    step: Callable[[str], None],
+) -> None:
+    """Makes a slot for each key; `made` takes each as soon as there is one."""
     for key in new_keys:
         step("key")
         if isinstance(key, KeyFile):
             key.make()
             require_nameable(key)
         made.append(slots.new_slot(key, "", keys.root, keys.vault_id, call()))
-    return made
 
 
 def _around(made: list[tuple[Slot, Secret]], root: Secret, vault_id: bytes) -> tuple[Slot, ...]:
@@ -222,16 +226,3 @@ def _is_there(key: KeyFile, vault_id: bytes) -> bool:
             f"the key file belongs to another vault: {key.path}", hint="make a new key file"
         )
     return True
-
-
-def _forget_unpublished(
-    vault: Vault, new_keys: tuple[Key, ...], made: list[tuple[Slot, Secret]], call: Call
-) -> None:
-    """Erases what the keys kept elsewhere for slots that the vault never got; or leaves it over."""
-    try:
-        header = vault.header()
-        for slot, _kek in made:
-            if header is not None and all(each.id != slot.id for each in header.slots):
-                forget(new_keys, slot, header.vault_id, call)
-    except StoreError:
-        return

@@ -302,7 +302,10 @@ def is_key(value: object) -> TypeGuard[Key]:
 def new_slot(
     key: Key, label: str, root: Secret, vault_id: bytes, call: Call
 ) -> tuple[Slot, Secret]:
-    """A slot that opens with this key, and its wrapping key; a key file is read, none is made."""
+    """A slot that opens with this key, and its wrapping key; a key file is read, none is made.
+
+    If it does not open, what the key keeps elsewhere for it is taken back.
+    """
     from tokenkeep.vault.slot_facts import said_of
 
     if key.kind == ANY_SLOT:
@@ -317,10 +320,17 @@ def new_slot(
         profile=key.profile if isinstance(key, Passphrase) else None,
         extra=key.remember(slot_id, vault_id, call),
     )
-    slot.extra.update(said_of(key))  # which a key need not know before `remember`
-    kek = key.opener(vault_id, call)(slot)  # opened right away, so that it is known to open
-    if kek is None:
-        raise WrongKey("the key does not open the slot that was just made with it")
+    kek = None
+    try:
+        slot.extra.update(said_of(key))  # which a key need not know before `remember`
+        kek = key.opener(vault_id, call)(slot)  # opened right away, so that it is known to open
+        if kek is None:
+            raise WrongKey("the key does not open the slot that was just made with it")
+    finally:
+        if kek is None:
+            from tokenkeep.vault.leftovers import forget_unused
+
+            forget_unused((key,), (slot,), vault_id, call)
     return rewrapped(slot, kek, root, vault_id), kek
 
 

@@ -6,7 +6,7 @@ Opening never makes a key: one that is missing beside a vault that needs it is g
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tokenkeep import fields
 from tokenkeep.backends.android.options import (
@@ -29,6 +29,7 @@ from tokenkeep.native.android import application, biometric, keystore
 from tokenkeep.native.android.keystore import Confirm, KeySpec, NoStrongBox, SecurityLevel
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import RESTORE_HINT, Slot
+from tokenkeep.vault.leftovers import moment
 
 T = TypeVar("T")
 
@@ -86,9 +87,9 @@ class AndroidKeystoreKey:
             StoreTimeout: StrongBox may need many seconds to make a key.
         """
         alias = alias_of(vault_id, slot_id)
-        self._make(alias, call)
         problem: StoreError | None = None
         try:
+            self._make(alias, call)
             level = keystore.security_level(call, alias)
             self._require_promised(level, call)
             sealed = self._authenticated(
@@ -104,7 +105,7 @@ class AndroidKeystoreKey:
         except StoreError as exc:
             problem = exc.with_traceback(None)
         if problem is not None:
-            _discard(alias, call)  # it was made just now, and nothing was sealed with it
+            _discard(alias, call)  # if it was made, then just now, and nothing was sealed with it
             raise problem
         self._level = level
         return {_SEALED: sealed, _LEVEL: level.name.lower().encode("ascii")}
@@ -245,9 +246,7 @@ def _associated(vault_id: bytes, slot_id: bytes) -> bytes:
 
 
 def _discard(alias: str, call: Call) -> None:
-    # The deadline may be what ended the making: this is given a moment of its own.
-    moment: Any = Call(1.0, clock=call.clock)
     try:
-        keystore.delete(moment, alias)
+        keystore.delete(moment(call), alias)
     except StoreError:
         return  # left over: it opens nothing

@@ -94,7 +94,7 @@ class KeySpec:
 
 
 def generate(call: Call, alias: str, spec: KeySpec) -> None:
-    """Makes an AES-256-GCM key that never leaves the Keystore.
+    """Makes an AES-256-GCM key that never leaves the Keystore; none if it comes too late.
 
     Raises:
         NoStrongBox: it is asked for, and cannot.
@@ -109,6 +109,9 @@ def generate(call: Call, alias: str, spec: KeySpec) -> None:
         parameters = _parameters(way, alias, spec)
         generator.init(parameters)
         generator.generateKey()
+        if call.remaining() == 0.0:  # nobody waits for it any more, or will ever ask for it
+            store = _store(way)
+            store.deleteEntry(alias)
 
     settled(call, "making a key in the Keystore", None, make)
 
