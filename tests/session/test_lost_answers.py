@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -247,6 +248,115 @@ def test_a_note_that_was_void_says_nothing_of_the_next_one(
         clock.advance(20)
     assert 1 == cable.sent
     assert 0 == server.reuse_detected
+
+
+class Moved(Httpx2Transport):
+    """The token endpoint is at another address now; `said` is what its old one answers."""
+
+    def __init__(self, said: HttpResponse) -> None:
+        super().__init__()
+        self.said = said
+        self.posted: list[str] = []
+
+    def send(self, request: HttpRequest, timeout: float) -> HttpResponse:
+        place = request.url.rpartition("/")[2]
+        if place in ("token", "token2"):
+            self.posted.append(place)
+        if place == "token":
+            return self.said
+        return super().send(replace(request, url=request.url.replace("token2", "token")), timeout)
+
+
+def moved(server: AuthorizationServer, **fields: str) -> None:
+    """What the provider says of itself from now on."""
+    said = {"token_endpoint": f"{server.issuer}/token2", **fields}
+    server.faults.add(Endpoint.METADATA, WithFields(said), times=None)
+
+
+GONE = [
+    HttpResponse(404, {}, b"nothing here"),
+    HttpResponse(405, {}, b""),
+    HttpResponse(410, {}, b""),
+    HttpResponse(302, {"location": "https://elsewhere.example/"}, b""),
+    HttpResponse(308, {"location": "https://elsewhere.example/"}, b""),
+]
+
+
+@pytest.mark.parametrize("said", GONE, ids=repr)
+def test_the_confirmed_attempt_goes_where_the_endpoint_is_now(
+    place: Place, server: AuthorizationServer, clock: FakeClock, said: HttpResponse
+) -> None:
+    """An answer without an OAuth error proves nothing: whatever is behind it may have redeemed."""
+    place.signed_in(server)
+    moved(server)
+    expire(clock)
+    wire = Moved(said)
+    session = place.session(transport=wire)
+    with pytest.raises(SessionUncertain):
+        session.access_token()
+    assert ["token"] == wire.posted
+    other = place.session(transport=wire)
+    with pytest.raises(SessionUncertain):
+        other.access_token()
+    assert 2 == other.redeem_uncertain().generation
+    expire(clock)
+    assert 3 == place.session(transport=wire).access_token().generation, "the record knows it now"
+    assert ["token", "token2", "token2"] == wire.posted
+
+
+def test_a_replay_goes_where_the_endpoint_is_now(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """Within the replay window nobody has to confirm it."""
+    place.provider["replay_window"] = 30.0
+    place.signed_in(server)
+    moved(server)
+    expire(clock)
+    wire = Moved(GONE[0])
+    assert 2 == place.session(transport=wire).access_token().generation
+    assert ["token", "token2"] == wire.posted
+
+
+def test_an_endpoint_that_moved_a_day_ago_costs_nothing(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """What was discovered is asked for again before anything is sent."""
+    place.signed_in(server)
+    moved(server)
+    clock.advance(86_400)
+    wire = Moved(GONE[0])
+    assert 2 == place.session(transport=wire).access_token().generation
+    assert ["token2"] == wire.posted
+
+
+def test_another_issuer_s_metadata_moves_nothing(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """The issuer is compared exactly; what is known goes on serving."""
+    place.signed_in(server)
+    moved(server, issuer="https://other.example")
+    clock.advance(86_400)
+    wire = Moved(GONE[0])
+    session = place.session(transport=wire)
+    for obtain in (session.access_token, session.redeem_uncertain):
+        with pytest.raises(SessionUncertain):
+            obtain()
+    assert ["token", "token"] == wire.posted
+
+
+def test_old_metadata_serves_while_the_provider_is_away(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """Restore and logout work offline however old what is known."""
+    place.signed_in(server)
+    clock.advance(86_400)
+    server.stop()
+    session = place.session()
+    assert State.ACTIVE is session.restore()
+    with pytest.raises(RefreshUnavailable):
+        session.access_token()
+    report = session.logout()
+    assert ("done", "failed") == (report.step("erase").outcome, report.step("revoke").outcome)
 
 
 def test_a_stale_intent_says_nothing(

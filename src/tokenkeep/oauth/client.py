@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from tokenkeep.oauth.transport import Transport
 
 
+#: How long what was discovered is taken as it is. A provider that moves an endpoint keeps the old
+#: one for longer, and one request a day costs nobody anything.
+_METADATA_SECONDS = 86400.0
+#: Seconds for discovering anew where there is something to go on with, and between two attempts.
+_ANEW_SECONDS, _ANEW_PAUSE = 3.0, 60.0
+
+
 class Client:
     """One provider, reached over one transport. Safe to use from many threads.
 
@@ -39,7 +46,8 @@ class Client:
         self.provider = provider
         self.transport: Transport = Httpx2Transport() if transport is None else transport
         self.clock: Clock = SystemClock() if clock is None else clock
-        self._metadata: Metadata | None = provider.metadata
+        self._metadata: Metadata | None = None
+        self._not_anew_before = 0.0
         self._key_set: object = None
         # The newest that the token endpoint gave; RFC 9449, section 8.2.
         self._dpop_nonce: str | None = None
@@ -48,18 +56,44 @@ class Client:
         """Lets the transport go; a later request starts anew."""
         self.transport.close()
 
-    def metadata(self, cached: Metadata | None = None, timeout: float | None = None) -> Metadata:
-        """The provider's metadata: given with the provider, fetched before, `cached`, or fetched.
+    def metadata(
+        self,
+        cached: Metadata | None = None,
+        timeout: float | None = None,
+        *,
+        anew: bool = False,
+    ) -> Metadata:
+        """The provider's metadata: given with the provider, known for less than a day, or fetched.
+
+        What is known from before goes on serving where nothing newer is to be had, so that
+        restore and logout work offline.
+
+        Args:
+            cached: what a session's record knows; not used if it is another issuer's.
+            anew: fetch even if what is known is recent: an endpoint may have moved.
 
         Raises:
-            RefreshUnavailable: the provider cannot be reached now.
-            ProtocolViolation: what it says is wrong, or of another issuer.
+            RefreshUnavailable: the provider cannot be reached now, and nothing is known.
+            ProtocolViolation: what it says is wrong, or of another issuer, and nothing is known.
             MissingExtra: httpx2 is not installed.
         """
-        if self._metadata is None:
-            if cached is not None and cached.issuer == self.provider.issuer:
-                return cached
-            self._metadata = self._fetched_metadata(self._seconds(timeout))
+        if self.provider.metadata is not None:
+            return self.provider.metadata
+        seconds = self._seconds(timeout)
+        known = self._newer(self._metadata, cached)
+        if known is None:
+            self._metadata = self._fetched_metadata(seconds)
+            return self._metadata
+        if known.discovered_at is None:
+            return known  # the application that began the session gave it
+        now = self.clock.monotonic()
+        if not anew and (self._is_recent(known) or now < self._not_anew_before):
+            return known
+        try:
+            self._metadata = self._fetched_metadata(min(seconds, _ANEW_SECONDS))
+        except (RefreshUnavailable, ProtocolViolation):
+            self._not_anew_before = now + _ANEW_PAUSE
+            return known
         return self._metadata
 
     def refresh(
@@ -264,6 +298,18 @@ class Client:
             state=state,
         )
 
+    def _newer(self, own: Metadata | None, cached: Metadata | None) -> Metadata | None:
+        """What is known: another process may have asked later than this one."""
+        if cached is None or cached.issuer != self.provider.issuer:
+            return own
+        if own is None:
+            return cached
+        return max(own, cached, key=lambda each: (self._is_recent(each), each.discovered_at or 0.0))
+
+    def _is_recent(self, metadata: Metadata) -> bool:
+        at = metadata.discovered_at
+        return at is not None and 0 <= self.clock.wall() - at < _METADATA_SECONDS
+
     def _fetched_metadata(self, timeout: float) -> Metadata:
         deadline = self.clock.monotonic() + timeout
         for url in metadata_urls(self.provider.issuer):
@@ -272,7 +318,9 @@ class Client:
                 document = json_object(response)
                 # A web site may answer every address with a page; then the other place counts.
                 if document is not None:
-                    return parse_metadata(document, self.provider.issuer)
+                    return parse_metadata(
+                        document, self.provider.issuer, discovered_at=self.clock.wall()
+                    )
         raise ProtocolViolation(
             "there is no metadata of a provider at the issuer's address",
             hint="check the issuer's address, or give the provider's metadata",

@@ -76,7 +76,8 @@ def reached_metadata(client: Client, timeout: float) -> Metadata:
     """
     problem: str = ""
     try:
-        return client.metadata(timeout=min(timeout, client.provider.timeout))
+        # Rare enough to ask every time: nobody wants to log in again because of yesterday's answer.
+        return client.metadata(timeout=min(timeout, client.provider.timeout), anew=True)
     except RefreshUnavailable as exc:
         problem = str(exc)
     raise LoginFailed(f"the provider cannot be reached: {problem}", hint=CHECK_THE_NETWORK)

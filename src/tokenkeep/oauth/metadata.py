@@ -29,6 +29,8 @@ _LISTS = {
     "code_challenge_methods": "code_challenge_methods_supported",
     "dpop_signing_algs": "dpop_signing_alg_values_supported",
 }
+#: Our own note in the document that a record keeps; a provider's word on it is not read.
+_DISCOVERED_AT = "tokenkeep_discovered_at"
 #: Far above what any provider lists; a bound on what the session record may be made to hold.
 MAX_LIST_ENTRIES = 64
 MAX_ENTRY_CHARACTERS = 128
@@ -57,6 +59,8 @@ class Metadata:
     id_token_signing_algs: tuple[str, ...] = ()
     code_challenge_methods: tuple[str, ...] = ()
     dpop_signing_algs: tuple[str, ...] = ()
+    #: When it was discovered, in seconds since 1970; None if the application gave it.
+    discovered_at: float | None = None
 
     def __post_init__(self) -> None:
         problem = issuer_problem(self.issuer)
@@ -70,7 +74,7 @@ class Metadata:
                     raise UnsupportedOption(f"the {_spoken(name)} {problem}")
 
     def to_json(self) -> str:
-        """The document that `from_json` reads, in the standard's own names."""
+        """The document that `from_json` reads, in the standard's own names where it has them."""
         document: dict[str, object] = {"issuer": self.issuer}
         for name in _ENDPOINTS:
             if getattr(self, name) is not None:
@@ -80,6 +84,8 @@ class Metadata:
                 document[in_document] = list(getattr(self, name))
         if self.iss_in_response:
             document["authorization_response_iss_parameter_supported"] = True
+        if self.discovered_at is not None:
+            document[_DISCOVERED_AT] = self.discovered_at
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
@@ -95,13 +101,21 @@ class Metadata:
         except (ValueError, RecursionError):
             pass  # reported below, as any other wrong document
         issuer = document.get("issuer") if isinstance(document, dict) else None
-        if not isinstance(issuer, str):
+        if not isinstance(document, dict) or not isinstance(issuer, str):
             raise ProtocolViolation("the provider's metadata names no issuer")
-        return parse_metadata(document, issuer)
+        at = document.get(_DISCOVERED_AT)
+        if not (at is None or isinstance(at, int | float)):
+            raise ProtocolViolation("the provider's metadata is malformed")
+        return parse_metadata(document, issuer, discovered_at=at)
 
 
-def parse_metadata(document: object, issuer: str) -> Metadata:
+def parse_metadata(
+    document: object, issuer: str, *, discovered_at: float | None = None
+) -> Metadata:
     """The metadata in a decoded document.
+
+    Args:
+        discovered_at: when it was fetched; see `Metadata`.
 
     Raises:
         ProtocolViolation: not an object, of another issuer (compared exactly: RFC 8414, section
@@ -142,6 +156,7 @@ def parse_metadata(document: object, issuer: str) -> Metadata:
         end_session_endpoint=values.get("end_session_endpoint"),
         userinfo_endpoint=values.get("userinfo_endpoint"),
         jwks_uri=values.get("jwks_uri"),
+        discovered_at=discovered_at,
         **lists,
     )
 

@@ -7,6 +7,8 @@ after it, it must not cost the rotated token.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tokenkeep.errors import (
     LoginRequired,
     ProtocolViolation,
@@ -62,6 +64,11 @@ class Sender:
         assert record.refresh_token is not None
         is_replay = sending.is_replay
         for attempt in range(_REPLAYS + 1):
+            if is_replay:
+                # Perhaps nobody saw it where it was sent: it goes where the endpoint is now.
+                left = sending.deadline - self._now().monotonic
+                metadata = self._client.metadata(sending.metadata, left, anew=True)
+                sending = replace(sending, metadata=metadata)
             try:
                 self._check_lives(record)
             except StoreError:
@@ -130,7 +137,7 @@ class Sender:
             except ProtocolViolation as exc:
                 problem = str(exc)
             else:
-                fresh.metadata = fresh.metadata or sending.metadata.to_json()
+                fresh.metadata = sending.metadata.to_json()
                 return fresh
         raise uncertain(problem)
 

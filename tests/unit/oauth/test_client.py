@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,7 @@ from tokenkeep.testing.authorization_server import (
     Policy,
     When,
 )
+from tokenkeep.testing.clock import FakeClock
 
 
 class Scripted:
@@ -59,10 +61,12 @@ def document(**changes: object) -> HttpResponse:
     return HttpResponse(200, {}, json.dumps(said).encode())
 
 
-def scripted(**answers: HttpResponse | NotSent | NoAnswer) -> tuple[Client, Scripted]:
+def scripted(
+    clock: FakeClock | None = None, **answers: HttpResponse | NotSent | NoAnswer
+) -> tuple[Client, Scripted]:
     places = {"openid": OPENID, "oauth": OAUTH}
     transport = Scripted({places[name]: answer for name, answer in answers.items()})
-    return Client(Provider(ISSUER, client_id="notes"), transport), transport
+    return Client(Provider(ISSUER, client_id="notes"), transport, clock), transport
 
 
 def refresh_token(server: AuthorizationServer) -> Secret:
@@ -89,6 +93,90 @@ def test_metadata_of_the_record_serves_without_a_network() -> None:
     other = Metadata(issuer="https://other.example", token_endpoint="https://other.example/t")
     with pytest.raises(ProtocolViolation):
         client.metadata(other)
+
+
+def discovered(clock: FakeClock) -> Metadata:
+    """What a record knows of a provider that has moved its token endpoint since."""
+    return Metadata(
+        issuer=ISSUER,
+        token_endpoint="https://issuer.example/old",
+        discovered_at=clock.wall(),
+    )
+
+
+def test_what_was_discovered_is_asked_for_again_after_a_day() -> None:
+    """Endpoints move; so does the clock, and a time to come says nothing of an age."""
+    for moved in (86_400.0, -1.0):
+        clock = FakeClock()
+        client, transport = scripted(clock, openid=document())
+        cached = discovered(clock)
+        assert client.metadata(cached) is cached
+        clock.jump_wall(86_399)
+        assert client.metadata(cached) is cached
+        assert [] == transport.asked
+        clock.jump_wall(moved - 86_399)
+        assert "https://issuer.example/token" == client.metadata(cached).token_endpoint
+        assert client.metadata(cached).discovered_at == clock.wall()
+        assert [OPENID] == transport.asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NotSent("the name does not resolve"),
+        NoAnswer("no answer in time"),
+        HttpResponse(503, {}, b""),
+        HttpResponse(404, {}, b""),
+        document(issuer="https://evil.example"),
+        document(token_endpoint="http://issuer.example/token"),
+    ],
+    ids=repr,
+)
+def test_what_is_known_serves_where_nothing_newer_is_to_be_had(
+    answer: HttpResponse | NotSent | NoAnswer,
+) -> None:
+    """Offline, or where the answer is wrong or another issuer's; asked again after a minute."""
+    clock = FakeClock()
+    client, transport = scripted(clock, openid=answer)
+    cached = discovered(clock)
+    clock.advance(86_400)
+    assert client.metadata(cached) is cached
+    transport.answers[OPENID] = document()
+    asked = len(transport.asked)
+    clock.advance(59)
+    assert client.metadata(cached) is cached
+    assert asked == len(transport.asked)
+    clock.advance(1)
+    assert "https://issuer.example/token" == client.metadata(cached).token_endpoint
+
+
+def test_asking_anew_waits_for_nothing_and_may_fail() -> None:
+    """For a token that may have been sent to a place that is no longer there."""
+    clock = FakeClock()
+    client, transport = scripted(clock, openid=NotSent("the cable is out"))
+    cached = discovered(clock)
+    assert client.metadata(cached, anew=True) is cached
+    transport.answers[OPENID] = document()
+    fresh = client.metadata(cached, anew=True)
+    assert "https://issuer.example/token" == fresh.token_endpoint
+    assert client.metadata(cached) is fresh
+    later = replace(cached, discovered_at=clock.wall() + 1)
+    clock.advance(1)
+    assert client.metadata(later) is later, "another process asked after this one"
+
+
+def test_metadata_that_the_application_gave_is_never_discovered() -> None:
+    """Neither the provider's own nor what a record keeps of it: it may differ on purpose."""
+    clock = FakeClock()
+    client, transport = scripted(clock, openid=document())
+    given = Metadata(issuer=ISSUER, token_endpoint="https://issuer.example/given")
+    clock.advance(86_400)
+    assert client.metadata(given, anew=True) is given
+    known = discovered(clock)
+    provider = Provider(ISSUER, client_id="notes", metadata=known)
+    clock.advance(86_400)
+    assert Client(provider, transport, clock).metadata(anew=True) is known
+    assert [] == transport.asked
 
 
 def test_metadata_given_with_the_provider_skips_discovery() -> None:

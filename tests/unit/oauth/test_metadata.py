@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,16 +52,28 @@ def test_metadata_survives_its_own_json() -> None:
     full = parse_metadata(DOCUMENT, ISSUER)
     least = Metadata(issuer=ISSUER, token_endpoint=f"{ISSUER}/token")
     assert Metadata.from_json(full.to_json()) == full
+    dated = replace(full, discovered_at=1_700_000_000.25)
+    assert Metadata.from_json(dated.to_json()) == dated
     assert Metadata.from_json(least.to_json()) == least
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", "null", "{}", '{"issuer": 7}', "[" * 100_000, '"' * 3]
+    "text",
+    [
+        *("", "{", "[]", "7", "null", "{}", '{"issuer": 7}', "[" * 100_000, '"' * 3),
+        json.dumps({**DOCUMENT, "tokenkeep_discovered_at": "yesterday"}),
+    ],
 )
 def test_damaged_json_is_a_protocol_violation(text: str) -> None:
     """A typed error, whatever the bytes."""
     with pytest.raises(ProtocolViolation):
         Metadata.from_json(text)
+
+
+def test_a_provider_cannot_say_when_it_was_asked() -> None:
+    """Our own note in the document would keep an old answer for ever."""
+    said = {**DOCUMENT, "tokenkeep_discovered_at": 1e12}
+    assert parse_metadata(said, ISSUER).discovered_at is None
 
 
 @pytest.mark.parametrize(
