@@ -77,7 +77,9 @@ def test_a_first_session(shell_with_vault: Shell, start_server: StartServer) -> 
         revoke: done (revoked at the provider)
         $ tokenkeep logout
         end: done
+        cancel: not needed
         erase: done
+        caches: not needed
         revoke: not needed (no session was stored)
         $ tokenkeep accounts
         $ tokenkeep token
@@ -212,11 +214,38 @@ def test_signing_out_works_where_the_record_cannot_be_read(
     key.rename(tmp_path / "key")
     answer = shell.tokenkeep("logout")
     assert 0 == answer.code
-    assert b"end: done\nerase: pending" in answer.out
+    assert b"end: done\n" in answer.out
+    assert b"erase: failed (vault-key-missing: " in answer.out
+    assert b"; the record is dead already)\n" in answer.out
     assert b"revoke: failed (the token could not be read: vault-key-missing" in answer.out
     (tmp_path / "key").rename(key)
     assert 3 == shell.tokenkeep("status").code
     assert 5 == shell.tokenkeep("token").code
+
+
+@pytest.mark.parametrize("file", ["nothing", "open to others", "empty", "binary", "a directory"])
+def test_signing_out_needs_no_client_secret_that_can_be_read(
+    shell_with_vault: Shell, start_server: StartServer, file: str
+) -> None:
+    """The session is over here before the file is looked at; the report says what remains."""
+    shell, files = shell_with_vault, shell_with_vault.home / "files"
+    server = start_server(clients=[{"client_id": "web", "secret": "s3cret-of-web"}])
+    (files / "a directory").mkdir(parents=True)
+    contents = {"good": b"s3cret-of-web\n", "open to others": b"s", "empty": b"", "binary": b"\xff"}
+    for name, content in contents.items():
+        (files / name).write_bytes(content)
+        (files / name).chmod(0o644 if name == "open to others" else 0o600)
+    words = ("login", "--issuer", server.issuer, "--client-id", "web")
+    good = str(files / "good")
+    assert 0 == shell.tokenkeep(*words, "--client-secret-file", good, BROWSER=BROWSER).code
+    answer = shell.tokenkeep("logout", "--json", TOKENKEEP_CLIENT_SECRET_FILE=str(files / file))
+    assert (0, "") == (answer.code, answer.err)
+    report = json.loads(answer.out)
+    assert not report["complete"]
+    steps = {step["name"]: step["outcome"] for step in report["steps"]}
+    assert {"end": "done", "erase": "done", "revoke": "failed"}.items() <= steps.items()
+    assert ("secret" if file == "binary" else file) in report["steps"][-1]["detail"]
+    assert 3 == shell.tokenkeep("status").code
 
 
 def test_a_fresh_token_serves_while_the_provider_is_away(signed_in: tuple[Shell, Server]) -> None:

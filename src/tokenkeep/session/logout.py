@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenkeep.errors import StoreError, TokenkeepError
@@ -63,7 +64,7 @@ class LogoutReport:
 
 def sign_out(
     tokens: KeptRecord,
-    client: Client,
+    client: Callable[[Record], Client],
     work: Work,
     remembered: Record | None,
     hold: Hold | None,
@@ -71,6 +72,8 @@ def sign_out(
     """Ends the session, cancels, erases, clears and revokes, in that order; never raises ours.
 
     Args:
+        client: what revokes a record, asked for once the session is over here; a failure to give
+            it is the failure of that step.
         remembered: the record as this process knows it, for when the store cannot be read.
         hold: the fence, if this process has it already; it is released here.
     """
@@ -170,15 +173,18 @@ def _is_as_new(record: Record | None, other: Record) -> bool:
     )
 
 
-def _revoke(tokens: KeptRecord, client: Client, record: Record | None, problem: str) -> Step:
+def _revoke(
+    tokens: KeptRecord, client: Callable[[Record], Client], record: Record | None, problem: str
+) -> Step:
     if record is None:
         if problem:
             return Step("revoke", "failed", f"the token could not be read: {problem}")
         return Step("revoke", "not needed", "no session was stored")
     try:
+        reached = client(record)
         cached = Metadata.from_json(record.metadata) if record.metadata else None
-        metadata = client.metadata(cached, client.provider.timeout)
-        done, detail = revoke(tokens, client, metadata, record)
+        metadata = reached.metadata(cached, reached.provider.timeout)
+        done, detail = revoke(tokens, reached, metadata, record)
     except TokenkeepError as exc:
         return Step("revoke", "failed", str(exc))
     return Step("revoke", "done" if done else "failed", detail)

@@ -315,7 +315,8 @@ class Session:
             end_quietly(self._kept)
             hold = unsaved.let_go(timeout=self.provider.timeout)
             remembered = unsaved.record
-        report = sign_out(self._kept, self._client, self._known.work, remembered, hold)
+        client = self._client
+        report = sign_out(self._kept, lambda _: client, self._known.work, remembered, hold)
         # Unless somebody has signed in anew by now.
         self._known.drop(State.SIGNED_OUT, "signed out", epoch=epoch)
         return report

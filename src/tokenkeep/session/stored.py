@@ -7,6 +7,7 @@ process began. Looking changes nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenkeep.errors import (
@@ -16,13 +17,15 @@ from tokenkeep.errors import (
     StoreLocked,
     UnsupportedOption,
 )
+from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
 from tokenkeep.session.known import FINAL_REASONS
-from tokenkeep.session.logout import LogoutReport, Step
+from tokenkeep.session.logout import LogoutReport, sign_out
 from tokenkeep.session.refresh import is_uncertain
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import State
+from tokenkeep.session.work import Work
 from tokenkeep.tokens.record import Record
 from tokenkeep.tokens.storage import TokenStorage
 
@@ -106,21 +109,20 @@ def session_of(
     return Session(provider, tokens, share_access_tokens=True, timeout=timeout)
 
 
-def sign_out_unread(tokens: TokenStorage, problem: str = "") -> LogoutReport:
-    """Signs out where no record says whose the session is: the provider is not told.
+def sign_out_stored(
+    tokens: TokenStorage, client_secret: Callable[[], Secret | None]
+) -> LogoutReport:
+    """Signs an account out, whoever's its session is, and also where no record can be read.
 
     Args:
-        problem: why the record could not be read; "" if there is none.
-
-    Raises:
-        StoreError: the session log could not be written; the session lives on.
+        client_secret: gives a confidential client's secret, once the session is over here; a
+            failure to is one to tell the provider.
     """
-    is_erased = tokens.clear_session()
-    erase = Step("erase", "done") if is_erased else Step("erase", "pending", "dead already")
-    revoke = Step("revoke", "not needed", "no session was stored")
-    if problem:
-        revoke = Step("revoke", "failed", f"the token could not be read: {problem}")
-    return LogoutReport((Step("end", "done"), erase, revoke))
+
+    def client(record: Record) -> Client:
+        return Client(provider_of(record, client_secret()), clock=tokens.storage.clock)
+
+    return sign_out(tokens.kept, client, Work(), None, None)
 
 
 def _replay_window(record: Record) -> float:

@@ -8,11 +8,7 @@ from tokenkeep.cli import exits
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import LoginRequired, TokenkeepError
-from tokenkeep.secret import Secret
-from tokenkeep.session.logout import LogoutReport
-from tokenkeep.session.stored import session_of, sign_out_unread
-from tokenkeep.tokens.storage import TokenStorage
+from tokenkeep.session.stored import sign_out_stored
 
 
 @click.command()
@@ -31,7 +27,7 @@ def command(ctx: click.Context, client_secret_file: str | None) -> int:
     """
     settings = settings_of(ctx)
     tokens = settings.tokens()
-    report = sign_out(tokens, client_secret(client_secret_file))
+    report = sign_out_stored(tokens, lambda: client_secret(client_secret_file))
     if settings.wants_json:
         write_json(
             {
@@ -49,20 +45,3 @@ def command(ctx: click.Context, client_secret_file: str | None) -> int:
         tell("error: the session could not be ended", "hint: tokenkeep doctor")
         return exits.FAILED
     return exits.OK
-
-
-def sign_out(tokens: TokenStorage, secret: Secret | None) -> LogoutReport:
-    """Signs an account out, also where its record cannot be read.
-
-    Raises:
-        StoreError: the record cannot be read, and the session log not be written.
-    """
-    problem = ""
-    try:
-        with session_of(tokens, client_secret=secret) as session:
-            return session.logout()
-    except LoginRequired:
-        pass  # a last word in the log still ends what another process is about to save
-    except TokenkeepError as exc:
-        problem = f"{exc.code}: {exc}"
-    return sign_out_unread(tokens, problem)

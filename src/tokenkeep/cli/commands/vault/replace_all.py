@@ -14,7 +14,6 @@ import click
 from tokenkeep import config, config_edit
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.cli import exits
-from tokenkeep.cli.commands.logout import sign_out
 from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
 from tokenkeep.cli.commands.vault.rekey import lock_again, say_rekeyed
@@ -24,8 +23,9 @@ from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import is_interactive, require_yes, shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.database import is_database_key
-from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.errors import StoreError, StoreUnavailable
 from tokenkeep.item import ITEM, SESSION, ItemName
+from tokenkeep.session.stored import sign_out_stored
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.accounts import stored_accounts
 from tokenkeep.vault.replace import every_name, replace_all, was_begun
@@ -167,13 +167,10 @@ def _end_sessions(
         for service in sorted({name.service for name in names if name.kind == SESSION}):
             storage = SecureStorage(service, store, timeout=settings.timeout)
             for tokens in stored_accounts(storage):
-                steps: list[dict[str, str]] = []
-                try:
-                    for step in sign_out(tokens, secret).steps:
-                        made = {"name": step.name, "outcome": step.outcome, "detail": step.detail}
-                        steps.append(made)
-                except TokenkeepError as exc:
-                    steps.append({"name": "end", "outcome": "failed", "detail": str(exc)})
+                steps = [
+                    {"name": step.name, "outcome": step.outcome, "detail": step.detail}
+                    for step in sign_out_stored(tokens, lambda: secret).steps
+                ]
                 done.append({"service": service, "account": tokens.account, "steps": steps})
     finally:
         store.close()
