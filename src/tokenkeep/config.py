@@ -166,8 +166,11 @@ def storage_options(config: Config) -> tuple[object, ...]:
     return options
 
 
-def vault_options(config: Config) -> VaultOptions:
+def vault_options(config: Config, timeout: float | None = None) -> VaultOptions:
     """The options of the configured vault, which it never makes.
+
+    Args:
+        timeout: as of `read_passphrase`.
 
     Raises:
         StoreUnavailable: nothing is chosen.
@@ -190,7 +193,7 @@ def vault_options(config: Config) -> VaultOptions:
         from tokenkeep.passphrase_file import read_passphrase
 
         # Read when the vault is opened: `doctor` and `vault` verbs ask for facts without it.
-        key = Passphrase(lambda: read_passphrase(passphrase_file))
+        key = Passphrase(lambda: read_passphrase(passphrase_file, timeout=timeout))
         return VaultOptions(path=path, key=key, create=False)
     if config.key_file is None and own is not None:
         return VaultOptions(path=path, key=own, create=False)

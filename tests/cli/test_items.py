@@ -261,6 +261,36 @@ def test_a_passphrase_comes_from_a_file(shell: Shell) -> None:
     """)
 
 
+def test_a_passphrase_comes_through_a_pipe(shell: Shell) -> None:
+    """From a password manager that takes longer than a store may; with --timeout, as long as that.
+
+    A pipe that nobody writes into ends by the same deadline, whichever secret it should bring.
+    """
+    shell.variables |= {"TOKENKEEP_APP": "a", "TOKENKEEP_CLIENT_ID": "c"}
+    shell.variables["TOKENKEEP_ISSUER"] = "https://issuer.example"
+    never = "did not come to an end within 0.5 s\n        hint: --timeout SECONDS\n        [4]"
+    shell.plays(f"""
+        $ (umask 077; echo correct horse > phrase; mkfifo pipe)
+        $ tokenkeep vault create --passphrase-file phrase
+        ~/.local/share/tokenkeep/vault
+        $ printf v | tokenkeep set name
+        $ (sleep 6; cat phrase) | tokenkeep --passphrase-file /dev/stdin get name; echo
+        v
+        $ (cat phrase > pipe &) && tokenkeep --passphrase-file pipe get name; echo
+        v
+        $ tokenkeep --passphrase-file pipe --timeout 0.5 get name
+        error: pipe: the passphrase file {never}
+        $ tokenkeep --passphrase-file pipe --timeout 0.5 list
+        error: pipe: the passphrase file {never}
+        $ tokenkeep --timeout 0.5 vault export file --export-passphrase-file pipe
+        error: pipe: the export passphrase file {never}
+        $ tokenkeep --timeout 0.5 vault add-key --tpm --tpm-pin-file pipe
+        error: pipe: the tpm pin file {never}
+        $ tokenkeep --timeout 0.5 login --client-secret-file pipe
+        error: pipe: the client secret file {never}
+    """)
+
+
 def test_wrong_permissions_are_named_with_the_command_that_mends_them(
     shell_with_vault: Shell,
 ) -> None:

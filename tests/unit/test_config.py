@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 from tokenkeep import config, config_edit
 from tokenkeep.backends.kernel_keyring import KernelKeyringOptions
 from tokenkeep.errors import (
-    AccessDenied,
     StoreUnavailable,
     TokenkeepError,
     UnsupportedOption,
 )
-from tokenkeep.passphrase_file import MAX_BYTES, read_passphrase
 from tokenkeep.vault.slots import KeyFile, Passphrase
 
 KEYS = ("app", "store", "key_file", "passphrase_file")
@@ -407,49 +405,6 @@ def test_unknown_store_is_an_error(file: Path, store: str) -> None:
     """Nothing else is taken for it."""
     with pytest.raises(UnsupportedOption, match="unknown store"):
         config.storage_options(config.load(store=store, environ={}, path=str(file)))
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"pass phrase\n", b"pass phrase"),
-        (b"pass\r\n", b"pass"),
-        (b"pass\n\n", b"pass\n"),
-        (b" pass ", b" pass "),
-        (b"\xff\x00\n", b"\xff\x00"),
-    ],
-)
-def test_passphrase_file_loses_one_newline(tmp_path: Path, content: bytes, expected: bytes) -> None:
-    """Everything else in it counts."""
-    place = tmp_path / "p"
-    place.write_bytes(content)
-    place.chmod(0o600)
-    assert expected == read_passphrase(str(place)).reveal_bytes()
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "error"),
-    [
-        (None, 0, StoreUnavailable),
-        (b"", 0o600, UnsupportedOption),
-        (b"\n", 0o600, UnsupportedOption),
-        (b"x" * (MAX_BYTES + 1), 0o600, UnsupportedOption),
-        (b"x", 0o640, AccessDenied),
-        (b"x", 0o604, AccessDenied),
-    ],
-)
-@pytest.mark.requires("POSIX files")
-def test_unusable_passphrase_file_is_an_error(
-    tmp_path: Path, content: bytes | None, mode: int, error: type[TokenkeepError]
-) -> None:
-    """Missing, empty, huge, or open to others."""
-    place = tmp_path / "p"
-    if content is not None:
-        place.write_bytes(content)
-        place.chmod(mode)
-    with pytest.raises(error) as caught:
-        read_passphrase(str(place))
-    assert str(place) in str(caught.value)
 
 
 def test_plain_file_needs_no_toml_reader(file: Path) -> None:

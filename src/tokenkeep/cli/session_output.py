@@ -8,21 +8,18 @@ from tokenkeep.cli.terminal import shown, tell
 from tokenkeep.session.state import Change, State
 
 if TYPE_CHECKING:
+    from tokenkeep.cli.settings import Settings
     from tokenkeep.secret import Secret
     from tokenkeep.session.session import Session
 
 
-def client_secret(path: str | None) -> Secret | None:
+def client_secret(settings: Settings, path: str | None) -> Secret | None:
     """What a confidential client's secret file holds, without one trailing newline.
 
     Raises:
-        StoreUnavailable, AccessDenied, UnsupportedOption: it cannot be read, or is empty.
+        As `Settings.secret_in`.
     """
-    if not path:
-        return None
-    from tokenkeep.passphrase_file import read_passphrase
-
-    return read_passphrase(path, "--client-secret-file")
+    return settings.secret_in(path, "--client-secret-file") if path else None
 
 
 def warn_of_changes(session: Session) -> list[str]:

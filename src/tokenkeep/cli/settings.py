@@ -118,6 +118,21 @@ class Settings:
 
         raise UsageError(f"--{name.replace('_', '-')} takes a number of seconds")
 
+    def secret_in(self, path: str, option: str) -> Secret:
+        """What a file holds that an option names: a passphrase, a PIN, a client's secret.
+
+        Raises:
+            As `read_passphrase`.
+        """
+        from tokenkeep.passphrase_file import read_passphrase
+
+        return read_passphrase(path, option, self._seconds_for_pipes)
+
+    @property
+    def _seconds_for_pipes(self) -> float | None:
+        # A store answers sooner than a person whom a password manager asks.
+        return None if self.option("timeout") is None else self.timeout
+
     def options(self) -> tuple[object, ...]:
         """The options of the chosen store; none where the platform's own is to be used.
 
@@ -146,7 +161,7 @@ class Settings:
         from tokenkeep.config import vault_options
 
         config = self.config
-        options = vault_options(config)
+        options = vault_options(config, self._seconds_for_pipes)
         if self.option("key_file") is not None or self.option("passphrase_file") is not None:
             return options
         from tokenkeep.backends.vault import VaultOptions

@@ -103,9 +103,7 @@ def _tpm(_slot: Slot, settings: Settings) -> Key:
     def ask() -> Secret:
         path = settings.option("tpm_pin_file")
         if path is not None:
-            from tokenkeep.passphrase_file import read_passphrase
-
-            return read_passphrase(path, "--tpm-pin-file")
+            return settings.secret_in(path, "--tpm-pin-file")
         return _asked("PIN of the vault's TPM key: ")
 
     return TpmKey(auth=ask, device=settings.option("tpm_device"), prompts=True)

@@ -80,7 +80,7 @@ def command(
     provider = Provider(
         issuer,
         client_id=client_id,
-        client_secret=client_secret(client_secret_file),
+        client_secret=client_secret(settings, client_secret_file),
         replay_window=replay_window,
     )
     tokens = settings.tokens()

@@ -27,7 +27,7 @@ def command(ctx: click.Context, client_secret_file: str | None) -> int:
     """
     settings = settings_of(ctx)
     tokens = settings.tokens()
-    report = sign_out_stored(tokens, lambda: client_secret(client_secret_file))
+    report = sign_out_stored(tokens, lambda: client_secret(settings, client_secret_file))
     if settings.wants_json:
         write_json(
             {

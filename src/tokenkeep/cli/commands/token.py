@@ -61,7 +61,7 @@ def redeem(
     Raises:
         TokenkeepError: see `Session.access_token` and `session_of`.
     """
-    secret = client_secret(settings.option("client_secret_file"))
+    secret = client_secret(settings, settings.option("client_secret_file"))
     # Not --timeout: a patience meant for the store must not cut a redemption short.
     with session_of(tokens, client_secret=secret, timeout=FLIGHT_SECONDS) as session:
         warn_of_changes(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from tokenkeep.cli.terminal import is_interactive, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.vault.access import add_key
 from tokenkeep.vault.slots import KeyFile, Passphrase
+
+if TYPE_CHECKING:
+    from tokenkeep.cli.settings import Settings
 
 
 @click.command()
@@ -36,9 +39,9 @@ def command(
     another store. If none is named, it asks for a passphrase.
     """
     settings = settings_of(ctx)
-    key = platform_key(platform)
+    key = platform_key(settings, platform)
     if key is None:
-        key = _new_key(new_key_file, new_passphrase_file)
+        key = _new_key(settings, new_key_file, new_passphrase_file)
     elif new_key_file is not None or new_passphrase_file is not None:
         raise UsageError("one key at a time")
     vault = chosen_vault(settings)
@@ -50,7 +53,9 @@ def command(
     return 0
 
 
-def _new_key(key_file: str | None, passphrase_file: str | None) -> KeyFile | Passphrase:
+def _new_key(
+    settings: Settings, key_file: str | None, passphrase_file: str | None
+) -> KeyFile | Passphrase:
     if key_file is not None and passphrase_file is not None:
         raise UsageError("one key at a time: a key file or a passphrase")
     if key_file is not None:
@@ -61,4 +66,6 @@ def _new_key(key_file: str | None, passphrase_file: str | None) -> KeyFile | Pas
             "--new-key-file FILE",
             "--new-passphrase-file FILE",
         )
-    return given_passphrase(passphrase_file, "new passphrase: ", option="--new-passphrase-file")
+    return given_passphrase(
+        settings, passphrase_file, "new passphrase: ", option="--new-passphrase-file"
+    )

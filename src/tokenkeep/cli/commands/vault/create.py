@@ -19,6 +19,7 @@ from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:
+    from tokenkeep.cli.settings import Settings
     from tokenkeep.vault.slots import Key
 
 
@@ -40,9 +41,9 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
     chosen = settings.config
     named = chosen.store.removeprefix("vault:") if chosen.store.startswith("vault:") else None
     where = os.path.abspath(path or named or config.default_vault_path())
-    key = platform_key(platform)
+    key = platform_key(settings, platform)
     if key is None:
-        key = _key(chosen, passphrase=passphrase)
+        key = _key(settings, chosen, passphrase=passphrase)
     elif passphrase or settings.option("key_file") or settings.option("passphrase_file"):
         raise UnsupportedOption(
             "two keys for a new vault", hint="tokenkeep vault add-key adds a second one"
@@ -67,13 +68,15 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
     return 0
 
 
-def _key(chosen: config.Config, *, passphrase: bool) -> Key:
+def _key(settings: Settings, chosen: config.Config, *, passphrase: bool) -> Key:
     if passphrase and chosen.key_file is not None:
         raise UnsupportedOption(
             "both a key file and a passphrase", hint="tokenkeep vault add-key adds a second one"
         )
     if passphrase or chosen.passphrase_file is not None:
-        return given_passphrase(chosen.passphrase_file, "passphrase: ", option="--passphrase-file")
+        return given_passphrase(
+            settings, chosen.passphrase_file, "passphrase: ", option="--passphrase-file"
+        )
     own = platform_s_own() if chosen.key_file is None else None
     return own or KeyFile(chosen.key_file or config.default_key_path())
 

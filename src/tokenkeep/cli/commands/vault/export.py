@@ -35,7 +35,7 @@ def command(
     settings = settings_of(ctx)
     vault = chosen_vault(settings)
     passphrase = given_passphrase(
-        export_passphrase_file, "passphrase of the export: ", option=EXPORT_PASSPHRASE
+        settings, export_passphrase_file, "passphrase of the export: ", option=EXPORT_PASSPHRASE
     )
     try:
         with progress("exporting") as told:

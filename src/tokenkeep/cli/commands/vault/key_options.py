@@ -16,6 +16,7 @@ from tokenkeep.cli.slot_keys import item_key
 from tokenkeep.errors import UnsupportedOption
 
 if TYPE_CHECKING:
+    from tokenkeep.cli.settings import Settings
     from tokenkeep.vault.slots import Key
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,7 +57,7 @@ def platform_keys(function: F) -> F:
     return function
 
 
-def platform_key(given: dict[str, Any]) -> Key | None:
+def platform_key(settings: Settings, given: dict[str, Any]) -> Key | None:
     """The key that the options name; None if they name none.
 
     Raises:
@@ -69,7 +70,7 @@ def platform_key(given: dict[str, Any]) -> Key | None:
     if not given["tpm"] and (given["pcr"] or given["tpm_pin"]):
         raise UsageError("--pcr and --tpm-pin are about a TPM's key", "--tpm")
     if given["tpm"]:
-        return _tpm(given)
+        return _tpm(settings, given)
     if given["systemd_credential"]:
         from tokenkeep.backends.systemd_credential import SystemdCredential
 
@@ -81,7 +82,7 @@ def platform_key(given: dict[str, Any]) -> Key | None:
     return item_key(given["store_item"]) if given["store_item"] else None
 
 
-def _tpm(given: dict[str, Any]) -> Key:
+def _tpm(settings: Settings, given: dict[str, Any]) -> Key:
     from tokenkeep.backends.tpm import DEFAULT_PCRS, TpmKey
 
     words = given["pcr"]
@@ -95,5 +96,5 @@ def _tpm(given: dict[str, Any]) -> Key:
         raise UnsupportedOption("a PCR is a number from 0 to 23, or none", hint="--pcr 7")
     pin = None
     if given["tpm_pin"] or given["tpm_pin_file"]:
-        pin = given_pin(given["tpm_pin_file"])
+        pin = given_pin(settings, given["tpm_pin_file"])
     return TpmKey(pcrs, auth=pin, device=given["tpm_device"])

@@ -10,7 +10,6 @@ import click
 from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.item import Call, Interaction
-from tokenkeep.passphrase_file import read_passphrase
 from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
@@ -50,7 +49,7 @@ def chosen_vault(
     kinds = set() if header is None else {slot.kind for slot in header.slots}
     further: list[Key] = [KeyFile(path) for path in key_files]
     further += [
-        Passphrase(read_passphrase(path, "--with-passphrase-file")) for path in passphrase_files
+        Passphrase(settings.secret_in(path, "--with-passphrase-file")) for path in passphrase_files
     ]
     # A question that no slot can be opened with is not asked.
     own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
@@ -66,6 +65,7 @@ def calls(settings: Settings) -> Callable[[], Call]:
 
 
 def given_passphrase(
+    settings: Settings,
     path: str | None,
     question: str,
     *,
@@ -81,12 +81,12 @@ def given_passphrase(
         InteractionDenied: there is no terminal to ask on, or the two entries differ.
     """
     if path is not None:
-        return Passphrase(read_passphrase(path, option))
+        return Passphrase(settings.secret_in(path, option))
     return Passphrase(ask(question))
 
 
-def given_pin(path: str | None) -> Secret:
+def given_pin(settings: Settings, path: str | None) -> Secret:
     """A PIN from a file, else from a person who types it twice; raises as `given_passphrase`."""
     if path is not None:
-        return read_passphrase(path, "--tpm-pin-file")
+        return settings.secret_in(path, "--tpm-pin-file")
     return ask_hidden_twice("new PIN of the TPM key: ")

@@ -74,9 +74,9 @@ def command(
     person to do is said at the end. Interrupted, the same call goes on.
     """
     settings = settings_of(ctx)
-    secret = client_secret(client_secret_file)
+    secret = client_secret(settings, client_secret_file)
     header = _header(settings)
-    keys = () if dry_run else _new_keys(new_key_file, new_passphrase_file, platform)
+    keys = () if dry_run else _new_keys(settings, new_key_file, new_passphrase_file, platform)
     goes_on = not dry_run and was_begun(header, keys, calls(settings)())
     old = () if goes_on else chosen_vault(settings, every_slot=True).keys
     vault = Vault(settings.vault().path, (*old, *keys), False)
@@ -134,18 +134,21 @@ def _header(settings: Settings) -> Header:
 
 
 def _new_keys(
-    key_file: str | None, passphrase_file: str | None, platform: dict[str, Any]
+    settings: Settings,
+    key_file: str | None,
+    passphrase_file: str | None,
+    platform: dict[str, Any],
 ) -> tuple[Key, ...]:
     """Every key that the command line names; else a passphrase, asked for."""
     named: list[Key] = []
-    key = platform_key(platform)
+    key = platform_key(settings, platform)
     if key is not None:
         named.append(key)
     if key_file is not None:
         named.append(KeyFile(key_file))
     option = "--new-passphrase-file"
     if passphrase_file is not None:
-        named.append(given_passphrase(passphrase_file, "", option=option))
+        named.append(given_passphrase(settings, passphrase_file, "", option=option))
     if named:
         return tuple(named)
     if not is_interactive():
@@ -154,7 +157,7 @@ def _new_keys(
             "--new-key-file FILE",
             f"{option} FILE",
         )
-    return (given_passphrase(None, "new passphrase: ", option=option),)
+    return (given_passphrase(settings, None, "new passphrase: ", option=option),)
 
 
 def _end_sessions(
