@@ -346,6 +346,31 @@ def test_the_command_line_and_python_share_a_session(signed_in: tuple[Shell, Ser
             assert State.SIGNED_OUT is session.restore()
 
 
+def test_a_refresh_on_the_command_line_is_asked_for_as_in_python(
+    shell_with_vault: Shell, start_server: StartServer
+) -> None:
+    """What the application says of its provider goes with the session: token parameters too."""
+    shell, server = shell_with_vault, start_server(access_token_seconds=2)
+    options = VaultOptions(
+        shell.home / ".local" / "share" / "tokenkeep" / "vault",
+        KeyFile(shell.home / ".config" / "tokenkeep" / "vault.key"),
+    )
+    provider = Provider(
+        server.issuer, client_id="notes", token_parameters={"resource": "https://api.example"}
+    )
+    with (
+        SecureStorage("org.example.notes", options) as storage,
+        Session(provider, TokenStorage(storage), share_access_tokens=True) as session,
+    ):
+        session.begin(server.admin.login())
+    time.sleep(2)
+    assert 0 == shell.tokenkeep("token").code
+    time.sleep(2)
+    assert 0 == shell.tokenkeep("token").code, "a refresh loses nothing of it"
+    seen = [each for each in server.admin.requests() if each["endpoint"] == "token"]
+    assert ["https://api.example"] * 2 == [each["parameters"]["resource"] for each in seen]
+
+
 def test_the_client_secret_comes_from_a_file(
     shell_with_vault: Shell, start_server: StartServer
 ) -> None:

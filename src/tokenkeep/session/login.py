@@ -82,7 +82,12 @@ class Confirmed:
     def record(self, account: str, *, shares: bool, keeps_id_token: bool) -> Record:
         """The record that begins the session."""
         provider = self.provider
-        policy = {"replay_window": provider.replay_window} if provider.replay_window else {}
+        # What a refresh by somebody who has only the record must know of the provider.
+        policy: dict[str, object] = {}
+        if provider.replay_window:
+            policy["replay_window"] = provider.replay_window
+        if provider.token_parameters:
+            policy["token_parameters"] = dict(provider.token_parameters)
         return grant.issued(
             new_session_id(),
             self.response,

@@ -76,9 +76,10 @@ def provider_of(record: Record, client_secret: Secret | None = None) -> Provider
         raise UnsupportedOption(
             "the stored session does not name its provider", hint="tokenkeep login"
         )
-    window = 0.0
+    window, parameters = 0.0, dict[str, str]()
     try:
         policy = json.loads(record.policy) if record.policy else {}
+        parameters = dict(policy.get("token_parameters", {}))
         window = float(policy.get("replay_window", 0.0))
     except (ValueError, TypeError, AttributeError):
         pass  # what cannot be read was not promised: a token is not sent twice
@@ -87,6 +88,7 @@ def provider_of(record: Record, client_secret: Secret | None = None) -> Provider
         client_id=record.client_id,
         client_secret=client_secret,
         replay_window=window,
+        token_parameters=parameters,
         dpop=record.dpop_key is not None,
     )
 
