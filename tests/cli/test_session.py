@@ -183,9 +183,11 @@ def test_a_device_code_is_shown_on_stderr(
     """Without a browser here, a code for another device; stdout stays empty for data."""
     server = start_server(device_polls_until_approved=1)
     answer = shell_with_vault.tokenkeep(
-        "login", "--device", "--issuer", server.issuer, "--client-id", "notes"
+        *("login", "--device", "--issuer", server.issuer, "--client-id", "notes"),
+        *("--timeout", "100"),
     )
     assert (0, b"") == (answer.code, answer.out)
+    assert "within 100 s\n" in answer.err, "the code itself would live longer"
     assert f"open   {server.issuer}/activate\n" in answer.err
     assert re.search(r"^enter  \w{4}-\w{4}$", answer.err, re.MULTILINE)
     assert 0 == shell_with_vault.tokenkeep("token").code

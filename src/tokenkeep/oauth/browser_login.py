@@ -59,7 +59,7 @@ def browser_login(
     Args:
         open_browser: gets the address; None takes the system's browser, or `BROWSER`'s. It runs
             on a thread of its own, so that a browser in the terminal holds up nothing.
-        timeout: seconds for the person and the provider together.
+        timeout: seconds for the person; what is left to ask the provider then has its own.
         extra: authorization parameters of this login, such as `login_hint`.
         on_url: gets the address first, to show it to the person.
 
@@ -100,6 +100,8 @@ def browser_login(
                 "no browser could be opened", hint="log in with a device code instead"
             )
     code = _code_in(redirect, client.provider.issuer, metadata)
+    # The person was in time: what is left to ask is not on their account.
+    deadline = max(deadline, client.clock.monotonic() + client.provider.timeout)
     outcome = client.token_request(
         requests.code_request(
             client.provider,

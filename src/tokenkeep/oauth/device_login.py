@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tokenkeep.errors import (
@@ -17,6 +18,7 @@ from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.login import (
     CHECK_THE_NETWORK,
     LOG_IN_AGAIN,
+    MORE_TIME,
     LoginResult,
     answered_by,
     checked_scope,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 #: RFC 8628, section 3.5: slow_down adds 5 seconds "for this and all subsequent requests".
 _SLOW_DOWN_SECONDS = 5.0
+#: The least that one poll has to be answered, however near the deadline.
+_POLL_SECONDS = 3.0
+_EXPIRED = "the code expired before anybody used it"
 
 
 def device_login(
@@ -54,10 +59,11 @@ def device_login(
 
     Args:
         on_code: shows the code and the address to the person. They are not for a log.
-        timeout: seconds for the person and the provider together; the code may end earlier.
+        timeout: seconds for the person; the code may end earlier. Both ends are told as the code's
+            `expires_in`. What is under way then is still answered, within seconds.
 
     Raises:
-        LoginCancelled: the person said no, or the code expired unused.
+        LoginCancelled: the person said no, did not approve in time, or the code expired unused.
         LoginFailed: the provider could not be reached.
         ProviderRefused: the provider rejects the client or the request, or has no device login.
         ProtocolViolation: an answer was wrong.
@@ -68,10 +74,18 @@ def device_login(
     wanted = checked_scope(scope)
     metadata = reached_metadata(client, timeout)
     device = _device_authorization(client, metadata, wanted, seconds_left(client, deadline))
-    deadline = min(deadline, client.clock.monotonic() + device.shown.expires_in)
-    on_code(device.shown)
+    now = client.clock.monotonic()
+    ends_with_code = now + device.shown.expires_in <= deadline
+    deadline = min(deadline, now + device.shown.expires_in)
+    on_code(replace(device.shown, expires_in=max(0.0, deadline - now)))
     dpop_key = new_key(client, metadata)
     answered = _polled(client, metadata, device, deadline, dpop_key)
+    if answered is None and ends_with_code:
+        raise LoginCancelled(_EXPIRED, hint=LOG_IN_AGAIN)
+    if answered is None:
+        raise LoginCancelled("nobody approved the login in time", hint=MORE_TIME)
+    # The person was in time: what is left to ask is not on their account.
+    deadline += client.provider.timeout
     return confirmed(client, metadata, answered, wanted, None, None, deadline, dpop_key)
 
 
@@ -105,20 +119,23 @@ def _polled(
     device: messages.DeviceAuthorization,
     deadline: float,
     dpop_key: DpopKey | None,
-) -> Answered:
-    """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5)."""
+) -> Answered | None:
+    """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5).
+
+    None if they had not when the deadline came, as the last question tells.
+    """
     interval = device.interval
     pause = interval
     request = requests.device_token_request(
         client.provider, metadata, device_code=device.device_code
     )
     while True:
-        if client.clock.monotonic() + pause >= deadline:
-            client.clock.sleep(max(0.0, deadline - client.clock.monotonic()))
-            raise LoginCancelled("the code was not used in time")
-        client.clock.sleep(pause)
+        left = deadline - client.clock.monotonic()
+        is_last = pause >= left
+        client.clock.sleep(max(0.0, min(pause, left)))
         pause = interval
-        match client.token_request(request, seconds_left(client, deadline), dpop_key):
+        seconds = max(_POLL_SECONDS, seconds_left(client, deadline))
+        match client.token_request(request, seconds, dpop_key):
             case Misconfigured("authorization_pending", _):
                 pass
             case Misconfigured("slow_down", _):
@@ -127,7 +144,7 @@ def _polled(
             case Misconfigured("access_denied", _):
                 raise LoginCancelled("the login was declined")
             case Misconfigured("expired_token", _):
-                raise LoginCancelled("the code was not used in time")
+                raise LoginCancelled(_EXPIRED, hint=LOG_IN_AGAIN)
             case TryLater(_, retry_after):
                 pause = max(interval, retry_after or 0.0)
             case Unsent() | Unanswered():
@@ -136,3 +153,5 @@ def _polled(
                 pause = interval
             case outcome:
                 return answered_by(outcome)
+        if is_last:
+            return None

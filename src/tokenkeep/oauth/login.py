@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tokenkeep.oauth.client import Client
 
 LOG_IN_AGAIN = "log in again"
+MORE_TIME = "log in again, if need be with more time (login --timeout SECONDS)"
 CHECK_THE_NETWORK = "check the network and the provider's address, then log in again"
 
 

@@ -48,7 +48,7 @@ class TokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCode:
-    """What a person needs to approve a login on another device."""
+    """What a person needs to approve a login on another device; `expires_in` in seconds."""
 
     user_code: str = field(repr=False)
     verification_uri: str

@@ -133,19 +133,42 @@ def test_an_expired_code_is_a_cancelled_login(server: AuthorizationServer) -> No
     """Whether the provider says so or the time it gave is over."""
     device = Device(server)
     server.faults.add(Endpoint.TOKEN, broken.OAuthError("expired_token"))
-    device.failure(LoginCancelled)
+    problem = device.failure(LoginCancelled)
     assert len(device.transport.polled) == 1
     device = Device(server, device_seconds=30.0, device_interval=4)
-    device.failure(LoginCancelled)
-    assert len(device.transport.polled) == 7
+    assert str(problem) == str(device.failure(LoginCancelled))
+    assert device.shown[0].expires_in == 30.0
+    assert device.pauses() == [4.0] * 6 + [2.0]
 
 
 def test_a_device_login_ends_at_its_own_deadline(server: AuthorizationServer) -> None:
-    """Not later than asked."""
-    device = Device(server, device_interval=4)
+    """Not later than asked; the person is told that time, and not the longer one of the code."""
+    device = Device(server, device_interval=4, device_seconds=900.0)
     began = device.clock.monotonic()
-    device.failure(LoginCancelled, timeout=10.0)
+    problem = device.failure(LoginCancelled, timeout=10.0)
     assert device.clock.monotonic() - began == pytest.approx(10.0)
+    assert device.shown[0].expires_in == pytest.approx(10.0)
+    assert "nobody approved the login in time" == str(problem)
+    assert "--timeout" in (problem.hint or "")
+
+
+@pytest.mark.parametrize(("lifetime", "patience"), [(9.0, 900.0), (900.0, 9.0)])
+def test_an_approval_in_the_last_moment_counts(
+    server: AuthorizationServer, lifetime: float, patience: float
+) -> None:
+    """The last question comes at the deadline, and what follows it has time of its own."""
+    device = Device(server, device_interval=4, device_seconds=lifetime)
+
+    class Late(Recorded):
+        def send(self, request: HttpRequest, timeout: float) -> HttpResponse:
+            if len(self.polled) == 2 and request.url.endswith("/token"):
+                assert server.approve_device(device.shown[0].user_code)
+            return super().send(request, timeout)
+
+    device.transport = Late(device.clock)
+    device.client = Client(device.client.provider, device.transport, device.clock)
+    assert device.log_in(timeout=patience).claims is not None
+    assert device.pauses() == [4.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,14 @@ def test_a_browser_that_never_comes_back_is_a_cancelled_login(
     assert time.monotonic() - began < 2
 
 
+def test_a_person_who_comes_back_in_the_last_moment_is_logged_in(
+    client: Client, server: AuthorizationServer
+) -> None:
+    """What is left to ask the provider is not on the person's account."""
+    server.faults.add(Endpoint.TOKEN, broken.Delay(When.BEFORE, 2.0))
+    assert log_in(client, server, timeout=1.5).claims is not None
+
+
 def test_a_person_who_says_no_cancelled(client: Client, server: AuthorizationServer) -> None:
     """access_denied."""
 
