@@ -90,6 +90,22 @@ def test_a_first_session(shell_with_vault: Shell, start_server: StartServer) -> 
     assert [] == [grant for grant in server.admin.grants() if not grant["revoked"]]
 
 
+@pytest.mark.parametrize("end", ["", " &"])
+def test_what_the_browser_says_is_not_among_our_data(
+    shell_with_vault: Shell, start_server: StartServer, end: str
+) -> None:
+    """stdout holds what was asked for, whatever the browser writes on its own."""
+    server = start_server()
+    program = shell_with_vault.home / "browser"
+    program.write_text('#!/bin/sh\necho HELLO "$1"\n' + BROWSER.replace("%s", '"$1"\n'))
+    program.chmod(0o755)
+    words = ("login", "--json", "--issuer", server.issuer, "--client-id", "notes")
+    answer = shell_with_vault.tokenkeep(*words, BROWSER=f"{program} %s{end}")
+    assert 0 == answer.code, answer.err
+    assert "alice" == json.loads(answer.out)["subject"]
+    assert f"HELLO {server.issuer}/authorize?" in answer.err
+
+
 def test_a_fresh_token_needs_no_network(signed_in: tuple[Shell, Server]) -> None:
     """Printing the shared token asks nobody, and it is the same one in every process."""
     shell, server = signed_in

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
-import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +14,7 @@ from tokenkeep.errors import (
     ProtocolViolation,
     ProviderRefused,
 )
-from tokenkeep.oauth import requests
+from tokenkeep.oauth import browser, requests
 from tokenkeep.oauth.login import (
     LOG_IN_AGAIN,
     LoginResult,
@@ -88,7 +87,7 @@ def browser_login(
         )
         if on_url is not None:
             on_url(pending.url.reveal())
-        opening = _Opening(open_browser or webbrowser.open, pending.url)
+        opening = _Opening(open_browser or browser.open_browser, pending.url)
         redirect = loopback.wait(
             pending.state,
             deadline - client.clock.monotonic(),
@@ -119,7 +118,7 @@ def browser_login(
 
 
 class _Opening:
-    """A browser being opened on a thread, because `webbrowser` waits for one in the terminal."""
+    """A browser being opened on a thread, because one in the terminal is waited for."""
 
     def __init__(self, open_browser: Callable[[str], object], url: Secret) -> None:
         self._failed = False
@@ -133,7 +132,7 @@ class _Opening:
 
     def _run(self) -> None:
         try:
-            # `webbrowser.open` says False where it found none; other callables return anything.
+            # Ours says False where it found none; other callables return anything.
             self._failed = self._open_browser(self._url.reveal()) is False
         except Exception:
             self._failed = True
