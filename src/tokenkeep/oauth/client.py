@@ -357,10 +357,12 @@ class Client:
         if metadata.jwks_uri is None:
             return "cannot be checked: the provider publishes no keys"
         keys = idtoken.matching_keys(self._key_set, header)
-        if not keys:
-            # Keys rotate: one unknown key id is a reason to look again, once.
-            self._key_set = self._fetched_keys(metadata.jwks_uri, timeout)
-            keys = idtoken.matching_keys(self._key_set, header)
+        claims = idtoken.verified_claims(id_token, keys, header.algorithm)
+        if claims != idtoken.NO_KEY_FITS:
+            return claims
+        # Keys rotate, some without a name of their own: a reason to look again, once.
+        self._key_set = self._fetched_keys(metadata.jwks_uri, timeout)
+        keys = idtoken.matching_keys(self._key_set, header)
         return idtoken.verified_claims(id_token, keys, header.algorithm)
 
     def _fetched_keys(self, url: str, timeout: float) -> Mapping[str, Any]:

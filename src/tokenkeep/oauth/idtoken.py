@@ -33,6 +33,7 @@ MAX_SUBJECT_CHARACTERS = 255
 MAX_HEADER_BYTES = 16384
 #: More keys than any provider rotates through.
 MAX_KEYS = 64
+NO_KEY_FITS = "has a signature that no key of the provider fits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def verified_claims(token: Secret, keys: Sequence[dict[str, Any]], algorithm: st
         except Exception:  # noqa: S112 - joserfc lets ValueError, TypeError and others through
             continue
         return claims_of(decoded.claims)
-    return "has a signature that no key of the provider fits"
+    return NO_KEY_FITS
 
 
 def symmetric_key(client_secret: Secret) -> dict[str, Any]:

@@ -311,6 +311,24 @@ def test_keys_that_cannot_be_fetched_are_a_passing_failure() -> None:
     assert_nothing_leaks(caught.value, token.reveal())
 
 
+@pytest.mark.parametrize("kid", [None, "ec"], ids=["unnamed", "of the same name"])
+def test_keys_that_rotate_without_a_new_name_are_looked_for_once(kid: str | None) -> None:
+    """A signature that fits no known key is a reason to ask; a forged one costs one request."""
+    setting = Setting()
+    setting.check(signed(CLAIMS, kid=kid))
+    assert 1 == len(setting.keys.requests)
+    rotated = public(OTHER)
+    if kid is None:
+        del rotated["kid"]
+    setting.keys.keys = [rotated]
+    assert "alice" == setting.check(signed(CLAIMS, OTHER, kid=kid)).subject
+    assert 2 == len(setting.keys.requests)
+    setting.problem(signed(CLAIMS, EC, kid=kid))
+    assert 3 == len(setting.keys.requests)
+    setting.keys.is_down = True
+    assert "alice" == setting.check(signed(CLAIMS, OTHER, kid=kid)).subject
+
+
 def test_a_key_set_that_is_none_is_a_violation() -> None:
     """And so is a provider without one."""
     setting = Setting()
