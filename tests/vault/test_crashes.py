@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tokenkeep.errors import StoreUnavailable
+from tokenkeep.errors import StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access, creation
 from tokenkeep.vault.rekey import rekey
+from tokenkeep.vault.slots import KeyFile
 from vault.places import call, item, key_file, open_store, open_vault, passphrase, value
 
 ITEMS = 5
@@ -75,6 +76,60 @@ def test_creation_killed_at_any_step_can_be_begun_again(tmp_path: Path) -> None:
         assert key_file(place).read()[1] != b""
         at += 1
     assert at > 6
+
+
+def test_creation_that_fails_at_any_step_leaves_nothing_on_the_way(tmp_path: Path) -> None:
+    """Neither the vault nor the directories that were made for it; the key file may be used."""
+    at, failed = 0, True
+    while failed:
+        place = tmp_path / str(at)
+        path = place / "new" / "deeper" / "vault"
+        names: list[str] = []
+
+        def fails(name: str, at: int = at, names: list[str] = names) -> None:
+            names.append(name)
+            if len(names) > at:
+                raise Crash
+
+        try:
+            creation.create(str(path), (key_file(tmp_path / "keys"),), call(), fails)
+        except Crash:
+            assert path.exists() if "published" in names else not place.exists()
+            (tmp_path / "keys" / "key").unlink(missing_ok=True)
+        else:
+            failed = False
+        at += 1
+    assert at > 6
+    assert ["vault"] == os.listdir(path.parent)
+
+
+def test_creation_that_fails_takes_no_directory_from_another_creator(tmp_path: Path) -> None:
+    """It fails while the other one is about to build its vault there, in what both of them made."""
+    path = tmp_path / "new" / "vault"
+
+    def other_fails(name: str) -> None:
+        if name == "aside":
+            (tmp_path / "keys").mkdir()
+            (tmp_path / "keys" / "key").write_text("no key")
+            (tmp_path / "keys" / "key").chmod(0o600)
+            with pytest.raises(WrongKey):
+                creation.create(str(tmp_path / "new" / "v"), (key_file(tmp_path / "keys"),), call())
+            os.rmdir(tmp_path / "new")  # as one that had found it missing would
+
+    assert creation.create(str(path), (key_file(tmp_path),), call(), other_fails)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("path", ["new/deeper/LONG", "new/LONG/deeper", "LONG/new"])
+def test_what_cannot_be_made_leaves_nothing_on_the_way(tmp_path: Path, path: str) -> None:
+    """As where a name is too long for the file system; vault or key file."""
+    place = tmp_path / path.replace("LONG", "k" * 300)
+    with pytest.raises(StoreUnavailable):
+        KeyFile(place).make()
+    assert [] == os.listdir(tmp_path)
+    with pytest.raises(StoreUnavailable):
+        creation.create(str(place), (passphrase(),), call())
+    assert [] == os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("existing", ["nothing", "empty directory", "file", "dangling link"])

@@ -45,6 +45,16 @@ def create(
         AccessDenied, StoreFull: it cannot be made; nothing is left at the path.
         WrongKey: a key file is none.
     """
+    missing = files.missing_parents(path)
+    try:
+        return _created(path, with_keys, call, step)
+    finally:
+        files.remove_empty(missing)  # none of them is, once there is a vault
+
+
+def _created(
+    path: str, with_keys: tuple[Key, ...], call: Call, step: Callable[[str], None]
+) -> bool:
     parent = os.path.dirname(path)
     try:
         os.makedirs(parent, mode=0o700, exist_ok=True)
@@ -70,6 +80,8 @@ def create(
     is_ours = False
     try:
         step("aside")
+        # Once more: a creator who failed meanwhile has taken them away with what it left empty.
+        os.makedirs(parent, mode=0o700, exist_ok=True)
         os.mkdir(aside, 0o700)
         _fill(aside, vault_id, with_keys, made, call, step)
         step("publish")

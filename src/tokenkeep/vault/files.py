@@ -334,6 +334,25 @@ def publish_directory(aside: str, path: str) -> bool:
     return True
 
 
+def missing_parents(path: str) -> list[str]:
+    """The directories above the path that are not there, the lowest first."""
+    missing = []
+    parent = os.path.dirname(path)
+    while parent and not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    return missing
+
+
+def remove_empty(directories: list[str]) -> None:
+    """Removes those that are empty: what was made on the way to something that came to nothing."""
+    for directory in directories:
+        try:
+            os.rmdir(directory)
+        except OSError:
+            continue  # it was not made, or is not empty
+
+
 def require_local(path: str, mounts: str = "/proc/self/mountinfo") -> None:
     """Ends an attempt to write a vault where SQLite's locks and shared memory do not work.
 

@@ -137,6 +137,7 @@ class KeyFile:
         aside = self._aside()
         content = encode_key_file(Secret(random_bytes(KEY_BYTES)), b"")
         problem = None
+        missing = files.missing_parents(self.path)
         try:
             if not os.path.lexists(self.path):
                 os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -149,6 +150,7 @@ class KeyFile:
             problem = files.translated(exc, f"the key file {self.path}")
         finally:
             files.remove(aside)
+            files.remove_empty(missing)
         if problem is not None:
             raise problem
         return self.read()
