@@ -2,7 +2,8 @@
 
 A cold read pays for this file, so the plain form (`key = "text"`, comments, blank lines) is read
 by hand; anything else goes to `tomllib`, and a test holds both against each other. A damaged file
-is an error, never an absent one. Relative paths in the file start at the file's directory.
+is an error, never an absent one. Relative paths in the file start at the file's directory; `~` is
+the person's home everywhere.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def load(
 
     Raises:
         UnsupportedOption: the file is damaged, or has an entry that is none of ours or of the
-            wrong type; or one place names both a key file and a passphrase file.
+            wrong type; one place names both a key file and a passphrase file; a `~` leads nowhere.
         AccessDenied: the file cannot be read.
     """
     path = path if path is not None else default_path()
@@ -100,21 +101,17 @@ def load(
                 hint=f"the names are {', '.join(_KEYS)}",
             )
     written = {key: _text_entry(entries, key, path) for key in _KEYS}
-    for key in ("key_file", "passphrase_file"):
-        written[key] = _beside(path, written[key])
-    chosen_store = written["store"]
-    if chosen_store is not None and chosen_store.startswith("vault:"):
-        written["store"] = f"vault:{_beside(path, chosen_store[6:])}"
 
     config = Config(path=path)
     config.store = ""
     for place, found in (("flags", flags), ("environment", variables), (path, written)):
+        start = os.path.dirname(path) if found is written else ""
         takes_key = not config.store or config.names_vault()
         config.app = config.app if config.app is not None else found["app"]
-        config.store = config.store or found["store"] or ""
+        config.store = config.store or _placed_store(found["store"] or "", start)
         if takes_key and config.key_file is None and config.passphrase_file is None:
-            config.key_file = found["key_file"]
-            config.passphrase_file = found["passphrase_file"]
+            config.key_file = _placed(found["key_file"], start)
+            config.passphrase_file = _placed(found["passphrase_file"], start)
             if config.key_file is not None and config.passphrase_file is not None:
                 raise UnsupportedOption(
                     f"{place}: both a key file and a passphrase file", hint="give one of them"
@@ -317,7 +314,18 @@ def _line_of(key: str, path: str) -> str:
     return f", line {at[0]}" if at else ""
 
 
-def _beside(path: str, relative: str | None) -> str | None:
-    if not relative:
-        return relative
-    return os.path.join(os.path.dirname(path), os.path.expanduser(relative))
+def _placed_store(store: str, start: str) -> str:
+    kind, colon, path = store.partition(":")
+    return f"vault:{_placed(path, start)}" if colon and kind == "vault" else store
+
+
+def _placed(path: str | None, start: str) -> str | None:
+    if not path:
+        return path
+    # A shell does so for a word that begins with it: not behind `vault:`, and not for a service.
+    placed = os.path.expanduser(path)
+    if path[0] == "~" == placed[0]:
+        raise UnsupportedOption(
+            f"{path}: there is no such home directory", hint="give the whole path"
+        )
+    return os.path.join(start, placed)

@@ -73,6 +73,16 @@ def test_keys_come_and_go(shell_with_vault: Shell) -> None:
     """)
 
 
+def test_a_vault_in_the_home_directory_is_named_with_a_tilde(shell: Shell) -> None:
+    """Where a shell leaves it alone, behind `vault:`, by flag and by variable."""
+    shell.variables |= {"TOKENKEEP_APP": "a", "TOKENKEEP_STORE": "vault:~/new/v"}
+    made = shell.tokenkeep("vault", "create", "--store", "vault:~/new/v")
+    assert (0, f"{shell.home}/new/v\n") == (made.code, made.out.decode())
+    assert 0 == shell.tokenkeep("set", "name", stdin=b"v").code
+    assert b"v" == shell.tokenkeep("get", "name").out
+    assert not (shell.home / "~").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "option"),
     [

@@ -101,14 +101,40 @@ def test_both_in_one_place_is_an_error(file: Path, place: str) -> None:
 
 @pytest.mark.requires("POSIX paths")
 def test_relative_paths_in_the_file_start_beside_it(file: Path, home: Path) -> None:
-    """In flags and variables they start where the command runs; `~` is the person's home."""
+    """In flags and variables they start where the command runs."""
     write(file, 'key_file = "keys/k"\nstore = "vault:my vault"\n')
     found = config.load(environ={}, path=str(file))
     assert str(file.parent / "keys/k") == found.key_file
     assert f"vault:{file.parent / 'my vault'}" == found.store
-    write(file, 'key_file = "~/k"\n')
-    assert str(home / "k") == config.load(environ={}, path=str(file)).key_file
     assert "keys/k" == config.load(key_file="keys/k", environ={}, path=str(file)).key_file
+    found = config.load(environ={"TOKENKEEP_KEY_FILE": "k"}, store="vault:v", path=str(file))
+    assert ("k", "vault:v") == (found.key_file, found.store)
+
+
+@pytest.mark.requires("POSIX paths")
+@pytest.mark.parametrize("place", ["flags", "environment", "file"])
+@pytest.mark.parametrize("key", ["key_file", "passphrase_file"])
+def test_tilde_is_the_person_s_home_everywhere(
+    file: Path, home: Path, place: str, key: str
+) -> None:
+    """No shell expands it behind `vault:`, nor in a service's variables."""
+
+    def load(said: dict[str, str]) -> config.Config:
+        variables = {f"TOKENKEEP_{name.upper()}": value for name, value in said.items()}
+        if place == "file":
+            write(file, "".join(f'{name} = "{value}"\n' for name, value in said.items()))
+        return config.load(
+            environ=variables if place == "environment" else {},
+            path=str(file),
+            **(said if place == "flags" else {}),
+        )
+
+    found = load({"store": "vault:~/v", key: "~/k"})
+    assert (f"vault:{home}/v", f"{home}/k") == (found.store, getattr(found, key))
+    for wrong in ({"store": "vault:~nobody-here/v"}, {key: "~nobody-here/k"}):
+        with pytest.raises(UnsupportedOption, match="no such home directory") as caught:
+            load(wrong)
+        assert "give the whole path" == caught.value.hint
 
 
 @pytest.mark.parametrize(
