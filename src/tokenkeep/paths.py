@@ -2,7 +2,7 @@
 
 On Linux the XDG rules are applied here, because importing `platformdirs` costs more than a whole
 cold read; a test holds both against each other. Elsewhere `platformdirs` answers. Nothing here
-touches the disk.
+touches the disk. Where the user has no home directory each of them raises `StoreUnavailable`.
 """
 
 from __future__ import annotations
@@ -59,8 +59,16 @@ def _directory(variable: str, below_home: str, elsewhere: str) -> str:
         import platformdirs
 
         answer: str = getattr(platformdirs, elsewhere)(_APP, appauthor=False)
-        return answer
-    chosen = os.environ.get(variable, "")
-    if not os.path.isabs(chosen):  # the XDG specification: a relative path is to be ignored
-        chosen = os.path.join(os.path.expanduser("~"), below_home)
-    return os.path.join(chosen, _APP)
+    else:
+        chosen = os.environ.get(variable, "")
+        if not os.path.isabs(chosen):  # the XDG specification: a relative path is to be ignored
+            chosen = os.path.join(os.path.expanduser("~"), below_home)
+        answer = os.path.join(chosen, _APP)
+    if not os.path.isabs(answer):
+        from tokenkeep.errors import StoreUnavailable
+
+        # A relative path would make the directory that we happen to run in decide what is trusted.
+        raise StoreUnavailable(
+            "this user has no home directory to keep files in", hint="export HOME=DIRECTORY"
+        )
+    return answer

@@ -261,6 +261,19 @@ def test_a_passphrase_comes_from_a_file(shell: Shell) -> None:
     """)
 
 
+def test_a_user_without_a_home_is_told_so(shell: Shell) -> None:
+    """Neither a configuration nor a vault of the directory we happen to run in is trusted."""
+    trap = shell.home / "~" / ".config" / "tokenkeep"
+    trap.mkdir(parents=True)
+    (trap / "config.toml").write_text('store = "vault"\n')
+    shell.plays("""
+        $ unset XDG_CONFIG_HOME; HOME='~' tokenkeep --app a get name
+        error: this user has no home directory to keep files in
+        hint: export HOME=DIRECTORY
+        [6]
+    """)
+
+
 def test_a_passphrase_comes_through_a_pipe(shell: Shell) -> None:
     """From a password manager that takes longer than a store may; with --timeout, as long as that.
 

@@ -10,6 +10,7 @@ import platformdirs
 import pytest
 
 from tokenkeep import paths
+from tokenkeep.errors import StoreUnavailable
 
 PAIRS = [
     (paths.config_directory, platformdirs.user_config_dir, "XDG_CONFIG_HOME"),
@@ -47,3 +48,28 @@ def test_nothing_is_created(ours: object, _theirs: object, _variable: str, home:
     path = ours()  # type: ignore[operator]
     assert os.path.isabs(path)
     assert before == sorted(home.rglob("*"))
+
+
+@pytest.mark.requires("POSIX paths")
+@pytest.mark.parametrize("said", ["relative", "~", None])
+@pytest.mark.parametrize(("ours", "_theirs", "variable"), PAIRS)
+def test_no_home_directory_is_an_error(
+    ours: object,
+    _theirs: object,
+    variable: str,
+    said: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container whose user nobody has heard of: nothing lies where we happen to run."""
+    monkeypatch.delenv(variable)
+    if said is None:
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", dict[int, str]().__getitem__)
+    else:
+        monkeypatch.setenv("HOME", said)
+    with pytest.raises(StoreUnavailable) as caught:
+        ours()  # type: ignore[operator]
+    assert "export HOME=DIRECTORY" == caught.value.hint
+    monkeypatch.setenv(variable, "/somewhere/else")
+    if sys.platform == "linux":
+        assert "/somewhere/else/tokenkeep" == ours()  # type: ignore[operator]
