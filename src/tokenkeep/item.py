@@ -11,7 +11,12 @@ from tokenkeep.errors import InvalidName, StoreTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from tokenkeep.clock import Clock
+
+    T = TypeVar("T")
 
 #: Names up to 255 bytes of UTF-8: what a file name can hold, so that any backend can.
 MAX_NAME_BYTES = 255
@@ -85,19 +90,25 @@ class Call:
 
     `deadline` is a reading of `clock.monotonic()`; None waits without end and is for nobody but
     an interactive program that said so.
+
+    Args:
+        prompt_timeout: seconds that a person has for a prompt, which are not counted in `timeout`;
+            None if they are.
     """
 
-    __slots__ = ("clock", "deadline", "interaction")
+    __slots__ = ("clock", "deadline", "interaction", "prompt_timeout")
 
     def __init__(
         self,
         timeout: float | None = 5.0,
         interaction: str = Interaction.NEVER,
         clock: Clock | None = None,
+        prompt_timeout: float | None = None,
     ) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.deadline = None if timeout is None else self.clock.monotonic() + timeout
         self.interaction = interaction
+        self.prompt_timeout = prompt_timeout
 
     def remaining(self) -> float | None:
         """Seconds left, never negative; None if there is no deadline."""
@@ -113,6 +124,20 @@ class Call:
         """
         if self.deadline is not None and self.clock.monotonic() >= self.deadline:
             raise StoreTimeout(f"{doing} did not finish in time")
+
+    def while_asking(self, answer: Callable[[Call], T]) -> T:
+        """What waiting for a person's answer gives; the deadline moves by the time it takes.
+
+        Args:
+            answer: waits, within the call that it is given.
+        """
+        if self.prompt_timeout is None or self.deadline is None:
+            return answer(self)
+        began = self.clock.monotonic()
+        try:
+            return answer(Call(self.prompt_timeout, self.interaction, self.clock))
+        finally:
+            self.deadline += self.clock.monotonic() - began
 
 
 def checked_name(text: object, what: str) -> str:

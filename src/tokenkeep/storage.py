@@ -71,6 +71,9 @@ class SecureStorage:
         require: the least the store must offer; enforced before the first read or write.
         timeout: seconds for one call into the store; None waits without end.
         interaction: whether the store may show a prompt to a person.
+        prompt_timeout: seconds that the person has for a prompt of the Secret Service's, which are
+            not counted in `timeout`; None if they are. Apple's keychain does not say when it asks:
+            there it takes the place of `timeout` where prompts are allowed.
         max_value_bytes: larger values are refused; a store's own limit may be lower.
         clock: the source of now.
         state_directory: where session logs lie; the user's state directory if None.
@@ -93,6 +96,7 @@ class SecureStorage:
         require: Require | None = None,
         timeout: float | None = 5.0,
         interaction: str = Interaction.NEVER,
+        prompt_timeout: float | None = None,
         max_value_bytes: int = MAX_VALUE_BYTES,
         clock: Clock | None = None,
         state_directory: str | None = None,
@@ -101,6 +105,7 @@ class SecureStorage:
         checked_name(service, "service")
         self.timeout = timeout
         self.interaction = interaction
+        self.prompt_timeout = prompt_timeout
         self.max_value_bytes = max_value_bytes
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._options = options
@@ -147,7 +152,8 @@ class SecureStorage:
 
     def call(self, timeout: float | None = None) -> Call:
         """A fresh deadline, `timeout` seconds from now; this storage's own if None."""
-        return Call(self.timeout if timeout is None else timeout, self.interaction, self.clock)
+        seconds = self.timeout if timeout is None else timeout
+        return Call(seconds, self.interaction, self.clock, self.prompt_timeout)
 
     def read(self, name: str) -> Secret | None:
         """The secret under a name; None if there is none.
@@ -159,9 +165,7 @@ class SecureStorage:
                 not know whether it is there.
         """
         store = self._store or self._choose()
-        return store.read(
-            ItemName(self.service, name), Call(self.timeout, self.interaction, self.clock)
-        )
+        return store.read(ItemName(self.service, name), self.call())
 
     def write(self, name: str, value: Secret | str | bytes | bytearray) -> None:
         """Keeps a secret under a name, in place of what was there; durable on return.
@@ -184,7 +188,7 @@ class SecureStorage:
                 hint="store less, or raise max_value_bytes",
             )
         store = self._store or self._choose()
-        call = Call(self.timeout, self.interaction, self.clock)
+        call = self.call()
         marker = self._marker or self.marker
         if marker.may_be_open():
             with marker.claimed(name, call):

@@ -152,6 +152,25 @@ def test_silent_calls_wait_while_a_panel_is_open(
     assert [ONE] == store.names(ONE.service, Call())
 
 
+def test_person_may_take_longer_than_a_silent_call(
+    opened: Callable[..., AppleStore], stand_in: StandIn
+) -> None:
+    """Where prompts are allowed and have a time of their own, that is the deadline."""
+    store = opened(AppleOptions())
+    store.write(ONE, Secret("kept"), Call())
+    stand_in.asks = 1
+
+    def answer() -> None:
+        time.sleep(0.5)
+        stand_in.answer = 1
+
+    person = threading.Thread(target=answer)
+    person.start()
+    allowed = Call(0.1, Interaction.ALLOWED, prompt_timeout=20.0)
+    assert Secret("kept") == store.read(ONE, allowed)
+    person.join()
+
+
 @pytest.mark.parametrize("options", [AppleOptions(), PROTECTED], ids=["file", "protected"])
 def test_keychain_that_does_not_answer_ends_by_the_deadline(
     opened: Callable[..., AppleStore], stand_in: StandIn, options: AppleOptions

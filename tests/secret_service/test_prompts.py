@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,8 +10,7 @@ import pytest
 
 from secret_service.daemons import running
 from support.gnome_keyring import PASSWORD, GnomeKeyring
-from support.screen import screen
-from support.waiting import eventually
+from support.screen import Person, screen
 from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.errors import InteractionDenied, StoreError, StoreLocked, StoreTimeout
 from tokenkeep.item import Call, Interaction, ItemName
@@ -23,39 +20,6 @@ from tokenkeep.testing.together import together
 pytestmark = pytest.mark.requires("gnome-keyring", "screen")
 
 NAME = ItemName("org.example.notes", "token")
-
-
-class Person:
-    """Somebody at the screen, with a keyboard."""
-
-    def __init__(self, display: str) -> None:
-        self._env = {**os.environ, "DISPLAY": display}
-
-    def sees_a_window(self) -> bool:
-        return bool(self._xdotool("search", "--onlyvisible", "--class", "."))
-
-    def types(self, *texts: str) -> None:
-        """A text for each field of the window, then Return."""
-        self._look()
-        for number, text in enumerate(texts):
-            if number:
-                self._xdotool("key", "Tab")
-            self._xdotool("type", "--delay", "20", text)
-        self._xdotool("key", "Return")
-
-    def presses(self, key: str) -> None:
-        self._look()
-        self._xdotool("key", key)
-
-    def _look(self) -> None:
-        eventually(self.sees_a_window, "no prompt was shown", seconds=15.0)
-        time.sleep(0.5)  # a window takes the keyboard after it is shown
-
-    def _xdotool(self, *arguments: str) -> str:
-        answer = subprocess.run(
-            ["xdotool", *arguments], env=self._env, capture_output=True, text=True, timeout=20
-        )
-        return answer.stdout
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""A screen that nobody looks at."""
+"""A screen, and somebody who may look at it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 
 from support.waiting import eventually
@@ -48,3 +49,37 @@ def screen() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+class Person:
+    """Somebody at the screen, with a keyboard."""
+
+    def __init__(self, display: str) -> None:
+        self._env = {**os.environ, "DISPLAY": display}
+
+    def sees_a_window(self) -> bool:
+        return bool(self._xdotool("search", "--onlyvisible", "--class", "."))
+
+    def types(self, *texts: str) -> None:
+        """A text for each field of the window, then Return."""
+        self.looks()
+        for number, text in enumerate(texts):
+            if number:
+                self._xdotool("key", "Tab")
+            self._xdotool("type", "--delay", "20", text)
+        self._xdotool("key", "Return")
+
+    def presses(self, key: str) -> None:
+        self.looks()
+        self._xdotool("key", key)
+
+    def looks(self) -> None:
+        """Waits until there is a window, and until it takes the keyboard."""
+        eventually(self.sees_a_window, "no prompt was shown", seconds=15.0)
+        time.sleep(0.5)  # a window takes the keyboard after it is shown
+
+    def _xdotool(self, *arguments: str) -> str:
+        answer = subprocess.run(
+            ["xdotool", *arguments], env=self._env, capture_output=True, text=True, timeout=20
+        )
+        return answer.stdout

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkeep.errors import InvalidName, StoreTimeout
+from tokenkeep.errors import InteractionDenied, InvalidName, StoreTimeout
 from tokenkeep.item import ITEM, KINDS, MAX_NAME_BYTES, Call, Interaction, ItemName, checked_name
 from tokenkeep.testing.clock import FakeClock
 
@@ -128,3 +128,41 @@ def test_defaults_are_five_seconds_and_no_prompt() -> None:
     assert 5.0 == call.remaining()
     assert Interaction.NEVER == call.interaction
     assert 4.0 < (Call().remaining() or 0) <= 5.0
+
+
+def test_time_of_a_person_is_not_the_stores() -> None:
+    """The deadline moves by the time that a prompt stood there, whatever its answer was."""
+    clock = FakeClock()
+    call = Call(5.0, Interaction.ALLOWED, clock, prompt_timeout=300.0)
+    clock.advance(2.0)
+
+    def answered(asked: Call) -> str:
+        assert asked.remaining() == 300.0
+        clock.advance(250.0)
+        return "yes"
+
+    def dismissed(asked: Call) -> str:
+        clock.advance(10.0)
+        raise InteractionDenied("no")
+
+    assert "yes" == call.while_asking(answered)
+    assert 3.0 == call.remaining()
+    with pytest.raises(InteractionDenied):
+        call.while_asking(dismissed)
+    assert 3.0 == call.remaining()
+
+
+@pytest.mark.parametrize("timeout", [5.0, None])
+def test_prompt_counts_as_part_of_the_call_unless_it_has_a_time_of_its_own(
+    timeout: float | None,
+) -> None:
+    """The very same call waits, and what a person takes of it is gone."""
+    clock = FakeClock()
+    call = Call(timeout, Interaction.ALLOWED, clock)
+
+    def answered(asked: Call) -> Call:
+        clock.advance(2.0)
+        return asked
+
+    assert call.while_asking(answered) is call
+    assert (None if timeout is None else 3.0) == call.remaining()

@@ -191,12 +191,17 @@ class TpmKey:
         return source
 
 
+def needs_pin(slot: Slot) -> bool:
+    """Whether a slot opens with a PIN alone."""
+    return _PIN in slot.extra
+
+
 def describe(slot: Slot) -> str:
     """What a slot is sealed to, for a person."""
     bitmap = slot.extra.get(_PCRS, b"")
     pcrs = [str(pcr) for pcr in range(8 * len(bitmap)) if bitmap[pcr // 8] >> pcr % 8 & 1]
     to = f"PCR {', '.join(pcrs)}" if pcrs else "no PCR"
-    return f"{to}, PIN" if _PIN in slot.extra else to
+    return f"{to}, PIN" if needs_pin(slot) else to
 
 
 def _bitmap(pcrs: Iterable[int]) -> bytes:

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from tokenkeep.secret import Secret
     from tokenkeep.tokens.storage import TokenStorage
     from tokenkeep.vault.format import Slot
+    from tokenkeep.vault.slots import Passphrase
 
 DEFAULT_ACCOUNT = "default"
 #: Seconds for one call into the store.
 DEFAULT_TIMEOUT = 5.0
+#: Seconds that a person at a terminal has for a prompt of the keyring's: as many as for a login.
+#: One that was given up stays on the screen, as nothing but its answer closes it safely.
+PROMPT_SECONDS = 300.0
 
 
 class Settings:
@@ -32,12 +36,14 @@ class Settings:
         flags: what the command line said, by option: `key_file` for `--key-file`.
     """
 
-    __slots__ = ("_config", "_passphrase", "flags")
+    __slots__ = ("_config", "_passphrase", "flags", "question")
 
     def __init__(self, flags: dict[str, str] | None = None) -> None:
         self.flags: dict[str, str] = {} if flags is None else flags
         self._config: Config | None = None
         self._passphrase: Secret | None = None
+        #: The key that asks for the vault's passphrase, once `vault` has given it to a vault.
+        self.question: Passphrase | None = None
 
     def option(self, name: str) -> str | None:
         """A flag, or its twin in the environment (`TOKENKEEP_...`); None if neither was given."""
@@ -98,6 +104,22 @@ class Settings:
     def timeout(self) -> float:
         """Seconds for one call into the store."""
         return self.seconds("timeout", DEFAULT_TIMEOUT)
+
+    @property
+    def interaction(self) -> str:
+        """Whether a platform may show a prompt of its own: only to who sits at a terminal.
+
+        What we ask by ourselves has the same rule, and the files and verbs that spare the question.
+        """
+        from tokenkeep.item import Interaction
+
+        return Interaction.ALLOWED if os.isatty(0) else Interaction.NEVER
+
+    def call(self, timeout: float) -> Call:
+        """A deadline for one call into a store, which may prompt where `interaction` allows it."""
+        from tokenkeep.item import Call
+
+        return Call(timeout, self.interaction, prompt_timeout=PROMPT_SECONDS)
 
     def seconds(self, name: str, default: float) -> float:
         """An option that is a number of seconds.
@@ -169,23 +191,27 @@ class Settings:
 
         keys = (*options.keys, WhileUnlocked(), SlotKeys(self))
         if config.key_file is None and config.passphrase_file is None:
-            keys = (*keys, Passphrase(self._ask_passphrase, prompts=True))
+            # Not as one that prompts: where it may ask is for itself to say, not for the call.
+            self.question = Passphrase(self._ask_passphrase)
+            keys = (*keys, self.question)
         return VaultOptions(options.path, keys, create=False)
 
-    def storage(self, service: str | None = None) -> SecureStorage:
-        """The application's items in the chosen store; another service's if one is given.
+    def storage(self, service: str | None = None, interaction: str | None = None) -> SecureStorage:
+        """The application's items in the chosen store.
+
+        Args:
+            service: another service, whose items they are.
+            interaction: whether the platform may prompt, whatever stdin is.
 
         Raises:
             As `app` and `options`; InvalidName: the application cannot be a name.
         """
-        from tokenkeep.item import Interaction
-
         return SecureStorage(
             self.app if service is None else service,
             *self.options(),
             timeout=self.timeout,
-            # The only question is ours, and it is not asked where there is no terminal.
-            interaction=Interaction.ALLOWED,
+            interaction=self.interaction if interaction is None else interaction,
+            prompt_timeout=PROMPT_SECONDS,
         )
 
     def tokens(self, storage: SecureStorage | None = None) -> TokenStorage:

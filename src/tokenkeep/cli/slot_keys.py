@@ -70,7 +70,7 @@ def closed(slot: Slot, header: Header, settings: Settings, call: Call) -> Tokenk
             many, is not tried: None.
     """
     try:
-        key = key_of(slot, settings)
+        key = None if _needs_pin(slot) else key_of(slot, settings)
         if key is None or opens(header.following(slots=(slot,)), key, call):
             return None
     except InteractionDenied:
@@ -97,6 +97,14 @@ def item_key(name: str) -> Key:
     return StoreItemKey(open_store([options_for(name)]), name)
 
 
+def _needs_pin(slot: Slot) -> bool:
+    if slot.kind != "tpm2":
+        return False
+    from tokenkeep.backends.tpm import needs_pin
+
+    return needs_pin(slot)
+
+
 def _tpm(_slot: Slot, settings: Settings) -> Key:
     from tokenkeep.backends.tpm import TpmKey
 
@@ -106,7 +114,8 @@ def _tpm(_slot: Slot, settings: Settings) -> Key:
             return settings.secret_in(path, "--tpm-pin-file")
         return _asked("PIN of the vault's TPM key: ")
 
-    return TpmKey(auth=ask, device=settings.option("tpm_device"), prompts=True)
+    # Not as one that prompts: a PIN may come from a file, and where it is asked for says `_asked`.
+    return TpmKey(auth=ask, device=settings.option("tpm_device"))
 
 
 def _credential(slot: Slot, _settings: Settings) -> Key:

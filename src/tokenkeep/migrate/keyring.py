@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, TypeVar
 
+from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.errors import (
     AccessDenied,
     MissingExtra,
@@ -21,6 +22,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.native.bounded import bounded
+from tokenkeep.native.dbus.errors import UNLOCK_HINT
 from tokenkeep.secret import Secret
 
 T = TypeVar("T")
@@ -129,32 +131,28 @@ class KeyringSource:
             {each[scheme["username"]] for each in attributes if scheme["username"] in each}
         )
 
-    def _require_unlocked(self) -> None:
+    def _is_locked(self, call: Call) -> bool:
+        """Whether keyring would ask, and wait without end; asks for nothing itself."""
         if self._secret_service() is None:
-            return
-        import secretstorage
-
-        connection = secretstorage.dbus_init()
+            return False
+        store = SecretServiceStore()  # which opens what needs nobody: KWallet's open wallets
         try:
-            is_locked = secretstorage.get_default_collection(connection).is_locked()
+            store.names(self._service, Call(call.remaining(), Interaction.NEVER, call.clock))
+        except StoreLocked:
+            return True
         finally:
-            connection.close()
-        if is_locked:
-            raise StoreLocked(
-                "the keyring is locked", hint="unlock it, or allow a prompt: Interaction.ALLOWED"
-            )
+            store.close()
+        return False
 
     def _done(self, work: Callable[[], T]) -> T:
         call = self._call()
-
-        def attempt() -> T:
-            if call.interaction != Interaction.ALLOWED:
-                self._require_unlocked()
-            return work()
-
         problem: StoreError
         try:
-            return bounded(call, attempt, "keyring")
+            if not bounded(call, lambda: self._is_locked(call), "keyring"):
+                return bounded(call, work, "keyring")
+            if call.interaction != Interaction.ALLOWED:
+                raise StoreLocked("the keyring is locked", hint=UNLOCK_HINT)
+            return call.while_asking(lambda asked: bounded(asked, work, "keyring"))
         except StoreError:
             raise
         except Exception as exc:

@@ -209,7 +209,12 @@ class AppleStore:
         is_change: bool = False,
     ) -> T | None:
         """What the keychain answered; None if there is no such item."""
-        return bounded(call, lambda: self._worked(call, doing, work, is_change), doing)
+
+        def wait(until: Call) -> T | None:
+            return bounded(until, lambda: self._worked(until, doing, work, is_change), doing)
+
+        # It does not say when it asks: the whole of a call that may prompt is the person's time.
+        return call.while_asking(wait) if _may_ask(call) else wait(call)
 
     def _worked(
         self,

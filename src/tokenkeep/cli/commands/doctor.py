@@ -14,7 +14,7 @@ from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.health import HealthReport, state_of
-from tokenkeep.item import Call
+from tokenkeep.item import Call, Interaction
 from tokenkeep.outlook import outlook
 from tokenkeep.select import candidates
 from tokenkeep.session.state import State
@@ -44,7 +44,7 @@ def command(ctx: click.Context) -> int:
 
     Names every store that could be used and why it is not, what protects the one that is, whether
     it opens, the health of every item, where each session stands, and what would be lost. Changes
-    nothing. Exit 0 only when all is well.
+    nothing, and has no keyring ask for its password. Exit 0 only when all is well.
     """
     settings = settings_of(ctx)
     found = Findings()
@@ -97,7 +97,7 @@ def examine(settings: Settings, found: Findings) -> None:
     kept = _unlocked(facts["path"]) if config.names_vault() else None
     if kept is not None:
         facts["unlocked"] = spoken(kept)
-    with settings.storage(config.app or _NOBODY) as storage:
+    with settings.storage(config.app or _NOBODY, Interaction.NEVER) as storage:
         _examine_storage(storage, found, knows_app=config.app is not None)
     if config.passphrase_file is not None and "protection" in facts:
         # The vault cannot know where its passphrase lies; the configuration does.

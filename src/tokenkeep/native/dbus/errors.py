@@ -17,6 +17,10 @@ from tokenkeep.errors import (
 )
 from tokenkeep.native.dbus.address import NO_BUS_HINT
 
+#: What to do about a keyring that is locked, or whatever else waits for a person.
+ASK_HINT = "allow a prompt: Interaction.ALLOWED in Python, a terminal for the command"
+UNLOCK_HINT = f"unlock it, or {ASK_HINT}"
+
 
 class Verdict:
     """What an answer asks the caller to do, where it is no error yet."""
@@ -55,7 +59,7 @@ TABLE: dict[str, type[StoreError] | str] = {
 _SPAWN = "org.freedesktop.DBus.Error.Spawn."
 
 _MESSAGES: dict[type[StoreError], tuple[str, str | None]] = {
-    StoreLocked: ("the keyring is locked", "unlock it, or allow a prompt: interaction=ALLOWED"),
+    StoreLocked: ("the keyring is locked", UNLOCK_HINT),
     StoreUnavailable: ("no Secret Service can be reached", NO_BUS_HINT),
     AccessDenied: ("the session bus or the Secret Service refuses this program", None),
     StoreTimeout: (

@@ -11,7 +11,7 @@ import threading
 from tokenkeep.errors import InteractionDenied
 from tokenkeep.item import Interaction
 from tokenkeep.native.dbus.connection import BUS
-from tokenkeep.native.dbus.errors import ErrorReply
+from tokenkeep.native.dbus.errors import ASK_HINT, ErrorReply
 from tokenkeep.native.dbus.wire import Request
 from tokenkeep.native.secret_service.channel import NAME, Channel, held
 
@@ -60,10 +60,10 @@ class Prompts:
         if call.interaction != Interaction.ALLOWED and not is_silent:
             raise InteractionDenied(
                 f"{doing} needs a person's consent, and prompting is not allowed",
-                hint="allow a prompt: Interaction.ALLOWED",
+                hint=ASK_HINT,
             )
         with held(self._one_at_a_time, call):
-            self._channel.repeated(lambda at: _confirmed(at, path, call), call)
+            self._channel.repeated(lambda at: _confirmed(at, path, call, is_silent), call)
 
     def _unlock(self, connection: Connection, request: Request, call: Call) -> bool:
         if self._open is not None:
@@ -81,7 +81,7 @@ class Prompts:
     def _finish(self, connection: Connection, signals: Signals, call: Call) -> None:
         """Waits for the answer; the prompt stays known as open only if there is none."""
         try:
-            _answered(connection, signals, call)
+            call.while_asking(lambda asked: _answered(connection, signals, asked))
         except (InteractionDenied, ErrorReply):
             self._open = None
             raise
@@ -103,10 +103,13 @@ def _shown(connection: Connection, path: str, call: Call) -> Signals:
     return signals
 
 
-def _confirmed(connection: Connection, path: str, call: Call) -> None:
+def _confirmed(connection: Connection, path: str, call: Call, is_silent: bool) -> None:
     signals = _shown(connection, path, call)
     try:
-        _answered(connection, signals, call)
+        if is_silent:
+            _answered(connection, signals, call)
+        else:
+            call.while_asking(lambda asked: _answered(connection, signals, asked))
     finally:
         connection.ignore(signals)  # also if nobody answered: nobody waits for this one again
 

@@ -13,7 +13,7 @@ import threading
 from tokenkeep.errors import SecretDamaged, StoreLocked
 from tokenkeep.item import Interaction
 from tokenkeep.native.dbus.address import session_bus
-from tokenkeep.native.dbus.errors import ErrorReply, Verdict, translated, verdict
+from tokenkeep.native.dbus.errors import UNLOCK_HINT, ErrorReply, Verdict, translated, verdict
 from tokenkeep.native.dbus.wire import Request
 from tokenkeep.native.secret_service.channel import (
     COLLECTION,
@@ -264,9 +264,7 @@ class Service:
         if self._offered_prompts >= _MOST_OFFERED_PROMPTS:
             self._channel.close()
             self._offered_prompts = 0
-        raise StoreLocked(
-            "the keyring is locked", hint="unlock it, or allow a prompt: Interaction.ALLOWED"
-        )
+        raise StoreLocked("the keyring is locked", hint=UNLOCK_HINT)
 
     def _is_keepassxc(self, call: Call) -> bool:
         """Whether KeePassXC is the service, whose own search shows a prompt."""

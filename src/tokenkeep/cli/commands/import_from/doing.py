@@ -13,7 +13,7 @@ from tokenkeep.cli.progress import progress
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.item import Call, Interaction
+from tokenkeep.item import Call
 from tokenkeep.migrate.journal import Phase
 from tokenkeep.migrate.looking import FAIL, REPLACE, SKIP
 from tokenkeep.migrate.migration import Migration
@@ -94,7 +94,7 @@ def old_names(choices: dict[str, Any]) -> dict[str, str] | None:
 def calls(settings: Settings) -> Callable[[], Call]:
     """A deadline for each call into the source, which may ask whoever sits here."""
     timeout = settings.timeout
-    return lambda: Call(timeout, Interaction.ALLOWED)
+    return lambda: settings.call(timeout)
 
 
 def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import click
 
 from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice
-from tokenkeep.item import Call, Interaction
+from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
@@ -52,7 +52,7 @@ def chosen_vault(
         Passphrase(settings.secret_in(path, "--with-passphrase-file")) for path in passphrase_files
     ]
     # A question that no slot can be opened with is not asked.
-    own = [key for key in options.keys if key.kind in kinds or not key.may_prompt]
+    own = [key for key in options.keys if key.kind in kinds or key is not settings.question]
     if every_slot and not any(isinstance(key, SlotKeys) for key in own):
         further.append(SlotKeys(settings))
     return Vault(options.path, (*own, *further), False)
@@ -61,7 +61,7 @@ def chosen_vault(
 def calls(settings: Settings) -> Callable[[], Call]:
     """Deadlines for one batch after the other."""
     seconds = settings.seconds("timeout", PATIENCE_SECONDS)
-    return lambda: Call(seconds, Interaction.ALLOWED)
+    return lambda: settings.call(seconds)
 
 
 def given_passphrase(
