@@ -75,12 +75,15 @@ class FakeService:
         self.is_locked = False
         self.unlocks: bool | StoreError = True
         self.problems: list[Exception] = []
+        self.problems_of_values: list[Exception] = []
         self.is_lasting = False
         self.asked: list[str] = []
         self.deleting = threading.Lock()
 
     def _answer(self, what: str) -> None:
         self.asked.append(what)
+        if what in ("replace", "create") and self.problems_of_values:
+            raise self.problems_of_values.pop(0)
         if self.problems:
             problem = self.problems[0]
             if not self.is_lasting:
@@ -187,9 +190,28 @@ def test_error_means(name: str) -> None:
     """The verdict is the table's; what cannot be answered by trying again has an error of ours."""
     meant = {**MEANINGS, **OTHERS}[name]
     assert meant == verdict(name)
-    error = translated(name)
+    error = translated(ErrorReply(name, had_value=True))
     assert isinstance(error, StoreUnavailable if isinstance(meant, str) else meant)
     assert name in str(error)
+
+
+def test_limit_is_a_values_only_where_there_was_a_value() -> None:
+    """What asks and brings nothing is not too large: the bus has too much to do."""
+    assert isinstance(translated(ErrorReply(f"{DBUS}LimitsExceeded")), StoreUnavailable)
+
+
+@pytest.mark.parametrize("has_item", [True, False], ids=["replaced", "created"])
+def test_value_beyond_the_services_limit_is_too_large(
+    store: SecretServiceStore, service: FakeService, has_item: bool
+) -> None:
+    """The request that brings it is what the service refuses; what was there stays."""
+    if not has_item:
+        service.item = None
+    service.problems_of_values = [ErrorReply(f"{DBUS}LimitsExceeded", had_value=True)]
+    with pytest.raises(ValueTooLarge) as caught:
+        store.write(NAME, Secret("new"), Call())
+    assert "tokenkeep vault create" == caught.value.hint
+    assert (Secret("kept") if has_item else None) == service.item
 
 
 @pytest.mark.parametrize("verb", CALLS)
@@ -203,7 +225,8 @@ def test_lasting_error_reaches_the_caller_and_erases_nothing(
     expected: Any = meant
     if meant == Verdict.SEARCH:
         expected = StoreTimeout
-    elif meant == Verdict.REOPEN:  # it came through the channel, which had repeated it
+    elif meant in (Verdict.REOPEN, ValueTooLarge):
+        # The channel had repeated it; the limit answers the search, which brings no value.
         expected = StoreUnavailable
     with pytest.raises(expected) as caught:
         CALLS[verb](store, Call(0.1))

@@ -38,6 +38,7 @@ _CONFIGURATION = """\
     <allow eavesdrop="true"/>
     <allow own="*"/>
   </policy>
+  {limits}
 </busconfig>
 """
 
@@ -53,9 +54,16 @@ class Bus:
         env: what the bus and everything on it finds in its environment besides the home.
         activates: whether the bus starts services by itself, as a desktop's does. Another Secret
             Service on the machine would take the place of one that was killed.
+        limits: dbus-daemon's own, by their names (dbus-daemon(1)).
     """
 
-    def __init__(self, env: Mapping[str, str] | None = None, *, activates: bool = False) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        activates: bool = False,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="tokenkeep-bus-"))
         self.processes: list[subprocess.Popen[bytes]] = []
         self._connection: DBusConnection | None = None
@@ -72,6 +80,9 @@ class Bus:
             self.env[name] = str(folder)
         self.env.update(env or {})
         self._activates = activates
+        self._limits = "".join(
+            f'<limit name="{name}">{value}</limit>' for name, value in (limits or {}).items()
+        )
         try:
             self.daemon = self._start_daemon(activates)
         except BaseException:
@@ -80,7 +91,9 @@ class Bus:
 
     def _start_daemon(self, activates: bool) -> subprocess.Popen[bytes]:
         configuration = self.home / "bus.conf"
-        configuration.write_text(_CONFIGURATION.format(socket=self.home / "bus"))
+        configuration.write_text(
+            _CONFIGURATION.format(socket=self.home / "bus", limits=self._limits)
+        )
         which = "--session" if activates else f"--config-file={configuration}"
         with (self.home / "bus.err").open("wb") as said:
             daemon = subprocess.Popen(

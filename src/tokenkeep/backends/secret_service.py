@@ -427,7 +427,7 @@ class SecretServiceStore:
                 if was_locked or (meant is binding.Verdict.SEARCH and searches < _MOST_SEARCHES):
                     self._collection = None
                 else:
-                    problem = binding.translated(exc.name)
+                    problem = binding.translated(exc)
                     continue
             pause = pause or binding.Pause(call)
             if was_locked and call.remaining() == 0.0:

@@ -93,7 +93,7 @@ class _Item:
         try:
             return work(self._service)
         except binding.ErrorReply as exc:
-            problem = binding.translated(exc.name)
+            problem = binding.translated(exc)
         raise problem
 
     def __del__(self) -> None:

@@ -16,7 +16,7 @@ from collections import deque
 
 from tokenkeep.errors import AccessDenied, StoreTimeout, StoreUnavailable, ValueTooLarge
 from tokenkeep.native.dbus.address import NO_BUS_HINT, sockets
-from tokenkeep.native.dbus.errors import ConnectionLost, ErrorReply
+from tokenkeep.native.dbus.errors import ConnectionLost, ErrorReply, translated
 from tokenkeep.native.dbus.wire import Incoming, Reader, Request, SizeLimitError
 
 TYPE_CHECKING = False
@@ -49,7 +49,8 @@ class Connection:
     """Connects, authenticates and says hello.
 
     Raises:
-        StoreUnavailable: nobody listens at the address, or the bus goes away meanwhile.
+        StoreUnavailable: nobody listens at the address, the bus goes away meanwhile, or it takes
+            no more connections.
         AccessDenied: the bus is another user's.
         StoreTimeout: the bus does not answer in time.
     """
@@ -68,7 +69,7 @@ class Connection:
         self.is_lost = False
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        is_lost = False
+        is_lost, refusal = False, None
         try:
             _authenticate(self._socket, call)
             is_lost, others = True, _is_another_user_s(self._socket)
@@ -76,12 +77,14 @@ class Connection:
             is_lost = False
         except ConnectionLost:
             pass
+        except ErrorReply as exc:
+            refusal = translated(exc)
         except BaseException:
             self.close()
             raise
         if is_lost:
             self.close()
-            raise _refused() if others else _gone()
+            raise refusal or (_refused() if others else _gone())
 
     def ask(self, request: Request, call: Call) -> tuple[Any, ...]:
         """The answer's values.
@@ -94,7 +97,7 @@ class Connection:
         """
         reply = self._exchange((request,), call)[0]
         if reply.error is not None:
-            raise ErrorReply(reply.error)
+            raise ErrorReply(reply.error, request.has_value)
         return reply.body
 
     def ask_all(

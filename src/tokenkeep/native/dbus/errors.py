@@ -71,11 +71,16 @@ _MESSAGES: dict[type[StoreError], tuple[str, str | None]] = {
 
 
 class ErrorReply(Exception):
-    """An error as the answer to a request; its text, which may say anything, is not kept."""
+    """An error as the answer to a request; its text, which may say anything, is not kept.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        had_value: the request brought a value to keep.
+    """
+
+    def __init__(self, name: str, had_value: bool = False) -> None:
         super().__init__(name)
         self.name = name
+        self.had_value = had_value
 
 
 class ConnectionLost(Exception):
@@ -89,13 +94,19 @@ def verdict(name: str) -> type[StoreError] | str:
     return TABLE.get(name, StoreUnavailable)
 
 
-def translated(name: str) -> StoreError:
+def translated(reply: ErrorReply) -> StoreError:
     """The error to raise for an error reply that cannot be answered by trying again.
 
     An object that is not there although it cannot be missing means that the service is no full
-    implementation.
+    implementation. A limit is the value's only where there was one: else it is the bus's own, on
+    connections or on questions under way.
     """
-    meant = verdict(name)
+    name, meant = reply.name, verdict(reply.name)
+    if meant is ValueTooLarge and not reply.had_value:
+        return StoreUnavailable(
+            f"the bus serves no more than it does now ({name})",
+            hint="end programs that hold connections to it, then try again",
+        )
     if isinstance(meant, str):
         return StoreUnavailable(
             f"the Secret Service does not do what the specification asks for ({name})",

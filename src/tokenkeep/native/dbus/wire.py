@@ -34,9 +34,10 @@ class Request:
     Args:
         signature: the D-Bus signature of the values; empty if there are none.
         body: the values; what is secret in them was encrypted before.
+        has_value: among them is what a person wants kept, of whatever size.
     """
 
-    __slots__ = ("body", "destination", "interface", "member", "path", "signature")
+    __slots__ = ("body", "destination", "has_value", "interface", "member", "path", "signature")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Request:
         member: str,
         signature: str = "",
         body: tuple[Any, ...] = (),
+        has_value: bool = False,
     ) -> None:
         self.destination = destination
         self.path = path
@@ -53,6 +55,7 @@ class Request:
         self.member = member
         self.signature = signature
         self.body = body
+        self.has_value = has_value
 
     def __repr__(self) -> str:
         return f"Request({self.interface}.{self.member})"

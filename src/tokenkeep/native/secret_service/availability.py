@@ -43,7 +43,7 @@ def _asked(connection: Connection, call: Call) -> list[object]:
             connection.ask(Request(BUS, BUS_PATH, BUS, "ListActivatableNames"), call)[0],
         ]
     except ErrorReply as exc:
-        raise translated(exc.name) from None
+        raise translated(exc) from None
     except ConnectionLost:
         pass
     raise problem

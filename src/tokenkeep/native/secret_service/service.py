@@ -164,7 +164,13 @@ class Service:
         """Changes an item's value in place."""
         self._channel.ask_in_session(
             lambda session: Request(
-                NAME, item, ITEM, "SetSecret", "(oayays)", (session.sealed(value),)
+                NAME,
+                item,
+                ITEM,
+                "SetSecret",
+                "(oayays)",
+                (session.sealed(value),),
+                has_value=True,
             ),
             call,
         )
@@ -191,6 +197,7 @@ class Service:
                 "CreateItem",
                 "a{sv}(oayays)b",
                 (properties, session.sealed(value), True),
+                has_value=True,
             ),
             call,
         )
