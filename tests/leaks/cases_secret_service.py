@@ -47,6 +47,7 @@ class Daemon(threading.Thread):
 
     def __init__(self, path: Path, answers: dict[str, Answer]) -> None:
         super().__init__(daemon=True)
+        self.asked: set[str] = set()
         self._answers = {**RIGHT, **answers}
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
@@ -85,8 +86,9 @@ class Daemon(threading.Thread):
 
     def _answer(self, message: Any) -> bytes | None:
         member = message.header.fields[HeaderFields.member]
+        self.asked.add(member)
         answer: Answer = self._answers.get(member, f"{_DBUS}UnknownMethod")
-        if member == "OpenSession":
+        if member == "OpenSession" and member not in self._answers:
             plain = message.body[0] == "plain"
             answer = ("vo", (("s", ""), "/s")) if plain else f"{_DBUS}NotSupported"
         if answer is None:
@@ -104,6 +106,15 @@ class Daemon(threading.Thread):
 @contextmanager
 def talking(directory: Path, answers: dict[str, Answer]) -> Iterator[SecretServiceStore]:
     """A store that talks to such a daemon."""
+    with serving(directory, answers) as (store, _daemon):
+        yield store
+
+
+@contextmanager
+def serving(
+    directory: Path, answers: dict[str, Answer]
+) -> Iterator[tuple[SecretServiceStore, Daemon]]:
+    """A store, and the daemon that it talks to."""
     path = directory / "bus"
     daemon = Daemon(path, answers)
     daemon.start()
@@ -111,7 +122,7 @@ def talking(directory: Path, answers: dict[str, Answer]) -> Iterator[SecretServi
     os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={path}"
     store = SecretServiceStore(SecretServiceOptions())
     try:
-        yield store
+        yield store, daemon
     finally:
         store.close()
         daemon.stop()
@@ -144,6 +155,31 @@ WRONG: dict[str, Answer] = {
 }
 
 
+#: The methods that each verb asks; a new item's have no item to be found first.
+_ALL = ("Hello", "GetNameOwner", "SearchItems", "ReadAlias")
+ASKED = {
+    "read": (*_ALL, "OpenSession", "GetSecrets"),
+    "write": (*_ALL, "OpenSession", "SetSecret"),
+    "storage write": (*_ALL, "OpenSession", "SetSecret"),
+    "delete": (*_ALL, "Delete"),
+    "create": (*_ALL, "Get", "OpenSession", "CreateItem"),
+    "read what is not there": (*_ALL, "Get"),
+}
+VERBS["create"] = VERBS["write"]
+VERBS["read what is not there"] = VERBS["read"]
+#: What the daemon has besides, for these.
+EMPTY: dict[str, dict[str, Answer]] = {
+    verb: {"SearchItems": ("aoao", ([], []))} for verb in ("create", "read what is not there")
+}
+#: What answers a request in another way than the specification says, whichever request it is.
+MALFORMED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "values that nobody asked for": ("ss", (SECRET, SECRET)),
+    "a string for each item": ("a{ss}", ({_ITEM: SECRET},)),
+    "a value without its type": ("a{o(oayay)}", ({_ITEM: ("/s", b"", SECRET.encode())},)),
+    "a value in a variant": ("v", (("ay", SECRET.encode()),)),
+}
+
+
 def _failing(verb: str, answers: dict[str, Answer]) -> Callable[[Path], object]:
     def run(directory: Path) -> object:
         with talking(directory, answers) as store:
@@ -152,12 +188,26 @@ def _failing(verb: str, answers: dict[str, Answer]) -> Callable[[Path], object]:
     return run
 
 
+def malformed(verb: str, method: str, what: str) -> dict[str, Answer]:
+    """The daemon's answers, of which the one to this method is wrong in this way."""
+    return {**EMPTY.get(verb, {}), method: MALFORMED[what]}
+
+
 CASES = [
     *(
         Case(f"secret service {verb}, {what}", _failing(verb, {_LAST[verb]: answer}))
-        for verb in VERBS
+        for verb in _LAST
         for what, answer in WRONG.items()
         if (verb, what) != ("delete", "gone")  # is no failure
+    ),
+    *(
+        Case(
+            f"secret service {verb}, {method} answers {what}",
+            _failing(verb, malformed(verb, method, what)),
+        )
+        for verb, methods in ASKED.items()
+        for method in methods
+        for what in MALFORMED
     ),
     Case(
         "secret service read, sealed for another session",

@@ -150,7 +150,7 @@ def test_person_at_a_terminal_has_time_to_type(home: Path) -> None:
         here.person.types(PASSWORD.decode())
         person.sees("kept")
         assert 0 == person.code()
-        assert not here.person.sees_a_window()
+        here.person.sees_it_close()
 
 
 def test_import_from_keyring_waits_for_a_person_as_long_as_for_one_of_ours(home: Path) -> None:

@@ -96,7 +96,7 @@ def test_prompt_that_nobody_answers_ends_with_the_deadline_and_can_be_answered_l
     assert keyring.process.poll() is None
     value = meanwhile(lambda: store.read(NAME, allowed()), lambda: person.types(PASSWORD.decode()))
     assert Secret("kept") == value
-    assert not person.sees_a_window()
+    person.sees_it_close()
 
 
 def test_threads_share_one_prompt(
@@ -111,7 +111,7 @@ def test_threads_share_one_prompt(
         return store.read(NAME, allowed())
 
     assert [None, *[Secret("kept")] * 3] == together(either, 4)
-    assert not person.sees_a_window()
+    person.sees_it_close()
 
 
 def test_process_that_gave_up_leaves_the_daemon_alive(

@@ -60,6 +60,10 @@ class Person:
     def sees_a_window(self) -> bool:
         return bool(self._xdotool("search", "--onlyvisible", "--class", "."))
 
+    def sees_it_close(self) -> None:
+        """Waits until there is no window: an answered one is gone a moment after its answer."""
+        eventually(lambda: not self.sees_a_window(), "a prompt stays on the screen")
+
     def types(self, *texts: str) -> None:
         """A text for each field of the window, then Return."""
         self.looks()

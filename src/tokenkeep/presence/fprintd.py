@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tokenkeep.item import Call
     from tokenkeep.native.dbus.connection import Connection
+    from tokenkeep.native.dbus.wire import Incoming
 
 _SERVICE = "net.reactivated.Fprint"
 _MANAGER_PATH = "/net/reactivated/Fprint/Manager"
@@ -66,9 +67,9 @@ class Fprintd:
         """
         with system_bus(call) as bus:
             (device,) = _ask(
-                bus, _MANAGER_PATH, f"{_SERVICE}.Manager", "GetDefaultDevice", (), call
+                bus, _MANAGER_PATH, f"{_SERVICE}.Manager", "GetDefaultDevice", (), call, "o"
             )
-            _ask(bus, device, _DEVICE, "ListEnrolledFingers", (_CALLER,), call)
+            _ask(bus, device, _DEVICE, "ListEnrolledFingers", (_CALLER,), call, "as")
             _ask(bus, device, _DEVICE, "Claim", (_CALLER,), call)
             try:
                 self._scan(bus, device, call)
@@ -77,7 +78,7 @@ class Fprintd:
 
     def _scan(self, bus: Connection, device: str, call: Call) -> None:
         rule = f"type='signal',interface='{_DEVICE}',member='VerifyStatus',path='{device}'"
-        signals = bus.listen([rule], lambda message: message.member == "VerifyStatus", call)
+        signals = bus.listen([rule], _is_status, call)
         _ask(bus, device, _DEVICE, "VerifyStart", (self.finger,), call)
         try:
             while True:
@@ -96,15 +97,28 @@ class Fprintd:
             _quietly(bus, device, "VerifyStop")
 
 
+def _is_status(message: Incoming) -> bool:
+    return message.member == "VerifyStatus" and message.signature == "sb"
+
+
 def _ask(
-    bus: Connection, path: str, interface: str, member: str, values: tuple[str, ...], call: Call
+    bus: Connection,
+    path: str,
+    interface: str,
+    member: str,
+    values: tuple[str, ...],
+    call: Call,
+    answer: str = "",
 ) -> tuple[Any, ...]:
     from tokenkeep.native.dbus.errors import ErrorReply
     from tokenkeep.native.dbus.wire import Request
 
     problem: PresenceError
     try:
-        return bus.ask(Request(_SERVICE, path, interface, member, "s" * len(values), values), call)
+        request = Request(
+            _SERVICE, path, interface, member, "s" * len(values), values, answer=answer
+        )
+        return bus.ask(request, call)
     except ErrorReply as exc:
         kind, message = ERRORS.get(exc.name, (PresenceUnavailable, f"fprintd answered {exc.name}"))
         problem = kind(message)

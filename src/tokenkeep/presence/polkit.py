@@ -59,6 +59,7 @@ class Polkit:
                     "CheckAuthorization",
                     "(sa{sv})sa{ss}us",
                     (subject, self.action, {}, _ALLOW_USER_INTERACTION, ""),
+                    answer="(bba{ss})",
                 ),
                 call,
             )

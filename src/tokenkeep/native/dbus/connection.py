@@ -73,7 +73,7 @@ class Connection:
         try:
             _authenticate(self._socket, call)
             is_lost, others = True, _is_another_user_s(self._socket)
-            self.ask(Request(BUS, BUS_PATH, BUS, "Hello"), call)
+            self.ask(Request(BUS, BUS_PATH, BUS, "Hello", answer="s"), call)
             is_lost = False
         except ConnectionLost:
             pass
@@ -93,12 +93,13 @@ class Connection:
             ErrorReply: the answer is an error.
             ConnectionLost: the connection is gone; nobody knows whether the request was obeyed.
             StoreTimeout: no answer by the deadline; one that comes later is dropped.
+            StoreUnavailable: the answer is not of the kind that the request has to have.
             ValueTooLarge: it is more than a message may be.
         """
-        reply = self._exchange((request,), call)[0]
-        if reply.error is not None:
-            raise ErrorReply(reply.error, request.has_value)
-        return reply.body
+        answer = _answer(request, self._exchange((request,), call)[0])
+        if isinstance(answer, ErrorReply):
+            raise answer
+        return answer
 
     def ask_all(
         self, requests: Sequence[Request], call: Call
@@ -106,10 +107,9 @@ class Connection:
         """The answers to requests that are sent together, in their order; errors among them.
 
         Raises:
-            ConnectionLost, StoreTimeout, ValueTooLarge: as `ask`.
+            ConnectionLost, StoreTimeout, StoreUnavailable, ValueTooLarge: as `ask`.
         """
-        replies = self._exchange(requests, call)
-        return [each.body if each.error is None else ErrorReply(each.error) for each in replies]
+        return list(map(_answer, requests, self._exchange(requests, call)))
 
     def listen(
         self, rules: Sequence[str], wants: Callable[[Incoming], bool], call: Call
@@ -260,6 +260,23 @@ class Connection:
 
     def _lose(self) -> None:
         self.is_lost = True
+
+
+def _answer(request: Request, reply: Incoming) -> tuple[Any, ...] | ErrorReply:
+    """What a reply says: the one place where it is seen that it says what it has to.
+
+    Raises:
+        StoreUnavailable: it does not. No frame that this passes shows a reply's values.
+    """
+    if reply.error is not None:
+        return ErrorReply(reply.error, request.has_value)
+    if request.is_answered_by(reply):
+        return request.values_in(reply)
+    raise StoreUnavailable(
+        f"{request.destination} answers {request.member} in another way than the specification"
+        " says",
+        hint=NO_BUS_HINT,
+    )
 
 
 def _encoded(requests: Sequence[Request], serials: Sequence[int]) -> memoryview:

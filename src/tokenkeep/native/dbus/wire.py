@@ -25,7 +25,9 @@ except ImportError:
         extra="secret-service",
     ) from None
 
-__all__ = ["Incoming", "Reader", "Request", "SizeLimitError"]
+__all__ = ["Incoming", "Property", "Reader", "Request", "SizeLimitError"]
+
+_PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
 class Request:
@@ -34,10 +36,12 @@ class Request:
     Args:
         signature: the D-Bus signature of the values; empty if there are none.
         body: the values; what is secret in them was encrypted before.
-        has_value: among them is what a person wants kept, of whatever size.
+        answer: the D-Bus signature of the values that answer it; empty if there are none.
+        has_value: among its own is what a person wants kept, of whatever size.
     """
 
-    __slots__ = ("body", "destination", "has_value", "interface", "member", "path", "signature")
+    __slots__ = ("answer", "body", "destination", "has_value", "interface", "member", "path",
+                 "signature")  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class Request:
         member: str,
         signature: str = "",
         body: tuple[Any, ...] = (),
+        *,
+        answer: str = "",
         has_value: bool = False,
     ) -> None:
         self.destination = destination
@@ -55,6 +61,7 @@ class Request:
         self.member = member
         self.signature = signature
         self.body = body
+        self.answer = answer
         self.has_value = has_value
 
     def __repr__(self) -> str:
@@ -78,6 +85,39 @@ class Request:
         encoded: bytes = Message(header, self.body).serialise(serial)
         return encoded
 
+    def is_answered_by(self, reply: Incoming) -> bool:
+        """Whether the reply's values are of the kind that they have to be."""
+        return reply.signature == self.answer
+
+    def values_in(self, reply: Incoming) -> tuple[Any, ...]:
+        """The values of a reply that answers this."""
+        return reply.body
+
+
+class Property(Request):
+    """The question for one property; its answer is one value.
+
+    Args:
+        kind: the D-Bus signature of the property's value.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, destination: str, path: str, interface: str, name: str, kind: str) -> None:
+        super().__init__(destination, path, _PROPERTIES, "Get", "ss", (interface, name), answer="v")
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"Property({self.body[0]}.{self.body[1]})"
+
+    def is_answered_by(self, reply: Incoming) -> bool:
+        """Also of the value in the variant."""
+        return super().is_answered_by(reply) and reply.body[0][0] == self.kind
+
+    def values_in(self, reply: Incoming) -> tuple[Any, ...]:
+        """The value, taken out of its variant."""
+        return (reply.body[0][1],)
+
 
 class Incoming:
     """One message from the bus: a reply, an error or a signal.
@@ -85,9 +125,10 @@ class Incoming:
     Attributes:
         reply_to: the serial of the request it answers; None for a signal.
         error: the error's name; None if it is none.
+        signature: the D-Bus signature of the values, which they keep to.
     """
 
-    __slots__ = ("body", "error", "interface", "member", "path", "reply_to")
+    __slots__ = ("body", "error", "interface", "member", "path", "reply_to", "signature")
 
     def __init__(self, message: Any) -> None:
         fields = message.header.fields
@@ -101,6 +142,7 @@ class Incoming:
         self.path: str = fields.get(HeaderFields.path, "")
         self.interface: str = fields.get(HeaderFields.interface, "")
         self.member: str = fields.get(HeaderFields.member, "")
+        self.signature: str = fields.get(HeaderFields.signature, "")
         self.body: tuple[Any, ...] = message.body
 
     def __repr__(self) -> str:

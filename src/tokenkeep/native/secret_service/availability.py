@@ -36,11 +36,13 @@ def is_running(address: str, call: Call) -> bool:
 
 
 def _asked(connection: Connection, call: Call) -> list[object]:
+    has_owner = Request(BUS, BUS_PATH, BUS, "NameHasOwner", "s", (NAME,), answer="b")
+    startable = Request(BUS, BUS_PATH, BUS, "ListActivatableNames", answer="as")
     problem = StoreUnavailable("the session bus went away", hint=NO_BUS_HINT)
     try:
         return [
-            connection.ask(Request(BUS, BUS_PATH, BUS, "NameHasOwner", "s", (NAME,)), call)[0],
-            connection.ask(Request(BUS, BUS_PATH, BUS, "ListActivatableNames"), call)[0],
+            connection.ask(has_owner, call)[0],
+            connection.ask(startable, call)[0],
         ]
     except ErrorReply as exc:
         raise translated(exc) from None

@@ -28,7 +28,6 @@ PATH = "/org/freedesktop/secrets"
 SERVICE = "org.freedesktop.Secret.Service"
 COLLECTION = "org.freedesktop.Secret.Collection"
 ITEM = "org.freedesktop.Secret.Item"
-PROPERTIES = "org.freedesktop.DBus.Properties"
 
 #: The pause before the first repetition, and the longest: a daemon starts in a few hundredths.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
@@ -212,7 +211,8 @@ def _negotiate(connection: Connection, call: Call) -> Session:
             raise
         _output, path = _open(connection, PLAIN, ("s", ""), call)
         return Session(path, None)
-    cipher = exponent.agreed(bytes(output[1]))
+    kind, public = output
+    cipher = exponent.agreed(public) if kind == "ay" else None
     if cipher is None:
         raise StoreUnavailable("the Secret Service negotiates with a number that is no key")
     return Session(path, cipher)
@@ -221,5 +221,5 @@ def _negotiate(connection: Connection, call: Call) -> Session:
 def _open(
     connection: Connection, algorithm: str, parameter: tuple[str, Any], call: Call
 ) -> tuple[Any, ...]:
-    request = Request(NAME, PATH, SERVICE, "OpenSession", "sv", (algorithm, parameter))
+    request = Request(NAME, PATH, SERVICE, "OpenSession", "sv", (algorithm, parameter), answer="vo")
     return connection.ask(request, call)

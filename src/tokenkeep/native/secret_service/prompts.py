@@ -90,9 +90,10 @@ class Prompts:
 
 def _shown(connection: Connection, path: str, call: Call) -> Signals:
     def wants(message: Incoming) -> bool:
+        # Anybody may send such a signal: one of another shape is none of these.
         if message.member == "Completed":
-            return message.path == path
-        return message.member == "NameOwnerChanged" and message.body[0] == NAME
+            return message.path == path and message.signature == "bv"
+        return message.member == "NameOwnerChanged" and message.body[:1] == (NAME,)
 
     signals = connection.listen(_RULES, wants, call)
     try:

@@ -8,8 +8,8 @@ has no items.
 from __future__ import annotations
 
 from tokenkeep.native.dbus.errors import ErrorReply, Verdict, verdict
-from tokenkeep.native.dbus.wire import Request
-from tokenkeep.native.secret_service.channel import COLLECTION, ITEM, NAME, PROPERTIES, Channel
+from tokenkeep.native.dbus.wire import Property, Request
+from tokenkeep.native.secret_service.channel import COLLECTION, ITEM, NAME, Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ def of_collections(
 def _searched(
     channel: Channel, collections: Sequence[str], attributes: dict[str, str], call: Call
 ) -> tuple[list[str], list[str]]:
-    search = "SearchItems", "a{ss}", (attributes,)
-    asked = [Request(NAME, path, COLLECTION, *search) for path in collections]
+    asked = [
+        Request(NAME, path, COLLECTION, "SearchItems", "a{ss}", (attributes,), answer="ao")
+        for path in collections
+    ]
     paths = [path for body in channel.ask_all(asked, call) for path in body[0]]
-    locks = [Request(NAME, path, PROPERTIES, "Get", "ss", (ITEM, "Locked")) for path in paths]
+    locks = [Property(NAME, path, ITEM, "Locked", "b") for path in paths]
     found: tuple[list[str], list[str]] = [], []
     for path, answer in zip(paths, channel.ask_each(locks, call), strict=True):
         if not isinstance(answer, ErrorReply):
-            found[bool(answer[0][1])].append(path)
+            found[answer[0]].append(path)
         elif verdict(answer.name) is not Verdict.SEARCH:  # deleted meanwhile
             raise answer
     return found

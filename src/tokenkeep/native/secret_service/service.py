@@ -14,13 +14,12 @@ from tokenkeep.errors import SecretDamaged, StoreLocked
 from tokenkeep.item import Interaction
 from tokenkeep.native.dbus.address import session_bus
 from tokenkeep.native.dbus.errors import UNLOCK_HINT, ErrorReply, Verdict, translated, verdict
-from tokenkeep.native.dbus.wire import Request
+from tokenkeep.native.dbus.wire import Property, Request
 from tokenkeep.native.secret_service.channel import (
     COLLECTION,
     ITEM,
     NAME,
     PATH,
-    PROPERTIES,
     SERVICE,
     Channel,
     Pause,
@@ -95,8 +94,7 @@ class Service:
     def search(self, attributes: dict[str, str], call: Call) -> tuple[list[str], list[str]]:
         """The paths of the items that have these attributes: unlocked ones, locked ones."""
         if self._is_keepassxc(call):
-            collections = self.ask(_get(PATH, SERVICE, "Collections"), call)[0][1]
-            return of_collections(self._channel, collections, [attributes], call)[0]
+            return of_collections(self._channel, self._collections(call), [attributes], call)[0]
         body = self.ask(_search(attributes), call)
         return body[0], body[1]
 
@@ -111,33 +109,35 @@ class Service:
             was_locked = self.is_locked(collection, call)
             answers = of_collections(self._channel, [collection], searches, call)
             return was_locked or self.is_locked(collection, call), answers
-        is_locked = _get(collection, COLLECTION, "Locked")
+        is_locked = _locked(collection)
         requests = [is_locked, *map(_search, searches), is_locked]
         first, *found, last = self._channel.ask_all(requests, call)
-        return bool(first[0][1] or last[0][1]), [(body[0], body[1]) for body in found]
+        return first[0] or last[0], [(body[0], body[1]) for body in found]
 
     def alias(self, name: str, call: Call) -> str:
         """The path of the collection with this alias; `NOTHING` if there is none."""
-        path: str = self.ask(Request(NAME, PATH, SERVICE, "ReadAlias", "s", (name,)), call)[0]
+        read = Request(NAME, PATH, SERVICE, "ReadAlias", "s", (name,), answer="o")
+        path: str = self.ask(read, call)[0]
         return path
 
     def collections(self, call: Call) -> dict[str, str]:
         """Every collection's path with its label."""
-        paths = self.ask(_get(PATH, SERVICE, "Collections"), call)[0][1]
-        labels = self._channel.ask_all([_get(path, COLLECTION, "Label") for path in paths], call)
-        return {path: body[0][1] for path, body in zip(paths, labels, strict=True)}
+        paths = self._collections(call)
+        labels = self._channel.ask_all([_label(path) for path in paths], call)
+        return {path: body[0] for path, body in zip(paths, labels, strict=True)}
 
     def is_locked(self, collection: str, call: Call) -> bool:
         """Whether a collection says that it is locked; KWallet says so until `unlock` is called."""
-        return bool(self.ask(_get(collection, COLLECTION, "Locked"), call)[0][1])
+        is_locked: bool = self.ask(_locked(collection), call)[0]
+        return is_locked
 
     def attributes(self, items: Sequence[str], call: Call) -> dict[str, dict[str, str]]:
         """The attributes of each item that is still there."""
-        return self._properties(items, "Attributes", call)
+        return self._properties(items, "Attributes", "a{ss}", call)
 
     def modified(self, items: Sequence[str], call: Call) -> dict[str, int]:
         """When each item that is still there was changed last, in seconds since 1970."""
-        return self._properties(items, "Modified", call)
+        return self._properties(items, "Modified", "t", call)
 
     def secrets(self, items: list[str], call: Call) -> dict[str, Secret]:
         """The values of the items that are there and unlocked; the others are left out.
@@ -148,7 +148,13 @@ class Service:
         for _attempt in range(3):
             session, body = self._channel.ask_in_session(
                 lambda session: Request(
-                    NAME, PATH, SERVICE, "GetSecrets", "aoo", (items, session.path)
+                    NAME,
+                    PATH,
+                    SERVICE,
+                    "GetSecrets",
+                    "aoo",
+                    (items, session.path),
+                    answer="a{o(oayays)}",
                 ),
                 call,
             )
@@ -197,6 +203,7 @@ class Service:
                 "CreateItem",
                 "a{sv}(oayays)b",
                 (properties, session.sealed(value), True),
+                answer="oo",
                 has_value=True,
             ),
             call,
@@ -219,6 +226,7 @@ class Service:
                 "CreateCollection",
                 "a{sv}s",
                 ({f"{COLLECTION}.Label": ("s", label)}, "default"),
+                answer="oo",
             ),
             call,
         )
@@ -236,7 +244,7 @@ class Service:
         def attempt(connection: Connection) -> tuple[Any, ...]:
             nonlocal attempts
             attempts += 1
-            return connection.ask(Request(NAME, item, ITEM, "Delete"), call)
+            return connection.ask(Request(NAME, item, ITEM, "Delete", answer="o"), call)
 
         try:
             prompt = self._channel.repeated(attempt, call)[0]
@@ -258,7 +266,7 @@ class Service:
             StoreTimeout: nobody answered the prompt; it stays open, and the next call that may
                 prompt waits for it rather than showing a second one.
         """
-        request = Request(NAME, PATH, SERVICE, "Unlock", "ao", (objects,))
+        request = Request(NAME, PATH, SERVICE, "Unlock", "ao", (objects,), answer="aoo")
         if call.interaction == Interaction.ALLOWED:
             return self._prompts.unlock(request, call)
         unlocked, prompt = self.ask(request, call)
@@ -284,19 +292,24 @@ class Service:
 
     def _is_open_wallet(self, path: str, call: Call) -> bool:
         try:
-            label = self.ask(_get(path, COLLECTION, "Label"), call)[0][1]
+            label = self.ask(_label(path), call)[0]
         except ErrorReply:
             return False  # an item's path: nothing that KWallet locks by itself
         return is_open_wallet(self._channel, label, call)
 
-    def _properties(self, items: Sequence[str], name: str, call: Call) -> dict[str, Any]:
+    def _collections(self, call: Call) -> list[str]:
+        paths: list[str] = self.ask(Property(NAME, PATH, SERVICE, "Collections", "ao"), call)[0]
+        return paths
+
+    def _properties(self, items: Sequence[str], name: str, kind: str, call: Call) -> dict[str, Any]:
         found = {}
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
-            answers = self._channel.ask_each([_get(path, ITEM, name) for path in batch], call)
+            asked = [Property(NAME, path, ITEM, name, kind) for path in batch]
+            answers = self._channel.ask_each(asked, call)
             for path, answer in zip(batch, answers, strict=True):
                 if not isinstance(answer, ErrorReply):
-                    found[path] = answer[0][1]
+                    found[path] = answer[0]
                 elif verdict(answer.name) is not Verdict.SEARCH:
                     raise answer
         return found
@@ -332,8 +345,12 @@ _services: dict[tuple[int, str], Service] = {}
 
 
 def _search(attributes: dict[str, str]) -> Request:
-    return Request(NAME, PATH, SERVICE, "SearchItems", "a{ss}", (attributes,))
+    return Request(NAME, PATH, SERVICE, "SearchItems", "a{ss}", (attributes,), answer="aoao")
 
 
-def _get(path: str, interface: str, name: str) -> Request:
-    return Request(NAME, path, PROPERTIES, "Get", "ss", (interface, name))
+def _locked(collection: str) -> Request:
+    return Property(NAME, collection, COLLECTION, "Locked", "b")
+
+
+def _label(collection: str) -> Request:
+    return Property(NAME, collection, COLLECTION, "Label", "s")

@@ -31,7 +31,9 @@ def is_open_wallet(channel: Channel, label: str, call: Call) -> bool:
     for name, path in _KWALLET:
         if _is_the_service(channel, name, call):
             try:
-                is_open = Request(name, path, "org.kde.KWallet", "isOpen", "s", (label,))
+                is_open = Request(
+                    name, path, "org.kde.KWallet", "isOpen", "s", (label,), answer="b"
+                )
                 return bool(channel.ask(is_open, call)[0])
             except ErrorReply:
                 return False  # another version's interface: asking a person is what is left
@@ -47,6 +49,9 @@ def is_keepassxc(channel: Channel, call: Call) -> bool:
 
 
 def _is_the_service(channel: Channel, name: str, call: Call) -> bool:
-    owners = [Request(BUS, BUS_PATH, BUS, "GetNameOwner", "s", (each,)) for each in (NAME, name)]
-    service, other = channel.ask_each(owners, call)
+    service, other = channel.ask_each([_owner(NAME), _owner(name)], call)
     return not isinstance(service, ErrorReply) and service == other
+
+
+def _owner(name: str) -> Request:
+    return Request(BUS, BUS_PATH, BUS, "GetNameOwner", "s", (name,), answer="s")

@@ -1,0 +1,53 @@
+"""A service that answers in another way than the specification says is no Secret Service.
+
+Over a daemon that speaks D-Bus and has one wrong answer. `tests/leaks` looks for what the same
+answers would leave in a traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leaks.cases_secret_service import ASKED, EMPTY, MALFORMED, VERBS, malformed, serving
+from tokenkeep.errors import StoreUnavailable
+
+
+@pytest.mark.parametrize("verb", ASKED)
+def test_every_method_that_a_verb_asks_is_known(verb: str, tmp_path: Path) -> None:
+    """So that the tests below go wrong at every step."""
+    with serving(tmp_path, EMPTY.get(verb, {})) as (store, daemon):
+        VERBS[verb](store)
+    assert set(ASKED[verb]) == daemon.asked
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+@pytest.mark.parametrize(
+    ("verb", "method"), [(verb, method) for verb, methods in ASKED.items() for method in methods]
+)
+def test_malformed_answer_is_unavailable(verb: str, method: str, what: str, tmp_path: Path) -> None:
+    """At every step: an error of ours that names the method, and no secret in it."""
+    with (
+        serving(tmp_path, malformed(verb, method, what)) as (store, _daemon),
+        pytest.raises(StoreUnavailable, match=f"answers {method} in another way"),
+    ):
+        VERBS[verb](store)
+
+
+@pytest.mark.parametrize("verb", ["read", "write", "create"])
+@pytest.mark.parametrize(
+    "answer",
+    [("vo", (("s", "x"), "/s")), ("vo", (("ay", b"\1"), "/s")), ("vo", (("ay", b""), "/s"))],
+    ids=["a string", "one", "nothing"],
+)
+def test_session_that_is_negotiated_with_no_key_is_unavailable(
+    verb: str, answer: tuple[str, tuple[object, ...]], tmp_path: Path
+) -> None:
+    """The other half of the agreement is a number between 1 and the prime, as bytes."""
+    answers = {**EMPTY.get(verb, {}), "OpenSession": answer}
+    with (
+        serving(tmp_path, answers) as (store, _daemon),
+        pytest.raises(StoreUnavailable, match="no key"),
+    ):
+        VERBS[verb](store)
