@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from support.bus import Bus
-from support.desktop import in_environment
+from support.desktop import gnome_desktop, in_environment
 from support.gnome_keyring import GnomeKeyring
 from support.waiting import eventually
 from tokenkeep import SecureStorage
@@ -63,7 +65,7 @@ def _answer(call: Callable[[SecureStorage], object], storage: SecureStorage) -> 
     try:
         return call(storage)
     except StoreUnavailable as exc:
-        return "LimitsExceeded" if "LimitsExceeded" in str(exc) else exc
+        return next((why for why in ("LimitsExceeded", "no socket") if why in str(exc)), exc)
 
 
 def test_bus_that_takes_no_more_connections_is_unavailable_and_no_value_is_too_large(
@@ -94,3 +96,37 @@ def test_command_says_that_the_bus_is_full(bus: Bus, store: tuple[str, ...]) -> 
     assert 6 == answer.returncode
     assert "LimitsExceeded" in answer.stderr
     assert "unexpected" not in answer.stderr
+
+
+@contextlib.contextmanager
+def without_descriptors() -> Iterator[None]:
+    """This process can open nothing."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, before[1]))
+    opened = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_process_without_descriptors_is_told_so_and_goes_on_when_it_has_some() -> None:
+    """No socket can be had: every call is an error of ours, and nothing stays broken."""
+    with (
+        gnome_desktop(),
+        SecureStorage(SERVICE, SecretServiceOptions(), timeout=2.0) as storage,
+    ):
+        for call in CALLS.values():
+            call(storage)  # so that nothing is left to import, which needs descriptors of its own
+        storage.store.close()  # type: ignore[attr-defined]
+        with without_descriptors():
+            answers = {name: _answer(call, storage) for name, call in CALLS.items()}
+        assert dict.fromkeys(CALLS, "no socket") == answers
+        storage.write("token", "kept")
+        assert ["token"] == storage.names()

@@ -50,7 +50,7 @@ class Connection:
 
     Raises:
         StoreUnavailable: nobody listens at the address, the bus goes away meanwhile, or it takes
-            no more connections.
+            no more connections; or this process can open no socket.
         AccessDenied: the bus is another user's.
         StoreTimeout: the bus does not answer in time.
     """
@@ -292,7 +292,7 @@ def _connected(address: str, call: Call) -> socket.socket:
     refused = False
     for place in sockets(address):
         call.check("connecting to the session bus")
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        made = _unconnected()
         try:
             made.settimeout(call.remaining())
             made.connect(place)
@@ -313,6 +313,16 @@ def _connected(address: str, call: Call) -> socket.socket:
     if refused:
         raise AccessDenied("the session bus's socket refuses this user")
     raise StoreUnavailable("nobody listens at the session bus's address", hint=NO_BUS_HINT)
+
+
+def _unconnected() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as exc:
+        raise StoreUnavailable(
+            f"no socket can be had for the session bus: {exc.strerror}",
+            hint="close files or connections of this process, or raise its limit: ulimit -n",
+        ) from None
 
 
 def _authenticate(connected: socket.socket, call: Call) -> None:
