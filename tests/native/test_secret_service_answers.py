@@ -6,12 +6,26 @@ answers would leave in a traceback.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from leaks.cases_secret_service import ASKED, EMPTY, MALFORMED, VERBS, malformed, serving
+from leaks.cases_secret_service import (
+    ASKED,
+    EMPTY,
+    MALFORMED,
+    NAME,
+    RIGHT,
+    VERBS,
+    malformed,
+    serving,
+)
+from tokenkeep.backends.secret_service import SecretServiceStore
 from tokenkeep.errors import StoreUnavailable
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
 
 
 @pytest.mark.parametrize("verb", ASKED)
@@ -51,3 +65,29 @@ def test_session_that_is_negotiated_with_no_key_is_unavailable(
         pytest.raises(StoreUnavailable, match="no key"),
     ):
         VERBS[verb](store)
+
+
+#: Every call, with all the time there is.
+PATIENT: dict[str, Callable[[SecretServiceStore], object]] = {
+    "read": lambda store: store.read(NAME, Call(30.0)),
+    "write": lambda store: store.write(NAME, Secret("value"), Call(30.0)),
+    "delete": lambda store: store.delete(NAME, Call(30.0)),
+    "names": lambda store: store.names(NAME.service, Call(30.0)),
+    "contains": lambda store: store.contains(NAME, Call(30.0)),
+    "look": lambda store: store.look(Call(30.0)),
+}
+
+
+@pytest.mark.parametrize("verb", PATIENT)
+def test_service_without_methods_is_unavailable_at_once(verb: str, tmp_path: Path) -> None:
+    """Something has the name and knows none of the calls: that is not a keyring that is slow."""
+    nothing = dict.fromkeys(
+        (name for name in RIGHT if name != "Hello"), "org.freedesktop.DBus.Error.UnknownMethod"
+    )
+    began = time.monotonic()
+    with (
+        serving(tmp_path, nothing) as (store, _daemon),
+        pytest.raises(StoreUnavailable, match="specification"),
+    ):
+        PATIENT[verb](store)
+    assert time.monotonic() - began < 2.0

@@ -223,13 +223,11 @@ def test_lasting_error_reaches_the_caller_and_erases_nothing(
     service.problems, service.is_lasting = [ErrorReply(name)], True
     meant = {**MEANINGS, **OTHERS}[name]
     expected: Any = meant
-    if meant == Verdict.SEARCH:
-        expected = StoreTimeout
-    elif meant in (Verdict.REOPEN, ValueTooLarge):
-        # The channel had repeated it; the limit answers the search, which brings no value.
+    if meant in (Verdict.SEARCH, Verdict.REOPEN, ValueTooLarge):
+        # What is missing stays so, the channel had repeated it, a search brings no value.
         expected = StoreUnavailable
     with pytest.raises(expected) as caught:
-        CALLS[verb](store, Call(0.1))
+        CALLS[verb](store, Call(0.1, clock=FakeClock()))
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     service.problems = []
     assert Secret("kept") == store.read(NAME, Call())
@@ -243,12 +241,25 @@ def test_lasting_error_reaches_the_caller_and_erases_nothing(
 def test_service_that_lacks_a_call_is_unavailable(
     store: SecretServiceStore, service: FakeService, name: str, verb: str
 ) -> None:
-    """An answer of "no such object" or "method" that stays is no race: it will not pass."""
+    """An answer of "no such object" or "method" that stays is no race: that is said soon."""
     service.problems, service.is_lasting = [ErrorReply(name)], True
     clock = FakeClock()
+    call = Call(60.0, clock=clock)
     with pytest.raises(StoreUnavailable, match="specification"):
-        CALLS[verb](store, Call(60.0, clock=clock))
+        CALLS[verb](store, call)
+    left = call.remaining()
+    assert left is not None
+    assert left > 59.0
     assert not {"replace", "create", "delete"} & set(service.asked)
+
+
+def test_objects_that_vanish_one_after_the_other_are_a_race(
+    store: SecretServiceStore, service: FakeService
+) -> None:
+    """Each is another one: somebody else is busy, and the call looks again until its deadline."""
+    name = f"{DBUS}UnknownObject"
+    service.problems = [ErrorReply(name, f"{LOGIN}/{number}") for number in range(12)]
+    assert Secret("kept") == store.read(NAME, Call(clock=FakeClock()))
 
 
 @pytest.mark.parametrize("verb", CALLS)

@@ -39,8 +39,9 @@ _IN_MEMORY = "session"
 _DEFAULT = "default"
 #: Seconds after which the collection behind an alias is asked for again.
 _COLLECTION_SECONDS = 30.0
-#: Answers "no such object" in a row, a pause after each, that no race explains any more.
-_MOST_SEARCHES = 20
+#: Answers "no such object" or "method" of one object in a row that no race explains any more: what
+#: went away is not found again, and a daemon that starts has its objects within these pauses.
+_MOST_SEARCHES = 5
 
 
 class SecretServiceOptions:
@@ -413,7 +414,7 @@ class SecretServiceStore:
         """
         binding = self._binding
         pause: Any = None
-        searches = 0
+        missing, searches = "", 0
         problem: Exception | None = None
         while problem is None:
             try:
@@ -423,8 +424,11 @@ class SecretServiceStore:
             except binding.ErrorReply as exc:
                 meant = binding.verdict(exc.name)
                 was_locked = meant is StoreLocked
-                searches += meant is binding.Verdict.SEARCH
-                if was_locked or (meant is binding.Verdict.SEARCH and searches < _MOST_SEARCHES):
+                is_gone = meant is binding.Verdict.SEARCH
+                if is_gone:
+                    searches = 1 + (searches if missing == exc.path else 0)
+                    missing = exc.path
+                if was_locked or (is_gone and searches < _MOST_SEARCHES):
                     self._collection = None
                 else:
                     problem = binding.translated(exc)

@@ -269,7 +269,7 @@ def _answer(request: Request, reply: Incoming) -> tuple[Any, ...] | ErrorReply:
         StoreUnavailable: it does not. No frame that this passes shows a reply's values.
     """
     if reply.error is not None:
-        return ErrorReply(reply.error, request.has_value)
+        return ErrorReply(reply.error, request.path, request.has_value)
     if request.is_answered_by(reply):
         return request.values_in(reply)
     raise StoreUnavailable(

@@ -74,12 +74,14 @@ class ErrorReply(Exception):
     """An error as the answer to a request; its text, which may say anything, is not kept.
 
     Args:
+        path: the object that was asked.
         had_value: the request brought a value to keep.
     """
 
-    def __init__(self, name: str, had_value: bool = False) -> None:
+    def __init__(self, name: str, path: str = "", had_value: bool = False) -> None:
         super().__init__(name)
         self.name = name
+        self.path = path
         self.had_value = had_value
 
 
