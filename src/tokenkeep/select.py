@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Seconds for a look whether a store can be used here.
 _LOOK_SECONDS = 2.0
+#: What is no reason to choose or advise another store than the platform's own.
+_SAY_SO_THEMSELVES = (StoreLocked, StoreTimeout, AccessDenied, MissingExtra)
 
 
 class Candidate:
@@ -268,13 +270,14 @@ def open_store(
             remedy.
         StoreLocked, StoreTimeout, AccessDenied: the platform's own store is there and does not open
             now.
+        MissingExtra: it would be used, and needs a package that is not installed.
         UnsupportedOption, StoreError: as in `candidates`.
     """
     for candidate, store in _weigh(options, require, clock, looks=not options):
         if store is not None and candidate.usable:
             return store
         problem = candidate.problem
-        if not options and isinstance(problem, (StoreLocked, StoreTimeout, AccessDenied)):
+        if not options and isinstance(problem, _SAY_SO_THEMSELVES):
             raise problem
     weighed = candidates(options, require, clock)
     lines = [f"\n  {each.name}: {each.reason} ({each.remedy})" for each in weighed]

@@ -81,6 +81,7 @@ class SecureStorage:
     Raises:
         InvalidName: the service cannot be a name.
         StoreUnavailable: at the first call: there is none, or none satisfies `require`.
+        MissingExtra: then or at once: the store that would be used needs a package.
         UnsupportedOption: something is no store's options.
     """
 

@@ -85,6 +85,49 @@ def test_storage_without_options_and_without_a_bus_falls_back_to_nothing(
     assert "tokenkeep vault create" == caught.value.hint
 
 
+#: A program whose Python has no jeepney, as without the extra.
+WITHOUT_JEEPNEY = "import sys; sys.modules['jeepney'] = None; "
+
+
+@pytest.mark.parametrize("store", [["--store", "secret-service"], []], ids=["asked for", "auto"])
+def test_missing_extra_is_said_with_the_command_that_installs_it(
+    keyring: GnomeKeyring, store: list[str]
+) -> None:
+    """Where there is a bus, nothing else stands in the way: exit 2, and no advice to move on."""
+    words = ["--app", APP, *store, "get", "api_key"]
+    code = f"{WITHOUT_JEEPNEY}from tokenkeep.cli.main import run; sys.exit(run({words!r}))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (2, "") == (answer.returncode, answer.stdout)
+    assert "hint: pip install 'tokenkeep[secret-service]'" in answer.stderr
+    assert "vault create" not in answer.stderr
+
+
+def test_missing_extra_is_no_reason_where_no_bus_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a server the package would not help: the way on is a vault."""
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    words = ["--app", APP, "get", "api_key"]
+    code = f"{WITHOUT_JEEPNEY}from tokenkeep.cli.main import run; sys.exit(run({words!r}))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 6 == answer.returncode
+    assert "secret-service: there is no D-Bus session bus" in answer.stderr
+    assert "hint: tokenkeep vault create" in answer.stderr
+
+
+@pytest.mark.parametrize("options", ["", ", tokenkeep.SecretServiceOptions()"])
+def test_storage_without_the_extra_says_so(keyring: GnomeKeyring, options: str) -> None:
+    """`MissingExtra` from Python, too, whether the store was asked for or is the platform's own."""
+    code = WITHOUT_JEEPNEY + (
+        "import tokenkeep; from tokenkeep.errors import MissingExtra\n"
+        f"try: tokenkeep.SecureStorage('a'{options}).read('b')\n"
+        "except MissingExtra as exc: print(exc.hint)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ("", "pip install 'tokenkeep[secret-service]'\n") == (answer.stderr, answer.stdout)
+
+
 def test_bus_is_found_where_systemd_puts_it(
     keyring: GnomeKeyring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -13,10 +13,11 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.config import Config, vault_options
 from tokenkeep.errors import (
     AccessDenied,
-    StoreError,
+    MissingExtra,
     StoreLocked,
     StoreTimeout,
     StoreUnavailable,
+    TokenkeepError,
     UnsupportedOption,
 )
 from tokenkeep.select import candidates, is_store, open_store
@@ -135,11 +136,14 @@ def test_the_default_vault_is_the_command_lines() -> None:
     assert (chosen.path, chosen.keys) == (default.path, default.keys)
 
 
-@pytest.mark.parametrize("problem", [StoreLocked("x"), StoreTimeout("x"), AccessDenied("x")])
+@pytest.mark.parametrize(
+    "problem",
+    [StoreLocked("x"), StoreTimeout("x"), AccessDenied("x"), MissingExtra("x", extra="y")],
+)
 def test_the_platforms_own_store_that_does_not_open_now_says_so_itself(
-    monkeypatch: pytest.MonkeyPatch, problem: StoreError
+    monkeypatch: pytest.MonkeyPatch, problem: TokenkeepError
 ) -> None:
-    """Locked and late are temporary, and no reason to choose or advise another store."""
+    """Locked and late are temporary, a package can be installed: no reason for another store."""
     own = next(kind for kind in select._KINDS if kind.is_default() and kind.is_here())
     monkeypatch.setattr(
         type(own), "problem", lambda kind, _options: problem if kind is own else None

@@ -98,14 +98,16 @@ def probe(options: SecretServiceOptions, call: Call) -> None:
     """Says why the store cannot be used here now; prompts for nothing and starts nothing.
 
     Raises:
-        MissingExtra: jeepney is not installed.
+        MissingExtra: there is a session bus, and jeepney is not installed.
         StoreUnavailable: no session bus, nobody who offers the service, or no such collection.
         AccessDenied, StoreTimeout: the bus refuses us, or does not answer.
     """
     from tokenkeep.native.dbus.address import session_bus
+
+    address = session_bus()  # first: where there is no bus, no package would help
     from tokenkeep.native.secret_service.availability import is_running
 
-    if is_running(session_bus(), call):
+    if is_running(address, call):
         store = SecretServiceStore(options)
         try:
             store.look(call)
