@@ -12,8 +12,9 @@ from support.small_disk import fill, small_disk
 from tokenkeep.backends.vault import VaultStore
 from tokenkeep.errors import StoreFull
 from tokenkeep.secret import Secret
+from tokenkeep.vault import access
 from tokenkeep.vault.check import check
-from vault.places import SERVICE, call, item, key_file, open_store, open_vault
+from vault.places import SERVICE, call, item, key_file, open_store, open_vault, passphrase, value
 
 pytestmark = pytest.mark.requires("full disk")
 
@@ -121,3 +122,41 @@ def test_a_disk_without_the_room_makes_a_vault_without_it(tmp_path: Path) -> Non
         assert not (place / "vault" / "room").exists()
         assert store.delete(item("one"), call())
         store.close()
+
+
+def add_key_as_the_disk_fills(disk: Path, at: str) -> None:
+    """Adds a passphrase to a vault whose log is empty: the next commit has to have room."""
+    store = open_store(disk)
+    store.write(item("one"), Secret("value"), call())
+    assert not store.shred(call())
+    store.close()
+
+    def step(name: str) -> None:
+        if name == at:
+            fill(disk)
+
+    access.add_key(open_vault(disk), passphrase(), call(), step=step)
+
+
+def test_a_header_without_room_changes_nothing(disk: Path) -> None:
+    with pytest.raises(StoreFull):
+        add_key_as_the_disk_fills(disk, "header")
+    assert 1 == len(access.list_keys(open_vault(disk)))
+    (disk / "ballast").unlink()
+    access.add_key(open_vault(disk), passphrase(), call())
+    assert "value" == value(open_store(disk, passphrase()), "one")
+
+
+def test_a_change_of_keys_is_made_once_its_header_is(disk: Path) -> None:
+    """Though the database cannot say so: an error would have it made again."""
+    before = open_vault(disk)
+    add_key_as_the_disk_fills(disk, "state")
+    late = open_store(disk, passphrase())
+    assert "value" == value(late, "one")
+    assert 1 == before.opened(call())[0].row(call(), "SELECT generation FROM state")[0]
+    (disk / "ballast").unlink()
+    late.write(item("late"), Secret("late"), call())
+    assert 2 == before.opened(call())[0].row(call(), "SELECT generation FROM state")[0]
+    access.add_key(before, passphrase("third"), call())
+    for key in (key_file(disk), passphrase(), passphrase("third")):
+        assert "late" == value(open_store(disk, key), "late")

@@ -66,7 +66,7 @@ def add_key(
         UnsupportedOption: the key opens the vault already.
         VaultKeyMissing, WrongKey: the vault does not open with the keys that it was given.
     """
-    _engine, keys = vault.opened(call)
+    _engine, keys = vault.newest(call)
     if isinstance(key, KeyFile):
         _key, named, _extra = key.make()
         if named and named != keys.vault_id:

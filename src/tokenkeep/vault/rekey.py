@@ -74,14 +74,14 @@ def rekey(
         UnsupportedOption: `remove` names no slot, or the last one.
     """
     root = root or remove is not None
-    _engine, keys = vault.opened(call())
+    _engine, keys = vault.newest(call())
     header = keys.header
     if header.is_rekeying:
         report = move_all(vault, call, progress, step)
         is_removed = remove is None or all(slot.id != remove for slot in header.slots)
         if is_removed and (header.previous_root or not root):
             return report
-        keys = vault.opened(call())[1]
+        keys = vault.newest(call())[1]
     if root:
         require_one_root(keys.header)
         keks = _keks(vault, keys.header, remove, call())

@@ -129,12 +129,12 @@ def replace_all(
     """
     if not new_keys:
         raise UnsupportedOption("a vault needs at least one new key")
-    keys = vault.opened(call())[1]
+    keys = vault.newest(call())[1]
     if was_begun(keys.header, new_keys, call()):
         return ReplaceReport(_finish(vault, new_keys, call, progress, step))
     if keys.header.is_rekeying:
         move_all(vault, call, progress, step)
-        keys = vault.opened(call())[1]
+        keys = vault.newest(call())[1]
     require_one_root(keys.header)
     made: list[tuple[Slot, Secret]] = []
     dropped: list[Slot] = []

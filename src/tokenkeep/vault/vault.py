@@ -20,7 +20,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.vault import files, rows
+from tokenkeep.vault import files, rows, sqlite
 from tokenkeep.vault.engine import Engine, take
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
@@ -230,8 +230,9 @@ class Vault:
     ) -> Keys:
         """Replaces the header, alone among all processes, and returns the keys that hold then.
 
-        Readers follow, because the database says that there is a newer header. Killed between the
-        two, the next writer says so in the database.
+        It begins with the header on disk, of which the database may not know: its writer may have
+        died. Readers follow, because the database says that there is a newer header; where it
+        could not, with the next write.
 
         Args:
             change: gives the new header and its root key; None leaves the header as it is.
@@ -246,7 +247,12 @@ class Vault:
             engine, keys = state
             keys.header.require_writable()
 
-            def alone(connection: Connection, keys: Keys = keys) -> Keys:
+            def alone(
+                connection: Connection, engine: Engine = engine, keys: Keys = keys
+            ) -> Keys:
+                newest = self._header_of(engine).generation
+                if newest > keys.header.generation:
+                    raise _NewerHeader(newest)
                 _agree(connection, keys.header, _state(connection))
                 changed = change(connection, keys)
                 if changed is None:
@@ -256,7 +262,10 @@ class Vault:
                 step("header")
                 self._replace_header(header)
                 step("state")
-                connection.execute("UPDATE state SET generation = ?", (header.generation,))
+                try:
+                    connection.execute("UPDATE state SET generation = ?", (header.generation,))
+                except sqlite.Error:
+                    pass  # the change is made, and an error would deny it; the next writer says so
                 return after
 
             try:
@@ -264,8 +273,7 @@ class Vault:
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
-                with self._alone(call):
-                    self._open_state = (engine, after)
+                self._open_state = (engine, after)
                 return after
             state = self._reopen(state, newer, call)
 
@@ -278,6 +286,14 @@ class Vault:
         state = self.unlocked(call)
         row = state[0].row(call, "SELECT generation FROM state WHERE one = 1")
         generation = rows.generation_of(row)
+        if generation > state[1].header.generation:
+            state = self._reopen(state, generation, call)
+        return state
+
+    def newest(self, call: Call) -> tuple[Engine, Keys]:
+        """As `opened`, by the header on disk, of which the database may not know."""
+        state = self.opened(call)
+        generation = self._header_of(state[0]).generation
         if generation > state[1].header.generation:
             state = self._reopen(state, generation, call)
         return state
@@ -367,9 +383,7 @@ class Vault:
             if now is not None and now[1].header.generation >= generation:
                 return now
             engine, _keys = stale
-            header = self.header()
-            if header is None or header.vault_id != engine.vault_id:
-                raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
+            header = self._header_of(engine)
             if header.generation < generation:
                 raise VaultDamaged(
                     "the vault's header is older than its database",
@@ -378,6 +392,13 @@ class Vault:
             keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
             self._open_state = (engine, keys)
             return self._open_state
+
+    def _header_of(self, engine: Engine) -> Header:
+        """The header on disk of the vault that is open; raises as `header`."""
+        header = self.header()
+        if header is None or header.vault_id != engine.vault_id:
+            raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
+        return header
 
     def _replace_header(self, header: Header) -> None:
         try:

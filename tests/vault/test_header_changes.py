@@ -1,0 +1,207 @@
+"""A change of the header that ends at any step, beside others who have the vault open."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.errors import StoreFull, UnsupportedOption
+from tokenkeep.secret import Secret
+from tokenkeep.vault import access
+from tokenkeep.vault.rekey import rekey
+from tokenkeep.vault.replace import replace_all
+from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.vault import Vault
+from vault.places import SERVICE, call, item, key_file, passphrase
+
+Step = Callable[[str], None]
+
+
+def keys(place: Path) -> tuple[KeyFile | Passphrase, ...]:
+    """Every key that the vault ever has."""
+    return key_file(place), passphrase(), key_file(place, "new"), passphrase("new")
+
+
+def opened(place: Path) -> Vault:
+    """Another process's view of the vault: its own object, which remembers the header it read."""
+    return Vault(str(place / "vault"), keys(place), create=True)
+
+
+def paper(vault: Vault) -> bytes:
+    """The id of the slot that is there to be removed."""
+    return next(slot.id for slot in access.list_keys(vault) if slot.label == "paper")
+
+
+#: Everything that replaces the header.
+CHANGES: dict[str, Callable[[Vault, Path, Step], object]] = {
+    "dek": lambda vault, _place, step: rekey(vault, call, step=step),
+    "root": lambda vault, _place, step: rekey(vault, call, root=True, step=step),
+    "out": lambda vault, _place, step: rekey(vault, call, remove=paper(vault), step=step),
+    "add": lambda vault, place, step: access.add_key(
+        vault, key_file(place, "new"), call(), step=step
+    ),
+    "remove": lambda vault, _place, step: access.remove_key(vault, paper(vault), call(), step),
+    "replace": lambda vault, place, step: replace_all(
+        vault, (key_file(place, "new"), passphrase("new")), call, step=step
+    ),
+}
+#: What somebody else then does, who had the vault open all along.
+OTHERS: dict[str, Callable[[Vault], object]] = {
+    "dek": lambda vault: rekey(vault, call),
+    "root": lambda vault: rekey(vault, call, root=True),
+    "add": lambda vault: access.add_key(vault, passphrase("another"), call()),
+}
+
+
+def is_killed(change: Callable[[Step], object], at: int) -> bool:
+    """Makes the change in a child that is killed before step `at`; False if it came to its end."""
+    left = at
+
+    def step(_name: str) -> None:
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            change(step)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _pid, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def is_refused(change: Callable[[Step], object], at: int) -> bool:
+    """Makes the change in this process, which has no room left at step `at`; as `is_killed`."""
+    left = at
+
+    def step(_name: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise StoreFull("no room left")
+
+    try:
+        change(step)
+    except StoreFull:
+        return True
+    return False
+
+
+def prepared(place: Path) -> dict[str, str]:
+    """A vault with two slots, and its items."""
+    place.mkdir()
+    items = {f"n{number}": f"value {number}" for number in range(3)}
+    vault = Vault(str(place / "vault"), (key_file(place),), create=True)
+    for name, text in items.items():
+        vault.write(item(name), Secret(text), call())
+    access.add_key(vault, passphrase(), call(), label="paper")
+    vault.close()
+    return items
+
+
+def acknowledge(vault: Vault, items: dict[str, str], name: str) -> None:
+    vault.write(item(name), Secret(name), call())
+    items[name] = name
+
+
+def found(vault: Vault) -> dict[str, str]:
+    """Every item, as the vault gives it."""
+    values = {name.name: vault.read(name, call()) for name in vault.names(SERVICE, call())}
+    return {name: value.reveal() for name, value in values.items() if value is not None}
+
+
+ENDS = [
+    pytest.param(is_killed, marks=pytest.mark.requires("fork"), id="killed"),
+    pytest.param(is_refused, id="full"),
+]
+
+
+@pytest.mark.parametrize(
+    ("other", "writes_first"), [("dek", False), ("dek", True), ("root", False), ("add", False)]
+)
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_header_of_a_change_that_ended_is_never_written_over_from_memory(
+    tmp_path: Path,
+    change: str,
+    ends: Callable[[Callable[[Step], object], int], bool],
+    other: str,
+    writes_first: bool,
+) -> None:
+    """Whoever sealed with a key of that header finds the item again, whoever changes it next."""
+    at, ended = 0, True
+    while ended:
+        place = tmp_path / str(at)
+        items = prepared(place)
+        before, changing = opened(place), opened(place)
+        for vault in (before, changing):
+            assert items == found(vault)
+
+        def make(step: Step, vault: Vault = changing, place: Path = place) -> object:
+            return CHANGES[change](vault, place, step)
+
+        ended = ends(make, at)
+        between = opened(place)
+        assert items == found(between)
+        if writes_first:
+            acknowledge(between, items, "written before")
+        OTHERS[other](before)
+        acknowledge(between, items, "written after")
+        acknowledge(changing, items, "by whoever could not")
+        acknowledge(before, items, "by the other")
+        for vault in (opened(place), before, between, changing):
+            assert items == found(vault), at
+            vault.close()
+        at += 1
+    assert at > 2
+
+
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_that_ended_is_made_again_while_others_write(
+    tmp_path: Path, change: str, ends: Callable[[Callable[[Step], object], int], bool]
+) -> None:
+    """By the same object, which goes on with the header that is there; no write is lost."""
+    at, ended = 0, True
+    while ended:
+        place = tmp_path / str(at)
+        items = prepared(place)
+        changing = opened(place)
+        assert items == found(changing)
+
+        def make(step: Step, vault: Vault = changing, place: Path = place) -> object:
+            return CHANGES[change](vault, place, step)
+
+        ended = ends(make, at)
+        between = opened(place)
+        assert items == found(between)
+        count = 0
+
+        def write(name: str, vault: Vault = between, items: dict[str, str] = items) -> None:
+            nonlocal count
+            if name not in ("header", "state"):  # there nobody else gets the lock
+                acknowledge(vault, items, f"written at step {count}")
+                count += 1
+
+        def again(vault: Vault = changing, place: Path = place) -> None:
+            try:
+                CHANGES[change](vault, place, write)
+            except (UnsupportedOption, StopIteration):
+                pass  # made already: the key is there, or gone
+
+        again()
+        acknowledge(between, items, "written after")
+        for vault in (opened(place), between, changing):
+            assert items == found(vault), at
+            vault.close()
+        at += 1
+    assert at > 2
