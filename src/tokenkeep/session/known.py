@@ -84,11 +84,10 @@ class Known:
             UnsupportedOption: the record belongs to another issuer or client, or its tokens are not
                 bound as the provider is to bind them.
         """
-        theirs = (record.issuer, record.client_id)
-        if record.issuer and theirs != (self._provider.issuer, self._provider.client_id):
+        if not record.is_of(self._provider.issuer, self._provider.client_id):
             raise UnsupportedOption(
                 "the stored session belongs to another issuer or client",
-                hint="use another account, or sign out first",
+                hint="use another account, or sign out with that issuer and client first",
             )
         has_tokens = record.refresh_token is not None or record.access_token is not None
         if self._provider.dpop and has_tokens and record.dpop_key is None:

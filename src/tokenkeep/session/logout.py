@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tokenkeep.errors import StoreError, TokenkeepError
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.session.revocation import revoke
 from tokenkeep.session.work import Work
 from tokenkeep.tokens.kept import KeptRecord
@@ -181,10 +180,7 @@ def _revoke(
             return Step("revoke", "failed", f"the token could not be read: {problem}")
         return Step("revoke", "not needed", "no session was stored")
     try:
-        reached = client(record)
-        cached = Metadata.from_json(record.metadata) if record.metadata else None
-        metadata = reached.metadata(cached, reached.provider.timeout)
-        done, detail = revoke(tokens, reached, metadata, record)
+        done, detail = revoke(tokens, client(record), record)
     except TokenkeepError as exc:
         return Step("revoke", "failed", str(exc))
     return Step("revoke", "done" if done else "failed", detail)

@@ -1,4 +1,8 @@
-"""Revoking at the provider what is over here, without taking a newer session with it."""
+"""Revoking at the provider what is over here, without taking a newer session with it.
+
+A token goes to the provider that gave it and to nobody else (RFC 6749, section 10.4), whosever
+record was found.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,23 @@ from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
 
 
-def revoke(
-    tokens: KeptRecord, client: Client, metadata: Metadata, record: Record
-) -> tuple[bool, str]:
+def revoke(tokens: KeptRecord, client: Client, record: Record) -> tuple[bool, str]:
     """Revokes the record's tokens (RFC 7009): whether it was done, and a clause for people.
 
     Some servers revoke the whole grant with one of its tokens. So nothing is revoked while a newer
     session of the same issuer, client and subject lives, or could.
+
+    Raises:
+        TokenkeepError: the provider's metadata cannot be had; nothing was sent.
     """
+    provider = client.provider
+    if not record.is_of(provider.issuer, provider.client_id):
+        return False, (
+            f"nothing was sent: the tokens are of {record.issuer}, client {record.client_id}, and"
+            " live on there; end that sign-in on the provider's own pages"
+        )
+    cached = Metadata.from_json(record.metadata) if record.metadata else None
+    metadata = client.metadata(cached, provider.timeout)
     if _has_newer_session(tokens, record):
         return False, "not revoked, because a newer session shares its grant"
     token, hint = record.refresh_token, "refresh_token"
@@ -24,16 +37,14 @@ def revoke(
         token, hint = record.access_token, "access_token"
     if token is None:
         return True, "there was nothing to revoke"
-    failure = client.revoke(metadata, token, hint, client.provider.timeout)
+    failure = client.revoke(metadata, token, hint, provider.timeout)
     return (True, "revoked at the provider") if failure is None else (False, failure)
 
 
 def revoke_late(tokens: KeptRecord, client: Client, record: Record) -> str:
     """Revokes a token that came after its session ended: a clause for people."""
     try:
-        cached = Metadata.from_json(record.metadata) if record.metadata else None
-        metadata = client.metadata(cached, client.provider.timeout)
-        done, detail = revoke(tokens, client, metadata, record)
+        done, detail = revoke(tokens, client, record)
     except TokenkeepError as exc:
         return f"a late token was dropped: {exc}"
     return f"a late token {'was revoked' if done else 'was dropped'}: {detail}"

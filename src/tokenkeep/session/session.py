@@ -324,6 +324,8 @@ class Session:
     def logout_url(self, post_logout_redirect_uri: str | None = None, state: str = "") -> str:
         """The provider's own logout page for this session's person; call it before `logout`.
 
+        A stored session of another issuer or client is no hint for this provider's page.
+
         Raises:
             LoginRequired: there is no session.
             ProviderRefused: the provider has no such page.
@@ -333,8 +335,12 @@ class Session:
             raise LoginRequired(reason="absent")
         cached = Metadata.from_json(record.metadata) if record.metadata else None
         metadata = self._client.metadata(cached)
+        is_ours = record.is_of(self.provider.issuer, self.provider.client_id)
         return self._client.logout_url(
-            metadata, record.id_token, post_logout_redirect_uri, state or None
+            metadata,
+            record.id_token if is_ours else None,
+            post_logout_redirect_uri,
+            state or None,
         )
 
     def track(self, cancel: Callable[[], object]) -> Callable[[], None]:

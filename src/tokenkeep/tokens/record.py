@@ -213,6 +213,10 @@ class Record:
         age = self.obtained.age(now)
         return 0.0 if age is None else self.lifetime - age
 
+    def is_of(self, issuer: str, client_id: str) -> bool:
+        """Whether the tokens are this client's; a record that names no issuer is its user's."""
+        return not self.issuer or (self.issuer, self.client_id) == (issuer, client_id)
+
     def is_same_grant(self, other: Record) -> bool:
         """Whether issuer, client and subject agree: a server may revoke such grants together."""
         return (self.issuer, self.client_id, self.subject) == (
