@@ -5,7 +5,9 @@ after the last `end`. It holds nothing secret, needs neither an unlocked store n
 lies in the user's state directory, so that a logout always has somewhere to write.
 
 Lines are `begin ID TIME CHECK` and `end REASON TIME CHECK`, appended by one `write` and made
-durable before the call returns; CHECK is four hexadecimal digits over the words before it. A line
+durable before the call returns; CHECK is four hexadecimal digits over the words before it. `adopt ID
+TIME CHECK` begins a session like `begin`, but only as the first whole line: it is for a record whose
+log is missing, and a sign-out that came before it, however closely, stays the last word. A line
 without its newline was torn by a crash and never counts; the next writer closes it with ` torn`.
 Anything else that is not a whole line is damage: it may have been an `end`, so nothing before it
 counts, and what it was about is neither live nor dead until a new line says so.
@@ -100,9 +102,9 @@ class SessionLog:
             tail = _read_from(fd, start)
             if start:  # the first line may lack its beginning
                 tail = tail.partition(b"\n")[2]
-            state = _last_word(tail)
+            state = _last_word(tail, is_all=not start)
             if start and not state.exists:
-                state = _last_word(_read_from(fd, 0))
+                state = _last_word(_read_from(fd, 0), is_all=True)
             return state
         except OSError as exc:
             raise _translated(exc, "read") from None
@@ -123,8 +125,14 @@ class SessionLog:
         self._append(_line("end", "login", now), _line("begin", session_id, now))
 
     def adopt(self, session_id: str, now: float) -> None:
-        """Begins `session_id` in a log that is missing: the "keep" answer to a fresh install."""
-        self._append(b"", _line("begin", session_id, now))
+        """Begins `session_id` in a log that says nothing: the "keep" answer to a fresh install.
+
+        Without effect if somebody else's word was first; read the log to know.
+
+        Raises:
+            StoreFull, AccessDenied, StoreUnavailable: the line could not be kept.
+        """
+        self._append(b"", _line("adopt", session_id, now))
 
     def end(self, reason: str, now: float) -> None:
         """Ends whatever lives; durable on return. `reason` is one word.
@@ -249,18 +257,23 @@ def _check(words: bytes) -> bytes:
     return checksum(words).hex()[:4].encode("ascii")
 
 
-def _last_word(tail: bytes) -> LogState:
+def _last_word(tail: bytes, *, is_all: bool) -> LogState:
+    """What a log says by its tail; nothing if that is for the lines before the tail to say."""
     lines = tail.split(b"\n")
     is_damaged = not _may_be_torn(lines.pop())  # what has no newline; most often nothing
+    nothing = adopted = LogState(False, None, None)
     while lines and not is_damaged:
         line = lines.pop()
         state = _said_by(line)
-        if state is not None:
+        if state is None:
+            is_damaged = not (line.endswith(_TORN) and _may_be_torn(line[: -len(_TORN)]))
+        elif line.startswith(b"adopt "):
+            adopted = state  # unless a line before it has said something already
+        else:
             return state
-        is_damaged = not (line.endswith(_TORN) and _may_be_torn(line[: -len(_TORN)]))
     if is_damaged:
         raise SecretDamaged("the session log is damaged", hint="tokenkeep logout, then login")
-    return LogState(False, None, None)
+    return adopted if is_all else nothing
 
 
 def _said_by(line: bytes) -> LogState | None:
@@ -269,13 +282,15 @@ def _said_by(line: bytes) -> LogState | None:
     if len(words) != 4 or words[3] != _check(line[:-5]) or not words[2].isdigit():
         return None
     value = words[1].decode("ascii", "replace")
-    is_begin = words[0] == b"begin"
+    is_begin = words[0] in (b"begin", b"adopt")
     return LogState(True, value if is_begin else None, None if is_begin else value, float(words[2]))
 
 
 def _may_be_torn(line: bytes) -> bool:
     """Whether a crash can have left this of a line: its beginning, and nothing strange in it."""
-    is_beginning = b"begin ".startswith(line[:6]) or b"end ".startswith(line[:4])
+    is_beginning = any(
+        kind.startswith(line[: len(kind)]) for kind in (b"begin ", b"adopt ", b"end ")
+    )
     return is_beginning and not line.translate(None, _LETTERS)
 
 

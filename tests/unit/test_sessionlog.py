@@ -71,6 +71,51 @@ def test_a_login_ends_what_lived_and_begins_in_one_append(log: SessionLog) -> No
     assert "end login 1" == end[:-5]
 
 
+def test_a_record_without_a_log_can_be_gone_on_with(log: SessionLog) -> None:
+    """An adopted session ends and is followed like one that was begun here."""
+    log.adopt(ONE, 1.0)
+    assert (True, ONE, None) == said(log)
+    log.end("logout", 2.0)
+    assert (True, None, "logout") == said(log)
+    log.begin(TWO, 3.0)
+    assert (True, TWO, None) == said(log)
+
+
+@pytest.mark.parametrize("torn", [b"", b"end logout 17 torn\n", b"end lo torn\n" * 1000])
+def test_nothing_is_adopted_after_somebody_s_word(log: SessionLog, torn: bytes) -> None:
+    """Who signed out between the look at a missing log and the line keeps the last word."""
+    log.end("logout", 1.0)
+    with Path(log.path).open("ab") as file:
+        file.write(torn)
+    log.adopt(ONE, 2.0)
+    log.adopt(TWO, 2.0)
+    assert (True, None, "logout") == said(log)
+
+
+@pytest.mark.parametrize(
+    "torn", [b"end logout 17", b"end logout 17 torn\n", b"adopt 11 torn\n" * 999]
+)
+def test_what_a_crash_tore_is_nobody_s_word(log: SessionLog, torn: bytes) -> None:
+    Path(log.directory).mkdir(parents=True)
+    Path(log.path).write_bytes(torn)
+    log.adopt(ONE, 2.0)
+    assert (True, ONE, None) == said(log)
+
+
+@pytest.mark.requires("fork")
+def test_a_sign_out_that_races_an_adoption_always_wins(tmp_path: Path) -> None:
+    """Whichever line comes first, and whoever is killed after his: no session lives."""
+    for number in range(40):
+        log = SessionLog(str(tmp_path / str(number)), "org.example.notes", "alice")
+        with (
+            Child(lambda log=log: log.adopt(ONE, 1.0)) as one,
+            Child(lambda log=log: log.end("logout", 1.0)) as two,
+        ):
+            one.result()
+            two.result()
+        assert (True, None, "logout") == said(log)
+
+
 WHOLE = f"begin {TWO} 3 0123"
 
 
@@ -98,7 +143,8 @@ def test_the_writer_after_a_crash_closes_the_torn_line(log: SessionLog) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"b", b"begin", b"end login 17", b"end lo torn\n", b"end lo torn\nbegin 11"]
+    "content",
+    [b"", b"b", b"begin", b"adopt 1", b"end login 17", b"end lo torn\n", b"end lo torn\nbegin 11"],
 )
 def test_a_log_that_holds_only_what_a_crash_tore_says_nothing(
     log: SessionLog, content: bytes
@@ -145,19 +191,22 @@ def test_a_damaged_end_of_a_log_is_an_error_until_a_new_line_mends_it(
     assert (True, TWO, None) == said(log)
 
 
-@pytest.mark.parametrize("last", ["begin", "end"])
+@pytest.mark.parametrize("last", ["begin", "adopt", "end"])
 def test_no_flipped_bit_of_the_last_line_is_taken_for_another_word(
     log: SessionLog, last: str
 ) -> None:
     """Above all, none brings a session back that was ended."""
-    log.begin(ONE, 1.0)
+    if last == "adopt":
+        log.adopt(TWO, 1700000000.0)
+    else:
+        log.begin(ONE, 1.0)
     whole = Path(log.path).read_bytes()
     if last == "end":
         log.end("logout", 1700000000.0)
-    else:
+    elif last == "begin":
         log.begin(TWO, 1700000000.0)
     after = Path(log.path).read_bytes()
-    start = len(whole) if last == "end" else after[:-1].rindex(b"\n") + 1
+    start = len(whole) if last == "end" else after[:-1].rfind(b"\n") + 1
     for at in range(start, len(after)):
         for bit in range(8):
             spoilt = bytearray(after)

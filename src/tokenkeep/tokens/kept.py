@@ -126,13 +126,13 @@ class KeptRecord:
             StoreError: the store cannot tell; nothing was erased.
         """
         with self.hold("restore", timeout):
-            record = self.stored()
-            state = self.log.read()
+            record, state = self.stored(), self.log.read()
+            if record is not None and not state.exists and self._keeps_after_fresh_install():
+                self.log.adopt(record.session_id, self.now().wall)
+                # A person may have been asked, and somebody have signed out or erased meanwhile.
+                record, state = self.stored(), self.log.read()
             if record is None:
                 return None
-            if not state.exists and self._keeps_after_fresh_install():
-                self.log.adopt(record.session_id, self.now().wall)
-                state = self.log.read()
             if state.session_id != record.session_id:
                 if not self._is_being_signed_out(state):
                     self.erase_dead()
