@@ -5,9 +5,9 @@ after the last `end`. It holds nothing secret, needs neither an unlocked store n
 lies in the user's state directory, so that a logout always has somewhere to write.
 
 Lines are `begin ID TIME CHECK` and `end REASON TIME CHECK`, appended by one `write` and made
-durable before the call returns; CHECK is four hexadecimal digits over the words before it. `adopt ID
-TIME CHECK` begins a session like `begin`, but only as the first whole line: it is for a record whose
-log is missing, and a sign-out that came before it, however closely, stays the last word. A line
+durable before the call returns; CHECK is four hexadecimal digits over the words before it. `adopt`
+is written like `begin` and counts only as the first whole line: it is for a record whose log is
+missing, and a sign-out that came before it, however closely, stays the last word. A line
 without its newline was torn by a crash and never counts; the next writer closes it with ` torn`.
 Anything else that is not a whole line is damage: it may have been an `end`, so nothing before it
 counts, and what it was about is neither live nor dead until a new line says so.
