@@ -12,6 +12,7 @@ import os
 from tokenkeep.errors import (
     RefreshUnavailable,
     SecretDamaged,
+    SecretInvalidated,
     StoreError,
     WriteConflict,
 )
@@ -144,10 +145,7 @@ class KeptRecord:
         """Whether `settle` has anything to do: most starts have not, and need no fence."""
         if record is not None and state.session_id != record.session_id:
             return not self._is_being_signed_out(state)
-        if self._previous is None:
-            return False
-        names = self.storage.store.names(self.storage.service, self.storage.call())
-        return self._previous in names
+        return self._left_behind() is not None
 
     def write(self, record: Record) -> None:
         """Keeps a record that begins a session, whatever lies there. Under the fence."""
@@ -190,23 +188,15 @@ class KeptRecord:
             self.replace(found, record)
 
     def erase_dead(self) -> bool:
-        """Erases whatever lies under the account's names unless it lives. Under the fence.
+        """Erases what lies under the account's names unless it lives. Under the fence.
 
-        Returns whether nothing is left: False only if a live record was found.
+        What says that it is another account's is left alone. Returns whether nothing of ours is
+        left: False only if a live record was found.
 
         Raises:
             StoreError: it could not be erased; it stays dead by the log's word.
         """
-        live = self.log.read().session_id
-        store, call = self.storage.store, self.storage.call()
-        is_empty = True
-        for name in self._names():
-            value = None if live is None else store.read(name, call)
-            if value is not None and decode(value).session_id == live:
-                is_empty = False
-            else:
-                store.delete(name, call)
-        return is_empty
+        return self._erase(self.log.read().session_id)
 
     def erase(self) -> None:
         """Erases the account's record, dead or alive: for a log that cannot be written.
@@ -214,9 +204,7 @@ class KeptRecord:
         Raises:
             StoreError: it could not be erased.
         """
-        store, call = self.storage.store, self.storage.call()
-        for name in self._names():
-            store.delete(name, call)
+        self._erase(None)
 
     def shred(self) -> bool:
         """Makes the bytes of an erased record be gone from the store's files, where it can.
@@ -229,8 +217,57 @@ class KeptRecord:
         except StoreError:
             return False
 
-    def _names(self) -> tuple[ItemName, ...]:
-        return (self._name,) if self._previous is None else (self._name, self._previous)
+    def _erase(self, live: str | None) -> bool:
+        """Erases what is the account's, but for a live record; whether there was no live one."""
+        is_empty = True
+        for name in (self._name, self._previous):
+            if name is None:
+                continue
+            record = self._spared(name, live)
+            if record is None:
+                self.storage.store.delete(name, self.storage.call())
+            elif record.session_id == live:
+                is_empty = False
+        return is_empty
+
+    def _spared(self, name: ItemName, live: str | None) -> Record | None:
+        """What must not be erased under a name: a live record, or another account's."""
+        if live is None and name.name == self.account:
+            return None  # whatever it is: a store may erase what it cannot read
+        try:
+            value = self.storage.store.read(name, self.storage.call())
+            record = None if value is None else decode(value)
+        except (SecretDamaged, SecretInvalidated):
+            if live is not None:
+                raise
+            return None  # whosever it was, nobody can use it any more
+        if record is None or record.session_id == live or self._is_anothers(record):
+            return record
+        return None
+
+    def _is_anothers(self, record: Record) -> bool:
+        """Whether a record under one of our names says that it is another account's.
+
+        It is neither ours to read nor to erase: whether it lives, that account's log says.
+        """
+        return record.account not in ("", self.account)
+
+    def _lying_under(self, name: ItemName) -> tuple[ItemName, Secret, Record] | None:
+        """The account's record under a name, and as it lies there."""
+        value = self.storage.store.read(name, self.storage.call())
+        if value is None:
+            return None
+        record = decode(value)
+        return None if self._is_anothers(record) else (name, value, record)
+
+    def _left_behind(self) -> tuple[ItemName, Secret, Record] | None:
+        """The account's record under its previous name; what does not open there is left alone."""
+        if self._previous is None:
+            return None
+        try:
+            return self._lying_under(self._previous)
+        except SecretDamaged:
+            return None
 
     def _found(self) -> tuple[ItemName, Secret, Record] | None:
         """The record that counts, where it lies and as it lies there.
@@ -238,19 +275,13 @@ class KeptRecord:
         Of two, the live one counts, and of two live ones the newer: an older version of the
         application may go on under the name it knows.
         """
-        store, call = self.storage.store, self.storage.call()
-        value = store.read(self._name, call)
-        current = None if value is None else (self._name, value, decode(value))
+        current = self._lying_under(self._name)
         if self._previous is None:
             return current
-        value = store.read(self._previous, call)
-        if value is None:
-            return current
         if current is None:
-            return self._previous, value, decode(value)
-        try:
-            before = (self._previous, value, decode(value))
-        except SecretDamaged:
+            return self._lying_under(self._previous)
+        before = self._left_behind()
+        if before is None:
             return current
         live = self.log.read().session_id
         return max(
@@ -268,11 +299,9 @@ class KeptRecord:
         return policy == "keep"
 
     def _rename(self, record: Record) -> None:
-        if self._previous is None:
+        if self._previous is None or self._left_behind() is None:
             return
         store, call = self.storage.store, self.storage.call()
-        if store.read(self._previous, call) is None:
-            return
         if not self._has_current(record):
             self.write(record)
             if not self._has_current(record):

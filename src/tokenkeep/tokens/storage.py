@@ -24,7 +24,8 @@ class TokenStorage:
         account: whose session it is; also the name of its log and its fence.
         name: the record's name in the storage; the account unless given.
         previous_name: the name that an earlier version of the application gave the record: it is
-            read where nothing lies under `name`, and moved at the next restore.
+            read where nothing lies under `name`, and moved at the next restore. A record that is
+            another account's is left alone.
         fresh_install: what to do with a record whose log is missing, left by an installation that
             is gone: "clear" erases it, "keep" goes on with it, a function is asked with the
             account and keeps it by answering True.

@@ -281,6 +281,54 @@ def test_clearing_erases_both_names(store: MemoryStore) -> None:
     assert [] == keys(store)
 
 
+@pytest.mark.parametrize("which", ["previous_name", "name"])
+def test_another_account_s_record_is_neither_read_nor_erased(
+    store: MemoryStore, which: str
+) -> None:
+    """A name that turns out to be another account's costs that account nothing.
+
+    Whether a record lives is for its own account's log to say, and ours knows nothing of it.
+    """
+    others = tokens_in(store, "bob")
+    others.save_refresh_token("bob's")
+    for fresh_install in ("clear", "keep"):
+        names = {which: "bob"} if which == "name" else {"name": "tokens", which: "bob"}
+        tokens = tokens_in(store, fresh_install=fresh_install, **names)
+        record = others.kept.load()
+        assert tokens.read_refresh_token() is None
+        assert not tokens.kept.needs_settling(tokens.kept.stored(), tokens.kept.log.read())
+        assert tokens.kept.settle() is None
+        assert tokens.clear_session()
+        tokens.kept.erase()
+        assert record is not None
+        assert record.session_id == others.kept.log.read().session_id
+        assert "bob's" == revealed(others.read_refresh_token())
+
+
+def test_a_login_beside_another_account_s_record_is_renamed_around_it(store: MemoryStore) -> None:
+    others = tokens_in(store, "bob")
+    others.save_refresh_token("bob's")
+    tokens = tokens_in(store, previous_name="bob")
+    tokens.save_refresh_token("alice's")
+    assert tokens.kept.settle() is not None
+    assert ["alice", "bob"] == sorted(keys(store))
+    tokens.clear_session()
+    assert "bob's" == revealed(others.read_refresh_token())
+
+
+def test_what_does_not_open_under_the_previous_name_is_left_to_a_sign_out(
+    store: MemoryStore,
+) -> None:
+    """A rename erases what it has moved; only an explicit call erases what cannot be read."""
+    tokens = tokens_in(store, name="new", previous_name="old")
+    tokens.save_refresh_token("first")
+    store.write(ItemName(SERVICE, "old", SESSION), Secret("rubbish"), Call())
+    assert tokens.kept.settle() is not None
+    assert ["new", "old"] == sorted(keys(store))
+    assert tokens.clear_session()
+    assert [] == keys(store)
+
+
 # Fresh installs.
 
 
