@@ -138,17 +138,25 @@ def test_a_locked_store_is_signed_out_and_says_what_remains(
 
 
 @pytest.mark.requires("full disk")
-def test_a_log_that_cannot_be_written_has_its_record_erased(
-    tmp_path: Path, server: AuthorizationServer
+@pytest.mark.parametrize("by", ["who signed in", "who restored", "who never looked"])
+def test_a_log_that_cannot_be_written_has_its_record_erased_and_revoked(
+    tmp_path: Path, server: AuthorizationServer, by: str
 ) -> None:
+    """The log still says that the session lives: that is nobody's new login."""
     with small_disk(tmp_path / "disk") as disk:
         place = Place(disk, server.issuer, store=MemoryStore())
         session = place.signed_in(server)
+        if by != "who signed in":
+            session = place.session()
+        if by == "who restored":
+            session.restore()
         set_read_only(disk, True)
         report = session.logout()
         assert "failed" == report.step("end").outcome
         assert "done" == report.step("erase").outcome
         assert "done" == report.step("revoke").outcome
+        assert "revoked at the provider" == report.step("revoke").detail
+        assert all(family.revoked for family in server.grants())
         assert not report.is_complete
         assert State.SIGNED_OUT is session.state is place.session().restore()
         with pytest.raises(LoginRequired):

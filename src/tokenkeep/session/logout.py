@@ -78,8 +78,9 @@ def sign_out(
     """
     steps = [_end(tokens)]
     steps.append(_count("cancel", work.cancel_all()))
-    record, problem = _captured(tokens, remembered)
-    step, erased = _erase(tokens, hold, has_ended=steps[0].outcome == "done")
+    has_ended = steps[0].outcome == "done"
+    record, problem = _captured(tokens, remembered, has_ended=has_ended)
+    step, erased = _erase(tokens, hold, has_ended=has_ended)
     steps.append(step)
     steps.append(_count("caches", work.clear_caches()))
     revoked = _revoke(tokens, client, record, problem)
@@ -104,20 +105,18 @@ def _end(tokens: KeptRecord) -> Step:
     return Step("end", "done")
 
 
-def _captured(tokens: KeptRecord, remembered: Record | None) -> tuple[Record | None, str]:
+def _captured(
+    tokens: KeptRecord, remembered: Record | None, *, has_ended: bool
+) -> tuple[Record | None, str]:
     """The newest record there is, for the tokens in it; and why the store had none to give."""
     try:
         stored = tokens.stored()
     except StoreError as exc:
         return remembered, f"{exc.code}: {exc}"
-    try:
-        live = tokens.log.read().session_id
-    except StoreError:
-        live = None  # nobody can have signed in anew in a log that cannot be read
-    if stored is not None and stored.session_id == live:
-        return remembered, "somebody signed in anew meanwhile"
     if stored is None:
         return remembered, ""
+    if has_ended and _lives(tokens, stored):
+        return remembered, "somebody signed in anew meanwhile"
     is_newer = (
         remembered is not None
         and remembered.session_id == stored.session_id
@@ -140,7 +139,7 @@ def _erase(tokens: KeptRecord, hold: Hold | None, *, has_ended: bool) -> tuple[S
             return Step("erase", "failed", f"{exc.code}: {exc}; the record is dead already"), None
     dead = None
     try:
-        dead = _dead(tokens)
+        dead = _dead(tokens, has_ended=has_ended)
         if not has_ended:
             tokens.erase()
         elif not tokens.erase_dead():
@@ -156,12 +155,21 @@ def _erase(tokens: KeptRecord, hold: Hold | None, *, has_ended: bool) -> tuple[S
     return Step("erase", "done"), dead
 
 
-def _dead(tokens: KeptRecord) -> Record | None:
+def _dead(tokens: KeptRecord, *, has_ended: bool) -> Record | None:
+    """What is about to be erased."""
     try:
-        found, live = tokens.stored(), tokens.log.read().session_id
+        found = tokens.stored()
     except StoreError:
         return None  # it can be erased all the same, unless that fails too
-    return None if found is None or found.session_id == live else found
+    return None if found is None or (has_ended and _lives(tokens, found)) else found
+
+
+def _lives(tokens: KeptRecord, record: Record) -> bool:
+    """Whether a record lives though the log has had our last word: it was begun after that."""
+    try:
+        return tokens.log.read().session_id == record.session_id
+    except StoreError:
+        return False  # nobody can have signed in anew in a log that cannot be read
 
 
 def _is_as_new(record: Record | None, other: Record) -> bool:
