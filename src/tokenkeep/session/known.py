@@ -1,8 +1,8 @@
 """What this process knows of a session: its state, its record, the access token in memory.
 
 Knowledge is replaced as a whole under one lock and read without it. An epoch counts how often what
-was known became void (a sign-out, a login, an end that was noticed), so that whatever was on its
-way when that happened is not taken.
+was known became void (a sign-out, a login, an end that was noticed) or was kept from the store, so
+that whatever was on its way when that happened is not taken.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ class Known:
             self.record, self.held = record, token
             if unsaved is not None:
                 self.unsaved = unsaved
+                self.epoch += 1  # a look that has been to the store already has not seen it there
             state = State.ACTIVE if self.unsaved is None else State.MEMORY_ONLY
             previous, self.state = self.state, state
         self._tell_if_changed(previous, state, reason)

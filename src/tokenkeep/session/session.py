@@ -32,10 +32,9 @@ from tokenkeep.session.locked import UnlockRetry
 from tokenkeep.session.login import Confirmed, save
 from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
-from tokenkeep.session.redemption import Wanted
+from tokenkeep.session.redemption import Got, Wanted
 from tokenkeep.session.refresh import Redeemer
 from tokenkeep.session.state import AccessToken, Change, State
-from tokenkeep.session.unsaved import Unsaved
 from tokenkeep.tokens.accounts import stored_accounts
 from tokenkeep.tokens.storage import TokenStorage
 
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from tokenkeep.oauth.login import LoginResult
     from tokenkeep.oauth.messages import DeviceCode
     from tokenkeep.oauth.transport import Transport
+    from tokenkeep.tokens.record import Record
 
 #: All of one flight: the fence, one request, two writes.
 FLIGHT_SECONDS = 30.0
@@ -387,13 +387,7 @@ class Session:
         record = confirmed.record(
             self.account, shares=self._shares, keeps_id_token=self._keeps_id_token
         )
-        unsaved = known.unsaved
-        hold = self._hold_for_login(unsaved)
-        try:
-            got = save(self._kept, self._client, confirmed, record, hold)
-        except BaseException:
-            self._go_on(unsaved, hold)
-            raise
+        got = self._saved(confirmed, record)
         epoch, before, _ = known.begin_anew()
         if before is not None:
             known.work.cancel_all()
@@ -412,23 +406,22 @@ class Session:
             self._obtainer.look()  # somebody signed out or in meanwhile
         return self.state
 
-    def _hold_for_login(self, unsaved: Unsaved | None) -> Hold:
-        if unsaved is None:
-            return self._kept.hold("login")
-        hold = unsaved.let_go(self._timeout)
-        if hold is None and not unsaved.is_over:
-            raise RefreshUnavailable("the session is being refreshed; try again")
-        return self._kept.hold("login") if hold is None else hold
+    def _saved(self, confirmed: Confirmed, record: Record) -> Got:
+        """Saves a login under the fence, which an unsaved session may have already."""
 
-    def _go_on(self, unsaved: Unsaved | None, hold: Hold) -> None:
-        """A login could not begin: an unsaved session that lived before it lives on."""
-        lives = unsaved is not None and not self._kept.has_ended(unsaved.record.session_id)
-        if unsaved is not None and lives and self._known.over(unsaved):
-            again = self._obtainer.keep_unsaved(unsaved.record, hold)
-            self._known.unsaved = again
-            again.start()
-            return
-        hold.release()
+        def begin(hold: Hold) -> Got:
+            return save(self._kept, self._client, confirmed, record, hold)
+
+        unsaved = self._known.unsaved
+        got = None if unsaved is None else unsaved.replaced(begin, self._timeout)
+        if got is not None:
+            return got
+        hold = self._kept.hold("login")
+        try:
+            return begin(hold)
+        except BaseException:
+            hold.release()
+            raise
 
     def _is_fresh_from_401(self, rejected: AccessToken) -> bool:
         generation, at = self._renewed_by_401

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tokenkeep.errors import StoreError, WriteConflict
+from tokenkeep.errors import RefreshUnavailable, StoreError, WriteConflict
 from tokenkeep.fence import Hold
 from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
@@ -71,6 +71,27 @@ class Unsaved:
         """Runs a redemption with the fence in hand; None if it is over already."""
         with self._inside:
             return None if self._hold is None else work(self._hold)
+
+    def replaced(self, work: Callable[[Hold], T], timeout: float) -> T | None:
+        """Runs what takes the session's place and gets the fence for good; None if it was over.
+
+        If that fails, this session goes on as if nothing had been tried; a redemption waits until
+        it is known.
+
+        Raises:
+            RefreshUnavailable: a redemption is on the wire, for longer than `timeout` seconds.
+        """
+        if not self._inside.acquire(timeout=timeout):
+            raise RefreshUnavailable("the session is being refreshed; try again")
+        try:
+            if self._hold is None:
+                return None
+            result = work(self._hold)
+            self._hold = None
+            self._stop.set()
+            return result
+        finally:
+            self._inside.release()
 
     def put(self, record: Record) -> None:
         """Takes a newer record: what `inside` brought, or noted before the wire."""
