@@ -1,9 +1,9 @@
 """The same for event loops: asyncio and trio, over the synchronous code, written once.
 
 Stores and sessions block, so their calls run on worker threads with a limiter of our own; a caller
-that is cancelled stops waiting, and the call itself goes on to its end. A fresh token in memory is
-answered without a thread, and waiting for a refresh occupies none: the flight's future wakes the
-loop, and no waiter can cancel it.
+that is cancelled stops waiting, and the call itself goes on to its end, but for a login, which
+nobody else could be waiting for. A fresh token in memory is answered without a thread, and waiting
+for a refresh occupies none: the flight's future wakes the loop, and no waiter can cancel it.
 
 A thread that computes keeps a loop waiting for the interpreter's lock, and nothing computes as long
 as an import. So these modules load whatever their calls will need when they are imported

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -9,10 +11,19 @@ from contextlib import asynccontextmanager
 import anyio
 
 from tokenkeep.aio.storage import AsyncTokenStorage
-from tokenkeep.aio.threads import Bound, in_this_loop, in_thread, threaded, waker
+from tokenkeep.aio.threads import (
+    Bound,
+    done,
+    in_own_thread,
+    in_this_loop,
+    in_thread,
+    threaded,
+    waker,
+)
 from tokenkeep.errors import LoginRequired, RefreshUnavailable
 from tokenkeep.oauth import idtoken, transport
 from tokenkeep.oauth import login as _login  # noqa: F401 - for `login`, which loads nothing
+from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.oauth.transport import Transport
 from tokenkeep.session.flight import raised_again
@@ -76,13 +87,40 @@ class AsyncSession:
         return self.sync.can_refresh
 
     restore = threaded(Session.restore)
-    login = threaded(Session.login)
     logout_url = threaded(Session.logout_url)
     accounts = threaded(Session.accounts)
     token_after_401 = threaded(Session.token_after_401)
     redeem_uncertain = threaded(Session.redeem_uncertain)
     is_current = threaded(Session.is_current)
     close = threaded(Session.close)
+
+    async def login(
+        self,
+        scope: list[str] | tuple[str, ...] = ("openid", "offline_access"),
+        *,
+        device: bool = False,
+        on_code: Callable[[DeviceCode], None] | None = None,
+        open_browser: Callable[[str], object] | None = None,
+        on_url: Callable[[str], None] | None = None,
+        timeout: float = 300.0,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> State:
+        """Signs in; see `Session.login`. A caller who is cancelled has cancelled the login."""
+        has_gone = threading.Event()
+        login = functools.partial(
+            self.sync.login,
+            scope,
+            device=device,
+            on_code=on_code,
+            open_browser=open_browser,
+            on_url=on_url,
+            timeout=timeout,
+            is_cancelled=lambda: has_gone.is_set() or (is_cancelled is not None and is_cancelled()),
+        )
+        try:
+            return await in_thread(login)
+        finally:
+            has_gone.set()
 
     async def begin(
         self,
@@ -98,8 +136,11 @@ class AsyncSession:
         return await in_thread(begin)
 
     async def logout(self) -> LogoutReport:
-        """Signs out; see `Session.logout`. Cancelling the caller does not stop it half-way."""
-        return await in_thread(self.sync.logout)
+        """Signs out; see `Session.logout`.
+
+        Cancelling the caller does not stop it half-way, and neither does the program's end.
+        """
+        return await in_own_thread(self.sync.logout)
 
     async def access_token(
         self, min_ttl: float = 0.0, *, timeout: float | None = None
@@ -159,12 +200,7 @@ async def finished(future: Future[AccessToken], timeout: float | None = None) ->
     Raises:
         RefreshUnavailable: it takes longer than `timeout` seconds and goes on in the background.
     """
-    event = anyio.Event()
-    set_event = in_this_loop(event.set)
-    future.add_done_callback(lambda _future: set_event())
-    with anyio.move_on_after(timeout):
-        await event.wait()
-    if not future.done():
+    if not await done(future, timeout):
         raise RefreshUnavailable("still refreshing; it goes on in the background")
     error = future.exception()
     if error is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
@@ -32,13 +35,43 @@ class Face(Protocol[SyncT]):
 
 
 async def in_thread(call: Callable[[], R]) -> R:
-    """Runs a blocking call on a worker thread; if the caller is cancelled, it still runs out."""
+    """Runs a blocking call on a worker thread; if the caller is cancelled, it still runs out.
+
+    Under trio it does so while the program lives, whose end does not wait for trio's threads.
+    """
     try:
         limiter = _limiter.get()
     except LookupError:
         limiter = anyio.CapacityLimiter(WORKER_THREADS)
         _limiter.set(limiter)
     return await anyio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True)
+
+
+async def in_own_thread(call: Callable[[], R]) -> R:
+    """Runs a blocking call to its end: also if the caller is cancelled and the program ends."""
+    future: Future[R] = Future()
+    future.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(call))
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, name="tokenkeep-call").start()
+    await done(future)
+    return future.result()
+
+
+async def done(future: Future[Any], timeout: float | None = None) -> bool:
+    """Whether a future is done within `timeout` seconds; waiting for it changes nothing of it."""
+    event = anyio.Event()
+    set_event = in_this_loop(event.set)
+    future.add_done_callback(lambda _future: set_event())
+    with anyio.move_on_after(timeout):
+        await event.wait()
+    return future.done()
 
 
 def threaded(

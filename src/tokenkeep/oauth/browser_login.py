@@ -21,6 +21,8 @@ from tokenkeep.oauth.login import (
     answered_by,
     checked_scope,
     confirmed,
+    go_on,
+    never,
     new_key,
     reached_metadata,
     seconds_left,
@@ -52,6 +54,7 @@ def browser_login(
     timeout: float = 300.0,
     extra: Mapping[str, str] | None = None,
     on_url: Callable[[str], None] | None = None,
+    is_cancelled: Callable[[], bool] = never,
 ) -> LoginResult:
     """Logs in with a browser: authorization code with PKCE over a loopback redirect (RFC 8252).
 
@@ -61,9 +64,10 @@ def browser_login(
         timeout: seconds for the person; what is left to ask the provider then has its own.
         extra: authorization parameters of this login, such as `login_hint`.
         on_url: gets the address first, to show it to the person.
+        is_cancelled: asked several times a second; once True, no code is redeemed any more.
 
     Raises:
-        LoginCancelled: the person said no, or did not come back in time.
+        LoginCancelled: the person said no, did not come back in time, or it was cancelled.
         LoginFailed: no browser, no port, or the provider could not be reached.
         ProviderRefused: the provider rejects the client or the request.
         ProtocolViolation: an answer was wrong: of another issuer, without what was asked for.
@@ -74,6 +78,7 @@ def browser_login(
     wanted = checked_scope(scope)
     extra = checked_authorization_parameters(extra)
     metadata = reached_metadata(client, timeout)
+    go_on(is_cancelled)
     dpop_key = new_key(client, metadata)
     with Loopback(client.provider.redirect_path) as loopback:
         pending = requests.begin_authorization(
@@ -92,8 +97,9 @@ def browser_login(
             pending.state,
             deadline - client.clock.monotonic(),
             # Somebody who was shown the address may still come.
-            is_hopeless=opening.has_failed if on_url is None else None,
+            is_hopeless=lambda: is_cancelled() or (on_url is None and opening.has_failed()),
         )
+        go_on(is_cancelled)
         if redirect is None and on_url is None and opening.has_failed():
             raise LoginFailed(
                 "no browser could be opened", hint="log in with a device code instead"

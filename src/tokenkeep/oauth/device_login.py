@@ -23,6 +23,8 @@ from tokenkeep.oauth.login import (
     answered_by,
     checked_scope,
     confirmed,
+    go_on,
+    never,
     new_key,
     reached_metadata,
     seconds_left,
@@ -46,6 +48,8 @@ _SLOW_DOWN_SECONDS = 5.0
 #: The least that one poll has to be answered, however near the deadline.
 _POLL_SECONDS = 3.0
 _EXPIRED = "the code expired before anybody used it"
+#: How soon a login that was cancelled while it waits is over.
+_LOOK_EVERY = 0.25
 
 
 def device_login(
@@ -54,6 +58,7 @@ def device_login(
     scope: Sequence[str] = (),
     on_code: Callable[[DeviceCode], None],
     timeout: float = 900.0,
+    is_cancelled: Callable[[], bool] = never,
 ) -> LoginResult:
     """Logs in on another device: the person enters a code there (RFC 8628).
 
@@ -61,9 +66,11 @@ def device_login(
         on_code: shows the code and the address to the person. They are not for a log.
         timeout: seconds for the person; the code may end earlier. Both ends are told as the code's
             `expires_in`. What is under way then is still answered, within seconds.
+        is_cancelled: asked several times a second; once True, nothing is asked for any more.
 
     Raises:
-        LoginCancelled: the person said no, did not approve in time, or the code expired unused.
+        LoginCancelled: the person said no, did not approve in time, or the code expired unused; or
+            it was cancelled.
         LoginFailed: the provider could not be reached.
         ProviderRefused: the provider rejects the client or the request, or has no device login.
         ProtocolViolation: an answer was wrong.
@@ -73,13 +80,14 @@ def device_login(
     deadline = client.clock.monotonic() + timeout
     wanted = checked_scope(scope)
     metadata = reached_metadata(client, timeout)
+    go_on(is_cancelled)
     device = _device_authorization(client, metadata, wanted, seconds_left(client, deadline))
     now = client.clock.monotonic()
     ends_with_code = now + device.shown.expires_in <= deadline
     deadline = min(deadline, now + device.shown.expires_in)
     on_code(replace(device.shown, expires_in=max(0.0, deadline - now)))
     dpop_key = new_key(client, metadata)
-    answered = _polled(client, metadata, device, deadline, dpop_key)
+    answered = _polled(client, metadata, device, deadline, dpop_key, is_cancelled)
     if answered is None and ends_with_code:
         raise LoginCancelled(_EXPIRED, hint=LOG_IN_AGAIN)
     if answered is None:
@@ -119,6 +127,7 @@ def _polled(
     device: messages.DeviceAuthorization,
     deadline: float,
     dpop_key: DpopKey | None,
+    is_cancelled: Callable[[], bool],
 ) -> Answered | None:
     """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5).
 
@@ -132,7 +141,7 @@ def _polled(
     while True:
         left = deadline - client.clock.monotonic()
         is_last = pause >= left
-        client.clock.sleep(max(0.0, min(pause, left)))
+        _wait_until(client, deadline - max(0.0, left - pause), is_cancelled)
         pause = interval
         seconds = max(_POLL_SECONDS, seconds_left(client, deadline))
         match client.token_request(request, seconds, dpop_key):
@@ -155,3 +164,10 @@ def _polled(
                 return answered_by(outcome)
         if is_last:
             return None
+
+
+def _wait_until(client: Client, until: float, is_cancelled: Callable[[], bool]) -> None:
+    while (left := until - client.clock.monotonic()) > 0:
+        go_on(is_cancelled)
+        client.clock.sleep(min(left, _LOOK_EVERY))
+    go_on(is_cancelled)

@@ -5,11 +5,12 @@ Nothing here saves anything: a `LoginResult` is complete and checked, or there i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokenkeep.errors import (
+    LoginCancelled,
     LoginFailed,
     ProtocolViolation,
     ProviderRefused,
@@ -87,6 +88,21 @@ def reached_metadata(client: Client, timeout: float) -> Metadata:
 def seconds_left(client: Client, deadline: float) -> float:
     """Seconds for the next request: the provider's, but not beyond the deadline."""
     return max(0.0, min(client.provider.timeout, deadline - client.clock.monotonic()))
+
+
+def never() -> bool:
+    """Whether a login was cancelled that nobody can cancel."""
+    return False
+
+
+def go_on(is_cancelled: Callable[[], bool]) -> None:
+    """Ends a login that nobody waits for any more, between two of its steps.
+
+    Raises:
+        LoginCancelled: it is one.
+    """
+    if is_cancelled():
+        raise LoginCancelled("the login was cancelled")
 
 
 def new_key(client: Client, metadata: Metadata) -> DpopKey | None:

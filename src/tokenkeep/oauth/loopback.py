@@ -86,7 +86,7 @@ class Loopback:
 
         Args:
             timeout: seconds.
-            is_hopeless: asked several times a second whether to go on; True ends the wait.
+            is_hopeless: asked several times a second whether to give up; True ends the wait.
         """
         deadline = time.monotonic() + timeout
         answer: Redirect | None = None
@@ -94,9 +94,10 @@ class Loopback:
             now = time.monotonic()
             if now >= deadline:
                 return None
-            ready = self._selector.select(min(deadline - now, 0.25))
-            if not ready and is_hopeless is not None and is_hopeless():
+            # Every time, however much is going on here.
+            if is_hopeless is not None and is_hopeless():
                 return None
+            ready = self._selector.select(min(deadline - now, 0.25))
             for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._accept()

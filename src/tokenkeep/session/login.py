@@ -8,9 +8,11 @@ signed in, and a sign-out between the two is found by the look that follows the 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
-from tokenkeep.errors import LoginFailed, StoreError, UnsupportedOption
+from tokenkeep.errors import LoginCancelled, LoginFailed, StoreError, UnsupportedOption
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.dpop import DpopKey
@@ -24,6 +26,9 @@ from tokenkeep.session.redemption import Got
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.tokens.kept import KeptRecord, new_session_id
 from tokenkeep.tokens.record import Moment, Record
+
+if TYPE_CHECKING:
+    from tokenkeep.oauth.messages import DeviceCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,47 @@ class Confirmed:
             keeps_id_token=keeps_id_token,
             dpop_key=None if self.dpop_key is None else self.dpop_key.secret,
         )
+
+
+def by_person(
+    client: Client,
+    scope: list[str],
+    *,
+    device: bool,
+    on_code: Callable[[DeviceCode], None] | None,
+    open_browser: Callable[[str], object] | None,
+    on_url: Callable[[str], None] | None,
+    timeout: float,
+    is_cancelled: Callable[[], bool],
+) -> LoginResult:
+    """The outcome of a login by a person, in a browser here or elsewhere; see `Session.login`."""
+    from tokenkeep.oauth.browser_login import browser_login
+    from tokenkeep.oauth.device_login import device_login
+
+    if not device:
+        return browser_login(
+            client,
+            scope=scope,
+            open_browser=open_browser,
+            on_url=on_url,
+            timeout=timeout,
+            is_cancelled=is_cancelled,
+        )
+    if on_code is None:
+        raise UnsupportedOption("a device login needs on_code to show the code")
+    return device_login(
+        client, scope=scope, on_code=on_code, timeout=timeout, is_cancelled=is_cancelled
+    )
+
+
+def give_back(tokens: KeptRecord, client: Client, confirmed: Confirmed) -> NoReturn:
+    """Ends a login that was cancelled when the provider had answered: its tokens are revoked.
+
+    Raises:
+        LoginCancelled: always; says what became of the tokens.
+    """
+    late = confirmed.record(tokens.account, shares=False, keeps_id_token=False)
+    raise LoginCancelled(f"the login was cancelled: {revoke_late(tokens, client, late)}")
 
 
 def save(

@@ -19,9 +19,9 @@ from tokenkeep.errors import (
     ProtocolViolation,
     RefreshUnavailable,
     StoreError,
-    UnsupportedOption,
 )
 from tokenkeep.oauth.client import Client
+from tokenkeep.oauth.login import never
 from tokenkeep.oauth.messages import read_token_response
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
@@ -29,7 +29,7 @@ from tokenkeep.secret import Secret, as_secret
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.known import Known
 from tokenkeep.session.locked import UnlockRetry
-from tokenkeep.session.login import Confirmed, save
+from tokenkeep.session.login import Confirmed, by_person, give_back, save
 from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
 from tokenkeep.session.redemption import Got, Wanted
@@ -41,7 +41,6 @@ from tokenkeep.tokens.storage import TokenStorage
 if TYPE_CHECKING:
     from tokenkeep.fence import Hold
     from tokenkeep.oauth.dpop import DpopKey
-    from tokenkeep.oauth.login import LoginResult
     from tokenkeep.oauth.messages import DeviceCode
     from tokenkeep.oauth.transport import Transport
     from tokenkeep.tokens.record import Record
@@ -154,6 +153,7 @@ class Session:
         open_browser: Callable[[str], object] | None = None,
         on_url: Callable[[str], None] | None = None,
         timeout: float = 300.0,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> State:
         """Signs in with a browser on this machine, or with `device=True` by a code shown elsewhere.
 
@@ -165,29 +165,28 @@ class Session:
             open_browser: opens the address; the system's browser unless given.
             on_url: is told the address, for a person whose browser does not open.
             timeout: seconds until the wait for the person ends.
+            is_cancelled: asked several times a second; True ends the login, of which nothing
+                remains. Not asked any more once the session is being saved.
 
         Raises:
-            LoginCancelled: refused, or not finished in time.
+            LoginCancelled: refused, not finished in time, or cancelled.
             LoginFailed, ProviderRefused, ProtocolViolation: nothing was saved.
             RefreshUnavailable: the network, or another process inside the fence.
         """
-        from tokenkeep.oauth.browser_login import browser_login
-        from tokenkeep.oauth.device_login import device_login
-
-        result: LoginResult
-        if device:
-            if on_code is None:
-                raise UnsupportedOption("a device login needs on_code to show the code")
-            result = device_login(self._client, scope=list(scope), on_code=on_code, timeout=timeout)
-        else:
-            result = browser_login(
-                self._client,
-                scope=list(scope),
-                open_browser=open_browser,
-                on_url=on_url,
-                timeout=timeout,
-            )
-        return self._begin(Confirmed.by_flow(self.provider, result, self._kept.now()))
+        result = by_person(
+            self._client,
+            list(scope),
+            device=device,
+            on_code=on_code,
+            open_browser=open_browser,
+            on_url=on_url,
+            timeout=timeout,
+            is_cancelled=is_cancelled or never,
+        )
+        confirmed = Confirmed.by_flow(self.provider, result, self._kept.now())
+        if is_cancelled is not None and is_cancelled():
+            give_back(self._kept, self._client, confirmed)
+        return self._begin(confirmed)
 
     def begin(
         self,

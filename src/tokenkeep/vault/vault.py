@@ -247,9 +247,7 @@ class Vault:
             engine, keys = state
             keys.header.require_writable()
 
-            def alone(
-                connection: Connection, engine: Engine = engine, keys: Keys = keys
-            ) -> Keys:
+            def alone(connection: Connection, engine: Engine = engine, keys: Keys = keys) -> Keys:
                 newest = self._header_of(engine).generation
                 if newest > keys.header.generation:
                     raise _NewerHeader(newest)

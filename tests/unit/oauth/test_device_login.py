@@ -22,7 +22,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.device_login import device_login
-from tokenkeep.oauth.login import LoginResult
+from tokenkeep.oauth.login import LoginResult, never
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.oauth.transport import Httpx2Transport, NoAnswer
@@ -62,14 +62,19 @@ class Device:
         self.shown: list[DeviceCode] = []
 
     def log_in(
-        self, decide: Callable[[str], object] = lambda _: None, timeout: float = 900.0
+        self,
+        decide: Callable[[str], object] = lambda _: None,
+        timeout: float = 900.0,
+        is_cancelled: Callable[[], bool] = never,
     ) -> LoginResult:
         def show(code: DeviceCode) -> None:
             self.shown.append(code)
             decide(code.user_code)
 
         scope = ["openid", "offline_access"]
-        return device_login(self.client, scope=scope, on_code=show, timeout=timeout)
+        return device_login(
+            self.client, scope=scope, on_code=show, timeout=timeout, is_cancelled=is_cancelled
+        )
 
     def pauses(self) -> list[float]:
         times = self.transport.polled
@@ -109,6 +114,18 @@ def test_slow_down_adds_five_seconds_for_good(server: AuthorizationServer) -> No
     server.faults.add(Endpoint.TOKEN, broken.OAuthError("slow_down"), times=2)
     device.log_in()
     assert device.pauses() == [7.0, 12.0, 12.0]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4.0, 5.5, 31.0])
+def test_a_login_that_is_given_up_is_not_asked_for_any_more(
+    server: AuthorizationServer, seconds: float
+) -> None:
+    """At whatever moment, it is over a quarter of a second later."""
+    device = Device(server, device_interval=5)
+    began = device.clock.monotonic()
+    device.failure(LoginCancelled, is_cancelled=lambda: device.clock.monotonic() - began >= seconds)
+    assert device.clock.monotonic() - began <= seconds + 0.25
+    assert seconds // 5 == len(device.transport.polled)
 
 
 def test_lost_answers_and_a_busy_provider_make_the_polls_rarer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
@@ -159,6 +160,55 @@ def test_a_person_who_comes_back_in_the_last_moment_is_logged_in(
     """What is left to ask the provider is not on the person's account."""
     server.faults.add(Endpoint.TOKEN, broken.Delay(When.BEFORE, 2.0))
     assert log_in(client, server, timeout=1.5).claims is not None
+
+
+class Gone:
+    """Somebody who gives up a login at one of its moments."""
+
+    def __init__(self, moment: str, server: AuthorizationServer) -> None:
+        self.moment = moment
+        self.server = server
+        self.has_gone = moment == "before anything was asked"
+
+    def open_browser(self, url: str) -> None:
+        if self.moment == "while the browser is away":
+            self.has_gone = True
+            return
+        self.server.drive_browser(url)
+
+    def is_cancelled(self) -> bool:
+        # The browser has been to the provider and is on its way back.
+        if self.moment == "as the answer comes" and self.server.requests.to(Endpoint.AUTHORIZE):
+            self.has_gone = True
+        return self.has_gone
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["before anything was asked", "while the browser is away", "as the answer comes"],
+)
+def test_a_login_that_is_given_up_redeems_nothing(
+    client: Client, server: AuthorizationServer, moment: str
+) -> None:
+    """It ends within a moment, and nobody listens any more who could sign in late."""
+    gone = Gone(moment, server)
+    urls: list[str] = []
+    began = time.monotonic()
+    error = failed_login(
+        client,
+        server,
+        LoginCancelled,
+        open_browser=gone.open_browser,
+        is_cancelled=gone.is_cancelled,
+        on_url=urls.append,
+    )
+    assert "the login was cancelled" == str(error)
+    assert time.monotonic() - began < 3
+    assert 0 == server.token_requests
+    for url in urls:
+        port = urlsplit(dict(parse_qsl(urlsplit(url).query))["redirect_uri"]).port
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port or 0), timeout=5)
 
 
 def test_a_person_who_says_no_cancelled(client: Client, server: AuthorizationServer) -> None:
