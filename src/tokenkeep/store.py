@@ -70,6 +70,12 @@ class StoreFacts:
     """What is true of a store here and now; shown by `doctor`, demanded by `Require`.
 
     A fact that cannot be known is None and is treated as the weaker answer.
+
+    Args:
+        readable_when_locked: the items open while the device or the store is locked.
+        locked_after_boot: after a reboot the items are refused until somebody has unlocked it once.
+        opens_elsewhere: what a backup holds opens on another machine too, with what the person
+            has: a password, a key file. False if what opens the items never leaves the machine.
     """
 
     backend: str
@@ -82,6 +88,8 @@ class StoreFacts:
     syncs: bool
     readable_when_locked: bool | None
     max_value_bytes: int | None
+    locked_after_boot: bool | None = None
+    opens_elsewhere: bool | None = None
     notes: tuple[str, ...] = ()
 
 

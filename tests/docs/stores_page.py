@@ -5,22 +5,21 @@ Run as `python tests/docs/stores_page.py` after a change of a store's facts; a t
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tokenkeep.backends.android.options import AndroidOptions
-from tokenkeep.backends.android.store import AndroidStore
-from tokenkeep.backends.apple import AppleOptions, AppleStore
+from tokenkeep.backends.android.options import AndroidOptions, Place, UserAuthentication
+from tokenkeep.backends.android.store import facts_of as android_facts
+from tokenkeep.backends.apple import AppleOptions
+from tokenkeep.backends.apple.options import AccessControl, Accessibility, Constraint, Keychain
+from tokenkeep.backends.apple.store import facts_of as apple_facts
 from tokenkeep.backends.dpapi import DpapiKey
-from tokenkeep.backends.kernel_keyring import (
-    KernelKeyringOptions,
-    KernelKeyringStore,
-    Keyring,
-)
+from tokenkeep.backends.kernel_keyring import KernelKeyringOptions, Keyring
+from tokenkeep.backends.kernel_keyring import facts_of as kernel_facts
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore
+from tokenkeep.backends.store_item import StoreItemKey
 from tokenkeep.backends.systemd_credential import SystemdCredential
 from tokenkeep.backends.tpm import TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
@@ -29,10 +28,10 @@ from tokenkeep.backends.windows import (
     WindowsOptions,
     WindowsPersistence,
 )
+from tokenkeep.native.keyctl import MAX_PAYLOAD_BYTES
 from tokenkeep.outlook import outlook
-from tokenkeep.store import Persistence, Protection, Store, StoreFacts
+from tokenkeep.store import StoreFacts
 from tokenkeep.vault.slots import KeyFile, Passphrase
-from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:
     from tokenkeep.vault.slots import Key
@@ -47,8 +46,8 @@ holds it against the code. The names are what `--store` takes.
 
 ## What protects the items
 
-| store | protection | stays | who else can read | prompts | readable while locked | in backups | syncs | largest value |
-|---|---|---|---|---|---|---|---|---|
+| store | protection | stays | who else can read | prompts | readable while locked | in backups | opens on another machine | syncs | largest value |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 _AFTER_FACTS = """
@@ -89,62 +88,77 @@ class Entry:
     """One row of the page."""
 
     name: str
-    store: Store
+    facts: StoreFacts
     proved: str
     not_run: str
 
 
-class AndroidOnPaper(AndroidStore):
-    """What the store says on a device with secure hardware, and before there is a vault."""
+class OnPaper(MemoryStore):
+    """A store of which nothing but the facts is wanted."""
 
-    @property
-    def _vault(self) -> Vault:
-        return Vault("/nowhere/vault", (), False)
-
-    def _protection(self, header: object) -> Protection:
-        return Protection.HARDWARE
-
-
-class KernelOnPaper(KernelKeyringStore):
-    """What the store says on a current kernel with its defaults, whoever asks."""
+    def __init__(self, facts: StoreFacts) -> None:
+        super().__init__()
+        self._facts = facts
 
     @property
     def facts(self) -> StoreFacts:
-        persistence = Persistence.LOGIN if self._keyring is Keyring.SESSION else Persistence.BOOT
-        notes = tuple(re.sub(r"\d+ seconds", "three days", note) for note in super().facts.notes)
-        return replace(super().facts, max_value_bytes=32_767, persistence=persistence, notes=notes)
-
-    def __init__(self, options: KernelKeyringOptions) -> None:
-        super().__init__(options)
-        self._keyring = options.keyring
+        return self._facts
 
 
-def vault(*keys: Key) -> VaultStore:
-    return VaultStore(VaultOptions("/nowhere/vault", keys))
+def kernel(keyring: Keyring) -> StoreFacts:
+    """Of a current kernel with its defaults, whoever asks."""
+    return kernel_facts(
+        KernelKeyringOptions(keyring),
+        version=(6, 1),
+        unused_seconds=259_200,
+        limit=MAX_PAYLOAD_BYTES,
+    )
 
+
+def android(options: AndroidOptions) -> StoreFacts:
+    """Of a device with secure hardware, before there is a vault."""
+    return android_facts(options, None, promises_hardware=True)
+
+
+def ios(**options: Any) -> StoreFacts:
+    return apple_facts(AppleOptions(**options), "ios", "arm64")
+
+
+def vault(*keys: Key) -> StoreFacts:
+    """Of a vault that the first write will make."""
+    return VaultStore(VaultOptions("/nowhere/vault", keys)).facts
+
+
+_ON_A_JVM = (
+    "a Java machine with stand-ins for Android's classes, checked against the API's signatures"
+)
+_NO_DEVICE = "a real device: its Keystore, StrongBox, biometrics"
+_IN_C = "a stand-in for Apple's frameworks, written in C"
+#: The classes that are not deprecated.
+CURRENT = tuple(each for each in Accessibility if not each.name.startswith("ALWAYS"))
 
 ENTRIES = (
     Entry(
         "`secret-service`",
-        SecretServiceStore(SecretServiceOptions()),
+        SecretServiceStore(SecretServiceOptions()).facts,
         "gnome-keyring, KWallet and KeePassXC of Debian 12",
         "newer implementations (oo7, KDE 6's ksecretd)",
     ),
     Entry(
         "`windows-credentials`",
-        WindowsCredentialStore(WindowsOptions()),
+        WindowsCredentialStore(WindowsOptions()).facts,
         "Windows CPython under Wine; documented limits on a stand-in",
         "Windows itself",
     ),
     Entry(
         "`windows-credentials`, ENTERPRISE",
-        WindowsCredentialStore(WindowsOptions(WindowsPersistence.ENTERPRISE)),
+        WindowsCredentialStore(WindowsOptions(WindowsPersistence.ENTERPRISE)).facts,
         "as before, but for the roaming",
         "Windows itself; a roaming profile",
     ),
     Entry(
         "`windows-credentials`, SESSION",
-        WindowsCredentialStore(WindowsOptions(WindowsPersistence.SESSION)),
+        WindowsCredentialStore(WindowsOptions(WindowsPersistence.SESSION)).facts,
         "as before",
         "Windows itself; the end of a real logon",
     ),
@@ -174,42 +188,90 @@ ENTRIES = (
         "Windows itself",
     ),
     Entry(
+        "`vault`, item in `secret-service`",
+        vault(StoreItemKey(SecretServiceStore(SecretServiceOptions()))),
+        "gnome-keyring of Debian 12: locked, frozen, reset",
+        "KWallet and KeePassXC under a vault",
+    ),
+    Entry(
+        "`vault`, item in `kernel-keyring`, user",
+        vault(StoreItemKey(OnPaper(kernel(Keyring.USER)))),
+        "the Linux kernel",
+        "",
+    ),
+    Entry(
         "`kernel-keyring`, session",
-        KernelOnPaper(KernelKeyringOptions(Keyring.SESSION)),
+        kernel(Keyring.SESSION),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
     Entry(
         "`kernel-keyring`, user",
-        KernelOnPaper(KernelKeyringOptions(Keyring.USER)),
+        kernel(Keyring.USER),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
     Entry(
         "`kernel-keyring`, persistent",
-        KernelOnPaper(KernelKeyringOptions(Keyring.PERSISTENT)),
+        kernel(Keyring.PERSISTENT),
         "the Linux kernel, as root and as an ordinary user",
         "",
     ),
+    Entry("`android`", android(AndroidOptions()), _ON_A_JVM, _NO_DEVICE),
     Entry(
-        "`android`",
-        AndroidOnPaper(AndroidOptions()),
-        "a Java machine with stand-ins for Android's classes, checked against the API's signatures",
-        "a real device: its Keystore, StrongBox, biometrics",
+        "`android`, `unlocked_device_required`",
+        android(AndroidOptions(unlocked_device_required=True)),
+        _ON_A_JVM,
+        _NO_DEVICE,
+    ),
+    Entry(
+        "`android`, `user_authentication`",
+        android(AndroidOptions(user_authentication=UserAuthentication())),
+        _ON_A_JVM,
+        _NO_DEVICE,
+    ),
+    Entry(
+        "`android`, `Place.FILES`",
+        android(AndroidOptions(place=Place.FILES)),
+        _ON_A_JVM,
+        f"{_NO_DEVICE}; its backups",
     ),
     Entry(
         "`apple-keychain`, macOS file keychain",
-        AppleStore(AppleOptions(), platform="darwin"),
-        "a stand-in for Apple's frameworks, written in C",
+        apple_facts(AppleOptions(), "darwin", "arm64"),
+        _IN_C,
         "a Mac",
     ),
     Entry(
-        "`apple-keychain`, data-protection (iOS)",
-        AppleStore(AppleOptions(), platform="ios"),
-        "a stand-in for Apple's frameworks, written in C",
-        "a Mac, an iPhone",
+        "`apple-keychain`, macOS data-protection keychain",
+        apple_facts(AppleOptions(keychain=Keychain.DATA_PROTECTION), "darwin", "arm64"),
+        _IN_C,
+        "a Mac, whose processor decides about `HARDWARE`",
     ),
-    Entry("memory (no name)", MemoryStore(), "everywhere the tests run", ""),
+    Entry("`apple-keychain`, iOS", ios(), _IN_C, "an iPhone"),
+    *(
+        Entry(
+            f"`apple-keychain`, iOS, `{each.name}`",
+            ios(accessibility=each),
+            _IN_C,
+            "an iPhone, its backups",
+        )
+        for each in CURRENT
+        if each is not AppleOptions().accessible
+    ),
+    Entry(
+        "`apple-keychain`, iOS, access control",
+        ios(access_control=AccessControl(Constraint.USER_PRESENCE)),
+        _IN_C,
+        "an iPhone, its prompts and backups",
+    ),
+    Entry(
+        "`apple-keychain`, iOS, `synchronizable`",
+        ios(synchronizable=True),
+        _IN_C,
+        "an iPhone, iCloud",
+    ),
+    Entry("memory (no name)", MemoryStore().facts, "everywhere the tests run", ""),
 )
 
 
@@ -218,14 +280,14 @@ def text() -> str:
     return "".join(
         (
             _HEAD,
-            *(_row(entry.name, *_facts(entry.store.facts)) for entry in ENTRIES),
+            *(_row(entry.name, *_facts(entry.facts)) for entry in ENTRIES),
             _AFTER_FACTS,
-            *(_row(entry.name, *outlook(entry.store.facts).values()) for entry in ENTRIES),
+            *(_row(entry.name, *outlook(entry.facts).values()) for entry in ENTRIES),
             "\nWhat to know besides:\n\n",
             *(
-                f"* {entry.name}: {'; '.join(_lasting(entry.store.facts))}.\n"
+                f"* {entry.name}: {'; '.join(_lasting(entry.facts))}.\n"
                 for entry in ENTRIES
-                if _lasting(entry.store.facts)
+                if _lasting(entry.facts)
             ),
             _WAY_OUT,
             *(_row(entry.name, entry.proved, entry.not_run or "-") for entry in ENTRIES),
@@ -241,6 +303,7 @@ def _facts(facts: StoreFacts) -> tuple[str, ...]:
         "may" if facts.may_prompt else "never",
         _maybe(facts.readable_when_locked),
         _maybe(facts.in_backups),
+        "-" if facts.in_backups is False else _maybe(facts.opens_elsewhere),
         _maybe(facts.syncs),
         "no limit" if facts.max_value_bytes is None else f"{facts.max_value_bytes:,} bytes",
     )

@@ -173,8 +173,20 @@ def test_locked_device_keeps_the_vault_shut(lab: Any) -> None:
     lab.isLocked = True
     with pytest.raises(StoreLocked):
         store.read(ITEM, Call())
+    assert AndroidStore(AndroidOptions()).facts.readable_when_locked is False, "by its key"
     lab.isLocked = False
     assert Secret("kept") == store.read(ITEM, Call())
+
+
+def test_locked_device_leaves_other_keys_usable(lab: Any) -> None:
+    """The default's key asks for nobody, and says so; what options ask for now is for new keys."""
+    store = written(AndroidOptions())
+    lab.isLocked = True
+    assert Secret("kept") == store.read(ITEM, Call())
+    assert store.facts.readable_when_locked is True
+    asking_more = AndroidStore(AndroidOptions(unlocked_device_required=True))
+    assert asking_more.facts.readable_when_locked is True
+    assert Secret("kept") == asking_more.read(ITEM, Call())
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_vault_is_as_open_as_the_keyring(desktop: GnomeKeyring, tmp_path: Path) 
     store = VaultStore(VaultOptions(place, in_keyring()))
     store.write(item("a"), Secret(bytes(1_000_000)), call())
     assert Protection.LOGIN is store.facts.protection
+    assert store.facts.readable_when_locked is False
     store.close()
     desktop.lock()
     with pytest.raises(StoreLocked) as caught:

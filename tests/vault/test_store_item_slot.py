@@ -34,12 +34,13 @@ from tokenkeep.secret import Secret
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import State
 from tokenkeep.storage import SecureStorage
-from tokenkeep.store import Persistence, Protection, StoreFacts
+from tokenkeep.store import Persistence, Protection, Require, StoreFacts
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.tokens.storage import TokenStorage
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
 from tokenkeep.vault.creation import create
+from tokenkeep.vault.format import Header
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.replace import replace_all
 from tokenkeep.vault.vault import Vault
@@ -117,6 +118,77 @@ def test_vault_s_facts_are_the_store_s(tmp_path: Path) -> None:
     assert Persistence.PROCESS is only.facts.persistence
     access.add_key(Vault(str(place), keys(StoreItemKey(platform))), passphrase(), call())
     assert Persistence.UNTIL_DELETED is only.facts.persistence
+
+
+def said(store: VaultStore) -> tuple[bool | None, ...]:
+    facts = store.facts
+    return facts.readable_when_locked, facts.locked_after_boot, facts.opens_elsewhere
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        ((False, True, True, True), (False, True, True)),
+        ((True, False, True, False), (True, False, False)),
+        ((False, True, False, True), (False, True, False)),  # the item is in no backup
+        ((None, None, None, None), (None, None, None)),
+        ((None, True, None, False), (None, True, False)),
+    ],
+)
+def test_vault_is_as_readable_as_the_store_of_its_key(
+    tmp_path: Path,
+    inner: tuple[bool | None, bool | None, bool | None, bool | None],
+    expected: tuple[bool | None, ...],
+) -> None:
+    """Before there is a vault, and from its slot alone; a key beside it that opens counts."""
+
+    class Says(Platform):
+        @property
+        def facts(self) -> StoreFacts:
+            names = ("readable_when_locked", "locked_after_boot", "in_backups", "opens_elsewhere")
+            told = dict(zip(names, inner, strict=True))
+            return replace(super().facts, persistence=Persistence.UNTIL_DELETED, **told)  # type: ignore[arg-type]
+
+    place, platform = tmp_path / "vault", Says()
+    store = VaultStore(VaultOptions(place, StoreItemKey(platform)))
+    assert expected == said(store)
+    store.write(item("a"), Secret("kept"), call())
+    assert expected == said(store)
+    # Whatever the store of a key at hand says now, the slot's is another one.
+    assert expected == said(VaultStore(VaultOptions(place, StoreItemKey(Platform()))))
+    is_noted = any("stays readable until the store is closed" in each for each in store.facts.notes)
+    assert is_noted is (expected[0] is not True)
+    assert store.facts.in_backups, "the vault's own files are"
+    access.add_key(Vault(str(place), keys(StoreItemKey(platform))), passphrase(), call())
+    both = keys(StoreItemKey(platform), passphrase())
+    assert (True, False, True) == said(VaultStore(VaultOptions(place, both)))
+    assert expected == said(store), "the passphrase is not at hand"
+
+
+def test_slot_that_does_not_say_is_not_known(tmp_path: Path) -> None:
+    """A slot of another program claims nothing; its protection is the weakest."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    header = Header.decode((place / "header").read_bytes())
+    for slot in header.slots:
+        slot.extra = {name: value for name, value in slot.extra.items() if name == "store"}
+    (place / "header").write_bytes(header.encode())
+    store = VaultStore(VaultOptions(place, StoreItemKey(platform)))
+    assert (None, None, None) == said(store)
+    assert Protection.FILE_PERMISSIONS is store.facts.protection
+    assert Secret("kept") == store.read(item("a"), call())
+
+
+def test_vault_that_will_go_with_its_key_says_so_beforehand(tmp_path: Path) -> None:
+    """A demand for lasting items is not met by a vault that the first write would make."""
+    store = VaultStore(VaultOptions(tmp_path / "vault", StoreItemKey(Platform())))
+    assert Persistence.PROCESS is store.facts.persistence
+    with pytest.raises(StoreUnavailable, match="persistence is 'process'"):
+        SecureStorage(
+            "org.example",
+            VaultOptions(tmp_path / "vault", StoreItemKey(Platform())),
+            require=Require(persistence=Persistence.UNTIL_DELETED),
+        ).read("a")
 
 
 def test_store_that_does_not_keep_the_key_ends_the_creation(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ class DpapiKey:
     kind = DPAPI_SLOT
     protection = "LOGIN"
     may_prompt = False
+    readable_when_locked = True
+    locked_after_boot = False
+    opens_elsewhere = False
 
     def __eq__(self, other: object) -> bool:
         return True if isinstance(other, DpapiKey) else NotImplemented

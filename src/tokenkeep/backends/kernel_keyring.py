@@ -102,18 +102,11 @@ class KernelKeyringStore:
     @property
     def facts(self) -> StoreFacts:
         """What protects the items: the kernel, which keeps other users away."""
-        return StoreFacts(
-            backend="kernel-keyring",
-            protection=Protection.MEMORY,
-            persistence=_persistence(self._options.keyring),
-            isolation=Isolation.USER,
-            may_prompt=False,
-            survives_uninstall=True,
-            in_backups=False,
-            syncs=False,
-            readable_when_locked=True,
-            max_value_bytes=self._max_value_bytes(),
-            notes=_notes(self._options),
+        return facts_of(
+            self._options,
+            version=key_limits.kernel_version(),
+            unused_seconds=key_limits.persistent_seconds(),
+            limit=self._max_value_bytes(),
         )
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
@@ -307,6 +300,37 @@ class KernelKeyringStore:
         return self._limit
 
 
+def facts_of(
+    options: KernelKeyringOptions,
+    *,
+    version: tuple[int, int],
+    unused_seconds: int | None,
+    limit: int,
+) -> StoreFacts:
+    """What is true of such a keyring on a kernel.
+
+    Args:
+        version: the kernel's.
+        unused_seconds: how long it keeps a persistent keyring that nobody uses.
+        limit: the largest value in bytes, by the kernel's bound and the user's quota.
+    """
+    return StoreFacts(
+        backend="kernel-keyring",
+        protection=Protection.MEMORY,
+        persistence=_persistence(options.keyring, version),
+        isolation=Isolation.USER,
+        may_prompt=False,
+        survives_uninstall=True,
+        in_backups=False,
+        syncs=False,
+        readable_when_locked=True,
+        max_value_bytes=limit,
+        locked_after_boot=False,
+        opens_elsewhere=False,
+        notes=_notes(options, unused_seconds),
+    )
+
+
 def probe(options: KernelKeyringOptions, call: Call, keys: Keyctl | None = None) -> None:
     """Raises why the keyring cannot be used here now; changes nothing.
 
@@ -360,25 +384,30 @@ def _unpacked(payload: Secret) -> Secret:
     return payload if data.strip(b"\0") else Secret(data[:-1])
 
 
-def _persistence(keyring: Keyring) -> Persistence:
+def _persistence(keyring: Keyring, version: tuple[int, int]) -> Persistence:
     if keyring is Keyring.PERSISTENT:
         return Persistence.BOOT
-    if keyring is Keyring.USER and key_limits.kernel_version() >= (5, 3):
+    if keyring is Keyring.USER and version >= (5, 3):
         # Since then a user's keyring stays without any process of the user.
         return Persistence.BOOT
     return Persistence.LOGIN
 
 
-def _notes(options: KernelKeyringOptions) -> tuple[str, ...]:
+def _notes(options: KernelKeyringOptions, unused_seconds: int | None) -> tuple[str, ...]:
     notes = ["kept in the kernel's memory: never on a disk, in swap or in a backup"]
     if options.keyring is Keyring.SESSION:
         notes.append("gone when the login session ends; other logins do not see it")
     elif options.keyring is Keyring.PERSISTENT:
-        seconds = key_limits.persistent_seconds()
-        notes.append(f"gone at reboot, or when nobody used it for {seconds} seconds")
+        notes.append(f"gone at reboot, or when nobody used it for {_spoken(unused_seconds)}")
     else:
         notes.append("gone at reboot")
     if options.timeout is not None:
         notes.append(f"each item is gone {options.timeout} seconds after it was written")
     notes.append("every program of this user can read the items")
     return tuple(notes)
+
+
+def _spoken(seconds: int | None) -> str:
+    if seconds is None:
+        return "some days"
+    return f"{seconds} seconds" if seconds < 86_400 else f"{seconds // 86_400} days"

@@ -78,6 +78,8 @@ class MemoryStore:
             syncs=False,
             readable_when_locked=True,
             max_value_bytes=self._options.max_value_bytes,
+            locked_after_boot=False,
+            opens_elsewhere=False,
             notes=("gone when the process ends", "the system may swap or dump the process"),
         )
 

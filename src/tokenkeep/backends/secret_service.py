@@ -176,6 +176,8 @@ class SecretServiceStore:
             syncs=False,
             readable_when_locked=not is_kept,
             max_value_bytes=MAX_VALUE_BYTES,
+            locked_after_boot=is_kept,
+            opens_elsewhere=is_kept,  # by the keyring's password
             notes=tuple(notes),
         )
 

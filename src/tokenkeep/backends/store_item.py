@@ -21,7 +21,6 @@ from tokenkeep.secret import Secret
 from tokenkeep.store import Persistence, Store
 from tokenkeep.vault.format import Slot
 from tokenkeep.vault.leftovers import moment
-from tokenkeep.vault.slot_facts import STAYS
 
 #: The kind of such a slot.
 STORE_ITEM_SLOT = "store-item"
@@ -70,6 +69,30 @@ class StoreItemKey:
         """Whether the store may ask a person."""
         return self.store.facts.may_prompt
 
+    @property
+    def stays(self) -> str | None:
+        """How long the store keeps an item, where that has an end."""
+        persistence = self.store.facts.persistence
+        return None if persistence is Persistence.UNTIL_DELETED else persistence.name
+
+    @property
+    def readable_when_locked(self) -> bool | None:
+        """What the store says of a locked device."""
+        return self.store.facts.readable_when_locked
+
+    @property
+    def locked_after_boot(self) -> bool | None:
+        """What the store says of the time after a reboot."""
+        return self.store.facts.locked_after_boot
+
+    @property
+    def opens_elsewhere(self) -> bool | None:
+        """Whether the item comes to another machine with a backup, and opens there."""
+        facts = self.store.facts
+        if facts.in_backups is None:
+            return False if facts.opens_elsewhere is False else None
+        return facts.in_backups and facts.opens_elsewhere
+
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
         """Keeps a new key in the store and reads it back, or takes it back: see `Key.remember`.
 
@@ -87,11 +110,7 @@ class StoreItemKey:
         finally:
             if not is_kept:
                 self._discard(name, call)
-        kept = {_STORE: self.name.encode("utf-8")}
-        persistence = self.store.facts.persistence
-        if persistence is not Persistence.UNTIL_DELETED:
-            kept[STAYS] = persistence.name.encode("ascii")
-        return kept
+        return {_STORE: self.name.encode("utf-8")}
 
     def opener(self, vault_id: bytes, call: Call) -> Callable[[Slot], Secret | None]:
         """What reads a slot's key from the store: see `Key.opener`.

@@ -49,6 +49,9 @@ class SystemdCredential:
 
     kind = SYSTEMD_SLOT
     may_prompt = False
+    readable_when_locked = True
+    locked_after_boot = False
+    opens_elsewhere = False  # it was encrypted for this machine, by its host key or its TPM
     name: str
     protection: str
 

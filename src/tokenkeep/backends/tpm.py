@@ -61,6 +61,9 @@ class TpmKey:
     __slots__ = ("_auth", "_refused", "bank", "device", "may_prompt", "pcrs")
 
     kind = TPM_SLOT
+    readable_when_locked = True
+    locked_after_boot = False
+    opens_elsewhere = False
     pcrs: tuple[int, ...]
     bank: PcrBank
     device: str

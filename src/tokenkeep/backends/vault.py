@@ -8,7 +8,7 @@ import sys
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import KeyFile, is_key
+from tokenkeep.vault.slots import ANY_SLOT, KeyFile, is_key
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
@@ -141,7 +141,7 @@ class VaultStore(StoreOverVault):
             StoreError: what lies there is no vault, is damaged, or too new.
         """
         from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
-        from tokenkeep.vault.slot_facts import STAYS, protection_of
+        from tokenkeep.vault.slot_facts import facts_of, protection_of, stays_of
 
         keys = self._options.keys
         header = self._vault.header()
@@ -150,19 +150,18 @@ class VaultStore(StoreOverVault):
         if header is None:
             names = [key.protection for key in keys]
             kinds = {key.kind for key in keys}
+            lasting = [getattr(key, "stays", None) for key in keys if key.kind != ANY_SLOT]
             notes.append("there is no vault yet; the first write makes it")
         else:
             names = [protection_of(slot) for slot in header.slots]
             kinds = {slot.kind for slot in header.slots}
-            lasting = [
-                slot.extra.get(STAYS, b"").decode("ascii", "replace") for slot in header.slots
-            ]
-            if all(lasting):
-                # Every key goes sooner, and with the last of them the items do.
-                order = [each.name for each in Persistence]
-                stays = max(order.index(each) if each in order else 0 for each in lasting)
-                persistence = Persistence[order[stays]]
-                notes.append(f"the vault's only key stays until: {persistence.value}")
+            lasting = [stays_of(slot) for slot in header.slots]
+        if lasting and all(lasting):
+            # Every key goes sooner, and with the last of them the items do.
+            order = [each.name for each in Persistence]
+            stays = max(order.index(each) if each in order else 0 for each in lasting)
+            persistence = Persistence[order[stays]]
+            notes.append(f"the vault's only key stays until: {persistence.value}")
         # A word that this version does not know may mean anything.
         by_name = Protection.__members__
         protection = min(by_name.get(name, Protection.FILE_PERMISSIONS) for name in names)
@@ -173,6 +172,9 @@ class VaultStore(StoreOverVault):
         if kinds == {"dpapi"}:
             notes.append("only this user of this machine opens it, whatever backup it is in")
         notes.append("every program of this user can read the vault's files")
+        by_keys = facts_of(header, keys)
+        if not by_keys["readable_when_locked"]:
+            notes.append("a vault that was opened stays readable until the store is closed")
         return StoreFacts(
             backend="vault",
             protection=protection,
@@ -182,9 +184,9 @@ class VaultStore(StoreOverVault):
             survives_uninstall=True,
             in_backups=True,
             syncs=False,
-            readable_when_locked=True,
             max_value_bytes=MAX_VALUE_BYTES,
             notes=tuple(notes),
+            **by_keys,
         )
 
     def __repr__(self) -> str:

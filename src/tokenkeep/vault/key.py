@@ -20,6 +20,10 @@ class Key(Protocol):
 
     A key that keeps something elsewhere for each of its slots also has
     `forget(slot, vault_id, call)`, which erases that once the slot is gone.
+
+    What is true of a vault's store hangs on its keys, so each may have the facts of that name,
+    `readable_when_locked`, `locked_after_boot` and `opens_elsewhere`, and `stays`: the name of the
+    `Persistence` of what opens its slots, where that has an end. What is not said, nobody knows.
     """
 
     # Properties, so that a constant of the class and an attribute of the object both will do.

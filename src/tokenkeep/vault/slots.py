@@ -75,6 +75,9 @@ class KeyFile:
     kind = KEY_FILE_SLOT
     protection = "FILE_PERMISSIONS"
     may_prompt = False
+    readable_when_locked = True
+    locked_after_boot = False
+    opens_elsewhere = True
     path: str
     readable_by_group: bool
 
@@ -220,6 +223,9 @@ class Passphrase:
 
     kind = PASSPHRASE_SLOT
     protection = "PASSPHRASE"
+    readable_when_locked = True
+    locked_after_boot = False
+    opens_elsewhere = True
     _source: Secret | Callable[[], Secret | str]
     profile: Argon2Profile
     may_prompt: bool

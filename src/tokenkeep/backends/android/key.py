@@ -60,6 +60,7 @@ class AndroidKeystoreKey:
     __slots__ = ("_level", "options")
 
     kind = "android-keystore"
+    opens_elsewhere = False
 
     def __init__(self, options: AndroidOptions | None = None) -> None:
         self.options = AndroidOptions() if options is None else options
@@ -75,6 +76,16 @@ class AndroidKeystoreKey:
     def may_prompt(self) -> bool:
         """Whether a person has to authenticate."""
         return self.options.user_authentication is not None
+
+    @property
+    def readable_when_locked(self) -> bool:
+        """Whether a new key asks neither for an unlocked device nor for a person."""
+        return not (self.may_prompt or self.options.unlocked_device_required)
+
+    @property
+    def locked_after_boot(self) -> bool:
+        """Whether a new key waits for somebody after a reboot."""
+        return not self.readable_when_locked
 
     def __repr__(self) -> str:
         return f"AndroidKeystoreKey({self.options!r})"

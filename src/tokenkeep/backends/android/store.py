@@ -12,6 +12,7 @@ from tokenkeep.item import Call
 from tokenkeep.native.android import application, biometric, keystore
 from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
 from tokenkeep.vault.format import Header
+from tokenkeep.vault.slot_facts import facts_of as facts_by_keys
 from tokenkeep.vault.slot_facts import protection_of
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
@@ -83,38 +84,47 @@ class AndroidStore(StoreOverVault):
         Raises:
             StoreError: what lies there is no vault, is damaged, or too new; or this is no Android.
         """
-        options = self._options
         header = self._vault.header()
-        notes = ["the key cannot leave the device: a copy of the vault opens nowhere else"]
-        if header is None:
-            notes.append("there is no vault yet; the first write makes it and its key")
-        if options.user_authentication is not None or options.unlocked_device_required:
-            notes.append("a vault that was opened stays readable until the store is closed")
-        asks = options.user_authentication is not None
-        return StoreFacts(
-            backend="android",
-            protection=self._protection(header),
-            persistence=Persistence.UNTIL_DELETED,
-            isolation=Isolation.APPLICATION,
-            may_prompt=asks,
-            survives_uninstall=False,
-            in_backups=options.place is not Place.NO_BACKUP,
-            syncs=False,
-            readable_when_locked=not (asks or options.unlocked_device_required),
-            max_value_bytes=MAX_VALUE_BYTES,
-            notes=tuple(notes),
+        return facts_of(
+            self._options,
+            header,
+            header is None and promises_hardware(Call(_LOOK_SECONDS, clock=self._clock)),
         )
-
-    def _protection(self, header: Header | None) -> Protection:
-        if header is None:
-            promised = promises_hardware(Call(_LOOK_SECONDS, clock=self._clock))
-            return Protection.HARDWARE if promised else Protection.LOGIN
-        by_name = Protection.__members__
-        weakest = Protection.FILE_PERMISSIONS
-        return min(by_name.get(protection_of(slot), weakest) for slot in header.slots)
 
     def __repr__(self) -> str:
         return f"AndroidStore({self._options!r})"
+
+
+def facts_of(options: AndroidOptions, header: Header | None, promises_hardware: bool) -> StoreFacts:
+    """What is true of such a store, whose vault has the header.
+
+    Args:
+        header: None if there is no vault yet; its keys keep their own demands otherwise.
+        promises_hardware: what the device says of keys that are to be made.
+    """
+    notes = ["the key cannot leave the device: a copy of the vault opens nowhere else"]
+    if header is None:
+        notes.append("there is no vault yet; the first write makes it and its key")
+        protection = Protection.HARDWARE if promises_hardware else Protection.LOGIN
+    else:
+        by_name, weakest = Protection.__members__, Protection.FILE_PERMISSIONS
+        protection = min(by_name.get(protection_of(slot), weakest) for slot in header.slots)
+    by_keys = facts_by_keys(header, (AndroidKeystoreKey(options),))
+    if not by_keys["readable_when_locked"]:
+        notes.append("a vault that was opened stays readable until the store is closed")
+    return StoreFacts(
+        backend="android",
+        protection=protection,
+        persistence=Persistence.UNTIL_DELETED,
+        isolation=Isolation.APPLICATION,
+        may_prompt=options.user_authentication is not None,
+        survives_uninstall=False,
+        in_backups=options.place is not Place.NO_BACKUP,
+        syncs=False,
+        max_value_bytes=MAX_VALUE_BYTES,
+        notes=tuple(notes),
+        **by_keys,
+    )
 
 
 def probe(options: AndroidOptions, call: Call) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from tokenkeep.backends.apple.options import AppleOptions, Keychain
+from tokenkeep.backends.apple.options import AppleOptions, Constraint, Keychain
 from tokenkeep.errors import InteractionDenied, InvalidName, StoreLocked, StoreTimeout
 from tokenkeep.item import ITEM, MIGRATION, SESSION, Call, Interaction, ItemName, checked_name
 from tokenkeep.native.apple.security import Control, KeychainFile, Security, Symbol, security_of
@@ -87,42 +87,8 @@ class AppleStore:
     @property
     def facts(self) -> StoreFacts:
         """What protects the items; loads nothing."""
-        options = self._options
-        is_file = self._keychain is Keychain.FILE
-        return StoreFacts(
-            backend="apple-keychain",
-            protection=Protection.LOGIN if is_file else _behind_hardware(self._platform),
-            persistence=Persistence.UNTIL_DELETED,
-            isolation=(
-                Isolation.USER
-                if is_file or options.access_group is not None
-                else Isolation.APPLICATION
-            ),
-            may_prompt=is_file or options.access_control is not None,
-            survives_uninstall=True,
-            in_backups=is_file or not options.accessible.is_this_device_only,
-            syncs=options.synchronizable,
-            readable_when_locked=(
-                None
-                if is_file
-                else options.accessible.is_open_when_locked and options.access_control is None
-            ),
-            max_value_bytes=None,
-            notes=self._notes(is_file),
-        )
-
-    def _notes(self, is_file: bool) -> tuple[str, ...]:
-        if is_file:
-            return (
-                "an item's access list trusts the program that made it: every script of one Python",
-                "the login keychain stays open while the screen is locked, unless set otherwise",
-            )
-        notes = [f"items open by {self._options.accessible.value}"]
-        if self._options.accessible.name.startswith("WHEN_PASSCODE_SET"):
-            notes.append("removing the device's passcode erases the items")
-        if self._options.access_group is not None:
-            notes.append("other programs of the access group can read the items")
-        return tuple(notes)
+        machine = os.uname().machine if hasattr(os, "uname") else ""
+        return facts_of(self._options, self._platform, machine)
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
         """The item's value; None if it is absent.
@@ -334,6 +300,63 @@ class AppleStore:
         return attributes
 
 
+def facts_of(options: AppleOptions, platform: str, machine: str) -> StoreFacts:
+    """What is true of the keychain that these options mean on a platform.
+
+    Args:
+        machine: the processor, as `os.uname` names it.
+    """
+    if options.keychain_on(platform) is Keychain.FILE:
+        return StoreFacts(
+            backend="apple-keychain",
+            protection=Protection.LOGIN,
+            persistence=Persistence.UNTIL_DELETED,
+            isolation=Isolation.USER,
+            may_prompt=True,
+            survives_uninstall=True,
+            in_backups=True,
+            syncs=False,
+            readable_when_locked=None,
+            max_value_bytes=None,
+            locked_after_boot=True,
+            opens_elsewhere=True,  # by the keychain's password
+            notes=(
+                "an item's access list trusts the program that made it: every script of one Python",
+                "the login keychain stays open while the screen is locked, unless set otherwise",
+            ),
+        )
+    accessible, control = options.accessible, options.access_control
+    opens_elsewhere = None
+    if accessible.is_this_device_only:
+        opens_elsewhere = False
+    elif platform == "ios" and control is None:
+        # Such items migrate in encrypted backups (SecItemConstants.c); nobody promises it of items
+        # with an access control, nor of a Mac's backups.
+        opens_elsewhere = True
+    notes = [f"items open by {accessible.value}"]
+    if accessible.name.startswith("WHEN_PASSCODE_SET"):
+        notes.append("removing the device's passcode erases the items")
+    if control is not None and Constraint.BIOMETRY_CURRENT_SET in control.constraints:
+        notes.append("items are gone when a finger or face is added or removed")
+    if options.access_group is not None:
+        notes.append("other programs of the access group can read the items")
+    return StoreFacts(
+        backend="apple-keychain",
+        protection=_behind_hardware(platform, machine),
+        persistence=Persistence.UNTIL_DELETED,
+        isolation=Isolation.APPLICATION if options.access_group is None else Isolation.USER,
+        may_prompt=control is not None,
+        survives_uninstall=True,
+        in_backups=not accessible.is_this_device_only,
+        syncs=options.synchronizable,
+        readable_when_locked=accessible.is_open_when_locked and control is None,
+        max_value_bytes=None,
+        locked_after_boot=True,
+        opens_elsewhere=opens_elsewhere,
+        notes=tuple(notes),
+    )
+
+
 def probe(
     options: AppleOptions,
     call: Call,
@@ -386,9 +409,8 @@ def name_of(service: str, account: str) -> ItemName | None:
     return name if account_of(name) == account else None
 
 
-def _behind_hardware(platform: str) -> Protection:
+def _behind_hardware(platform: str, machine: str) -> Protection:
     """Every iPhone has a Secure Enclave; of Macs those with Apple's own processors do for sure."""
-    machine = os.uname().machine if hasattr(os, "uname") else ""
     return Protection.HARDWARE if platform == "ios" or machine == "arm64" else Protection.LOGIN
 
 

@@ -77,11 +77,14 @@ class WindowsCredentialStore:
             isolation=Isolation.USER,
             may_prompt=False,
             survives_uninstall=True,
-            # Encrypted files of the profile; a backup of it has them, and the key behind them.
+            # Encrypted files of the profile: a backup of it has them, and the key behind them, but
+            # only this user of this machine can use it, unless the profile roams.
             in_backups=persistence is not WindowsPersistence.SESSION,
             syncs=persistence is WindowsPersistence.ENTERPRISE,
             readable_when_locked=True,
             max_value_bytes=MAX_BLOB_BYTES,
+            locked_after_boot=False,  # nothing of the user's runs before the sign-in
+            opens_elsewhere=None if persistence is WindowsPersistence.ENTERPRISE else False,
             notes=tuple(notes),
         )
 
