@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenkeep.errors import StoreFull, UnsupportedOption
+from tokenkeep.errors import StoreFull, UnsupportedOption, WriteConflict
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access
 from tokenkeep.vault.rekey import rekey
@@ -205,3 +205,83 @@ def test_change_that_ended_is_made_again_while_others_write(
             vault.close()
         at += 1
     assert at > 2
+
+
+class Crash(BaseException):
+    """What a step raises instead of a power failure."""
+
+
+def begin_root(place: Path) -> None:
+    """Another process begins to replace the root key, and dies before it moved an item."""
+
+    def dies(name: str) -> None:
+        if name == "batch":
+            raise Crash
+
+    vault = opened(place)
+    with pytest.raises(Crash):
+        rekey(vault, call, root=True, step=dies)
+    vault.close()
+
+
+@pytest.mark.parametrize("change", ["dek", "root", "out", "replace"])
+def test_rekey_meets_another_one_at_any_step(tmp_path: Path, change: str) -> None:
+    """Neither ends what the other began: no item is out of reach, and the next rekey finishes."""
+    at, conflicts, met = 0, 0, True
+    while met:
+        place = tmp_path / str(at)
+        items = prepared(place)
+        left, met = at, False
+
+        def meets(name: str, place: Path = place) -> None:
+            nonlocal left, met
+            if name in ("header", "state"):  # there nobody else gets the lock
+                return
+            if left == 0:
+                met = True
+                vault = opened(place)
+                rekey(vault, call)
+                vault.close()
+                begin_root(place)
+            left -= 1
+
+        vault = opened(place)
+        try:
+            CHANGES[change](vault, place, meets)
+        except WriteConflict:
+            conflicts += 1
+        for each in (vault, opened(place)):
+            assert items == found(each), at
+        report = rekey(vault, call)
+        assert (3, 0) == (report.items, report.damaged)
+        for each in (vault, opened(place)):
+            assert items == found(each), at
+            header = each.header()
+            assert header is not None
+            assert (1, b"", False) == (
+                len(header.wrapped_keys), header.previous_root, header.is_rekeying,
+            )  # fmt: skip
+            each.close()
+        at += 1
+    assert at > 4
+    assert conflicts == (2 if change == "replace" else 0)
+
+
+def test_root_key_is_not_replaced_while_somebody_else_is_at_it(tmp_path: Path) -> None:
+    """Items lie at places of at most two root keys; nothing changed, and trying again helps."""
+    place = tmp_path / "place"
+    items = prepared(place)
+
+    def ask() -> str:
+        if not begun:
+            begun.append(1)
+            begin_root(place)
+        return "correct horse"
+
+    begun: list[int] = []
+    vault = Vault(str(place / "vault"), (key_file(place), Passphrase(ask, passphrase().profile)))
+    with pytest.raises(WriteConflict):
+        rekey(vault, call, root=True)
+    assert items == found(opened(place))
+    assert 3 == rekey(vault, call, root=True).items
+    assert items == found(opened(place))

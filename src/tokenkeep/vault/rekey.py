@@ -9,7 +9,7 @@ opened by the old keys, which the header keeps until nothing needs them.
 from __future__ import annotations
 
 from tokenkeep.crypto import KEY_BYTES, random_bytes
-from tokenkeep.errors import SecretDamaged, VaultKeyMissing
+from tokenkeep.errors import SecretDamaged, VaultKeyMissing, WriteConflict
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import erasing, quarantine, slots
@@ -72,6 +72,7 @@ def rekey(
     Raises:
         VaultKeyMissing: a slot that shall remain is opened by none of the keys.
         UnsupportedOption: `remove` names no slot, or the last one.
+        WriteConflict: somebody else began to replace the root key meanwhile.
     """
     root = root or remove is not None
     _engine, keys = vault.newest(call())
@@ -109,9 +110,14 @@ def rekey(
 def require_one_root(header: Header) -> None:
     """Ends an attempt to replace a root key while another one is still being replaced.
 
+    Items lie at the places of two root keys at most: those of a third nobody would find.
+
     Raises:
         SecretDamaged: items that do not open need the one before.
+        WriteConflict: somebody else is at it.
     """
+    if header.previous_root and header.is_rekeying:
+        raise WriteConflict("the root key is being replaced already", hint="tokenkeep vault rekey")
     if header.previous_root:
         raise SecretDamaged(
             "damaged items keep the vault from getting a new root key",
@@ -137,7 +143,11 @@ def new_root(
 
     Args:
         slots_of: the slots that open from now on, given the header as it was and the new root key.
+
+    Raises:
+        SecretDamaged, WriteConflict: as `require_one_root`.
     """
+    require_one_root(keys.header)
     old, vault_id = keys.header, keys.vault_id
     root, key_id = Secret(random_bytes(KEY_BYTES)), random_bytes(KEY_ID_BYTES)
     wrapped = {
@@ -185,42 +195,73 @@ def move_all(
     step: Callable[[str], None],
 ) -> RekeyReport:
     """Seals every item with the current keys, retires the old ones, and erases the old bytes."""
-    engine, _keys = vault.opened(call())
-    (total,) = engine.row(call(), "SELECT count(*) FROM item")
-    done, damaged, unplaced, after = 0, 0, 0, b""
-    placed: set[bytes] = set()  # a new root key moves items ahead of us, where we meet them again
     while True:
-        step("batch")
-        result = vault.transaction(call(), _batch(after, placed), size=BATCH * 512)
-        assert result is not None
-        if result.last is None:
-            break
-        done, after = done + result.moved, following(after, result.last)
-        damaged, unplaced = damaged + result.damaged, unplaced + result.unplaced
-        progress(min(done + damaged, total), max(total, done + damaged))
-    step("quarantine")
-    unplaced += vault.transaction(call(), _move_quarantine) or 0
-    step("retire")
+        moved = _walk(vault, call, progress, step)
+        step("quarantine")
+        moved.unplaced += vault.transaction(call(), _move_quarantine) or 0
+        step("retire")
 
-    vault.change_header(call(), lambda connection, keys: _retired(connection, keys, unplaced), step)
+        def retire(
+            connection: Connection, keys: Keys, moved: _Moved = moved
+        ) -> tuple[Header, Secret] | None:
+            # Of keys that somebody began to replace meanwhile this walk knows nothing.
+            if keys.current_key != moved.to:
+                return None
+            return _retired(connection, keys, moved.unplaced)
+
+        if vault.change_header(call(), retire, step).current_key == moved.to:
+            break
     step("erase")
     vault.transaction(call(), _owe_erasing)
-    return RekeyReport(done, damaged, not erasing.finish(vault, call()))
+    return RekeyReport(moved.items, moved.damaged, not erasing.finish(vault, call()))
 
 
-class _Batch:
-    __slots__ = ("damaged", "last", "moved", "unplaced")
+class _Moved:
+    """What a walk over the items did, or one batch of it.
 
-    def __init__(self) -> None:
+    Attributes:
+        to: the id of the DEK that it began to seal with.
+        last: the place where it ended; None if there was nothing more.
+        unplaced: how many of the damaged only the previous root key finds.
+    """
+
+    __slots__ = ("damaged", "items", "last", "to", "unplaced")
+
+    def __init__(self, to: bytes) -> None:
+        self.to = to
         self.last: bytes | None = None
-        self.moved = 0
+        self.items = 0
         self.damaged = 0
         self.unplaced = 0
 
 
-def _batch(after: bytes, placed: set[bytes]) -> Callable[[Connection, Keys], _Batch]:
-    def move(connection: Connection, keys: Keys) -> _Batch:
-        result = _Batch()
+def _walk(
+    vault: Vault,
+    call: Callable[[], Call],
+    progress: Callable[[int, int], None],
+    step: Callable[[str], None],
+) -> _Moved:
+    engine, keys = vault.newest(call())
+    (total,) = engine.row(call(), "SELECT count(*) FROM item")
+    moved, after = _Moved(keys.current_key), b""
+    placed: set[bytes] = set()  # a new root key moves items ahead of us, where we meet them again
+    while True:
+        step("batch")
+        batch = vault.transaction(call(), _batch(after, placed), size=BATCH * 512)
+        assert batch is not None
+        if batch.last is None:
+            return moved
+        after = following(after, batch.last)
+        moved.items += batch.items
+        moved.damaged += batch.damaged
+        moved.unplaced += batch.unplaced
+        done = moved.items + moved.damaged
+        progress(min(done, total), max(total, done))
+
+
+def _batch(after: bytes, placed: set[bytes]) -> Callable[[Connection, Keys], _Moved]:
+    def move(connection: Connection, keys: Keys) -> _Moved:
+        result = _Moved(keys.current_key)
         for row in connection.execute(
             "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
             " ORDER BY place_a LIMIT ?",
@@ -238,7 +279,7 @@ def _batch(after: bytes, placed: set[bytes]) -> Callable[[Connection, Keys], _Ba
                 result.unplaced += 1
                 result.damaged += 1
                 continue
-            result.moved += 1
+            result.items += 1
         return result
 
     return move

@@ -125,6 +125,7 @@ def replace_all(
     Raises:
         UnsupportedOption: a new key opens the vault already, or none is given.
         SecretDamaged: items that do not open keep the vault from getting a new root key.
+        WriteConflict: somebody else began to replace the root key meanwhile.
         StoreError: a new key cannot be made; nothing has changed.
     """
     if not new_keys:
