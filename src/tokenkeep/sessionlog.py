@@ -69,6 +69,11 @@ class LogState:
         self.end_reason = end_reason
         self.at = at
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it says that nobody is signed in, which needs no store to be true."""
+        return self.exists and self.session_id is None
+
 
 class SessionLog:
     """One account's log. Reading creates nothing; the first line makes the directory."""

@@ -15,8 +15,19 @@ from support.children import in_child
 from support.sessions import Place, changes_of
 from support.waiting import eventually
 from tokenkeep import MemoryStore, State
-from tokenkeep.errors import StoreLocked, StoreTimeout, StoreUnavailable
+from tokenkeep.errors import (
+    AccessDenied,
+    InteractionDenied,
+    LoginRequired,
+    SecretDamaged,
+    SecretInvalidated,
+    StoreLocked,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from tokenkeep.session.shared import fresh_shared_token
 from tokenkeep.session.state import Change
+from tokenkeep.session.stored import look, session_of
 from tokenkeep.testing.authorization_server import AuthorizationServer
 from tokenkeep.testing.faulty import Fails, FaultyStore
 
@@ -111,6 +122,58 @@ def test_a_session_ended_while_the_store_was_locked_is_signed_out(
     eventually(lambda: [State.LOCKED, State.SIGNED_OUT] == states(heard))
 
 
+#: Whatever a store may say instead of an answer.
+TROUBLES = [
+    *(StoreLocked, StoreTimeout, StoreUnavailable, AccessDenied, InteractionDenied),
+    *(SecretInvalidated, SecretDamaged),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize(
+    ("ended", "state", "reason"),
+    [
+        ("logout", State.SIGNED_OUT, "absent"),
+        ("revoked", State.LOGIN_REQUIRED, "revoked"),
+    ],
+)
+def test_who_was_signed_out_is_signed_out_whatever_the_store_says(
+    place: Place,
+    store: FaultyStore,
+    trouble: type[Exception],
+    ended: str,
+    state: State,
+    reason: str,
+) -> None:
+    """The log alone says that nobody is signed in; the rest is tidying, which can wait."""
+    tokens = place.tokens()
+    tokens.kept.log.end(ended, place.clock.wall() - 60)
+    store.faults = {verb: Fails(trouble) for verb in ("read", "write", "replace", "delete")}
+    session = place.session()
+    assert state is session.restore() is session.state is look(tokens).state
+    for call in (session.access_token, lambda: session_of(tokens)):
+        with pytest.raises(LoginRequired) as caught:
+            call()
+        assert reason == caught.value.reason
+    assert tokens.read_refresh_token() is None
+    assert fresh_shared_token(tokens) is None
+    store.faults = {}
+    assert tokens.kept.stored() is not None, "nothing was erased meanwhile"
+    assert state is session.restore() is place.session().restore()
+    assert tokens.kept.stored() is None
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_without_a_log_only_the_store_can_tell(
+    place: Place, store: FaultyStore, trouble: type[Exception]
+) -> None:
+    """A record whose log is missing may be gone on with: its store's trouble is told."""
+    Path(place.tokens().kept.log.path).unlink()
+    store.faults = {"read": Fails(trouble)}
+    with pytest.raises(trouble):
+        place.tokens().read_refresh_token()
+
+
 @pytest.mark.parametrize("trouble", [StoreTimeout, StoreUnavailable])
 def test_a_store_that_goes_away_and_comes_back_is_waited_for(
     place: Place, store: FaultyStore, trouble: type[Exception]
@@ -143,7 +206,8 @@ def test_a_store_that_locks_again_is_waited_for_again(place: Place, store: Fault
 def test_nobody_waits_for_a_session_that_nobody_wants(place: Place, store: FaultyStore) -> None:
     """Closed, no longer listened to, dropped or signed out: the threads end soon."""
     store.faults = dict(LOCKED)
-    sessions: list[Any] = [place.session() for _ in range(4)]
+    accounts = ("alice", "alice", "bob", "alice")
+    sessions: list[Any] = [place.session(tokens=place.tokens(account)) for account in accounts]
     stops = [session.on_change(lambda change: None) for session in sessions]
     assert [State.LOCKED] * 4 == [session.restore() for session in sessions]
     assert 4 == len(waiting())

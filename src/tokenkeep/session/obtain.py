@@ -23,6 +23,7 @@ from tokenkeep.session.refresh import UNSAVED, Redeemer, is_uncertain
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.state import AccessToken, State
 from tokenkeep.session.unsaved import Unsaved
+from tokenkeep.sessionlog import LogState
 from tokenkeep.tokens.kept import KeptRecord
 from tokenkeep.tokens.record import Record
 
@@ -243,13 +244,7 @@ class Obtainer:
             if known.unsaved is not None and log.session_id == known.session_id:
                 known.watch.accept(mark)
                 return True
-            record = tokens.stored()
-            if tokens.needs_settling(record, log):
-                try:
-                    record = tokens.settle(_SETTLE_SECONDS)
-                    log = tokens.log.read()
-                except RefreshUnavailable:
-                    pass  # whoever is inside the fence settles it
+            record, log = self._settled(log)
         except StoreLocked as exc:
             known.change(State.LOCKED, str(exc), epoch)
             return True
@@ -267,6 +262,23 @@ class Obtainer:
             return False
         known.watch.accept(mark)
         return True
+
+    def _settled(self, log: LogState) -> tuple[Record | None, LogState]:
+        """The record as it lies there, brought in order if it can be now; and the log by then."""
+        tokens = self._tokens
+        record = None
+        try:
+            record = tokens.stored()
+            if tokens.needs_settling(record, log):
+                record = tokens.settle(_SETTLE_SECONDS)
+                log = tokens.log.read()
+        except RefreshUnavailable:
+            pass  # whoever is inside the fence settles it
+        except StoreError:
+            if not log.is_over:
+                raise
+            # Nobody is signed in, whatever lies there; a later look erases it.
+        return record, log
 
     def _was_saved(self, unsaved: Unsaved) -> None:
         if not self._known.over(unsaved):

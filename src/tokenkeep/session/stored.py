@@ -48,7 +48,7 @@ def look(tokens: TokenStorage) -> StoredSession:
     """
     try:
         # The record first: a login between the two looks must not look like a stranger's record.
-        record, log = tokens.kept.stored(), tokens.kept.log.read()
+        record, log = tokens.kept.seen()
         if record is None and log.session_id is not None:
             record = tokens.kept.stored()  # begun, and saved between the two looks
     except StoreLocked as exc:
@@ -102,10 +102,9 @@ def session_of(
         LoginRequired: there is none.
         StoreError: the store cannot tell.
     """
-    record = tokens.kept.stored()
+    record, log = tokens.kept.seen()
     if record is None:
-        ended = tokens.kept.log.read().end_reason
-        reason = ended if ended in FINAL_REASONS else "absent"
+        reason = log.end_reason if log.end_reason in FINAL_REASONS else "absent"
         raise LoginRequired(reason=reason or "absent", hint="tokenkeep login")
     provider = provider_of(record, client_secret)
     return Session(provider, tokens, share_access_tokens=True, timeout=timeout)

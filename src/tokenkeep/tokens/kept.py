@@ -102,12 +102,28 @@ class KeptRecord:
         Raises:
             StoreError: the store cannot tell.
         """
-        record = self.stored()
-        if record is None:
-            return None
         if state is None:
+            record, state = self.seen()
+        else:
+            record = self.stored()
+        return record if record is not None and state.session_id == record.session_id else None
+
+    def seen(self) -> tuple[Record | None, LogState]:
+        """The record as it lies in the store, dead or alive, and what the log says after that.
+
+        Where nobody is signed in by the log's word, a store that cannot tell has nothing to add.
+
+        Raises:
+            StoreError: neither can tell.
+        """
+        try:
+            record = self.stored()
+        except StoreError:
             state = self.log.read()
-        return record if state.session_id == record.session_id else None
+            if state.is_over:
+                return None, state
+            raise
+        return record, self.log.read()
 
     def stored(self) -> Record | None:
         """The record as it lies in the store, dead or alive."""
