@@ -28,6 +28,7 @@ _LONGEST_PAUSE = 0.02
 #: On Windows a locked range cannot be read: the lock lies beyond the holder's name.
 _WINDOWS_OFFSET = 1 << 30
 _HOLDER_BYTES = 200
+_NAMELESS = "somebody who could not leave a name"
 
 
 class Hold:
@@ -51,7 +52,7 @@ class Hold:
                 # Unlocking ends it even if a forked child still has the descriptor; the child
                 # itself must never unlock, which would end the parent's hold.
                 if self._is_inside and self._pid == os.getpid():
-                    _forget_holder(fd)
+                    _leave_name(fd, "")
                     unlock(fd)
             finally:
                 os.close(fd)
@@ -59,7 +60,7 @@ class Hold:
     def describe(self, purpose: str) -> None:
         """Says anew what the hold is for, to whoever waits behind it."""
         if self._fd is not None:
-            _write_holder(self._fd, purpose)
+            _leave_name(self._fd, _name_for(purpose))
 
     def __enter__(self) -> Hold:
         return self
@@ -103,7 +104,7 @@ class Fence:
                 self._clock.sleep(pause * (0.75 + (os.getpid() % 64) / 128))
                 pause = min(pause * 1.6, _LONGEST_PAUSE)
             hold._is_inside = True
-            _write_holder(hold._fd, purpose)
+            _leave_name(hold._fd, _name_for(purpose))
         except BaseException as exc:
             hold.release()
             if isinstance(exc, OSError):
@@ -125,7 +126,7 @@ class Fence:
         return found
 
     def holder(self) -> str | None:
-        """Who has it, such as "pid 4711 on host (refresh)"; None if it is free or nobody knows."""
+        """Who has it, such as "pid 4711 on host (refresh)"; None if it is free or unreachable."""
         try:
             fd = os.open(self._path, os.O_RDWR | _CLOEXEC)
         except OSError:
@@ -133,7 +134,9 @@ class Fence:
         try:
             if _is_free(fd):
                 return None
-            return os.read(fd, _HOLDER_BYTES).decode("utf-8", "replace").strip() or None
+            name = os.read(fd, _HOLDER_BYTES).decode("utf-8", "replace").strip()
+            # Taken for free, a healthy refresh would look like one that was interrupted.
+            return name or _NAMELESS
         except OSError:
             return None
         finally:
@@ -240,22 +243,21 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def _write_holder(fd: int, purpose: str) -> None:
+def _name_for(purpose: str) -> str:
     host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
-    text = f"pid {os.getpid()} on {host} ({purpose})\n".encode("utf-8", "replace")[:_HOLDER_BYTES]
+    return f"pid {os.getpid()} on {host} ({purpose})"
+
+
+def _leave_name(fd: int, name: str) -> None:
+    # Always as long, in place: whoever comes first takes the room, and a disk that is full later
+    # does not keep the next ones from saying who they are. (But where each write goes to a new
+    # place: btrfs, ZFS.)
+    text = name.encode("utf-8", "replace")[: _HOLDER_BYTES - 1].ljust(_HOLDER_BYTES - 1) + b"\n"
     try:
-        os.ftruncate(fd, 0)
         os.lseek(fd, 0, os.SEEK_SET)
         os.write(fd, text)
     except OSError:
         # A full disk must not keep anybody from signing out; only the name is missing then.
-        return
-
-
-def _forget_holder(fd: int) -> None:
-    try:
-        os.ftruncate(fd, 0)
-    except OSError:
         return
 
 

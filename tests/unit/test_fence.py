@@ -249,6 +249,27 @@ def test_a_full_disk_only_costs_the_holder_its_name(tmp_path: Path) -> None:
         fill(disk)
         with acquired(fence):
             assert fence.acquire("other", 0.0) is None
+            assert "somebody who could not leave a name" == fence.holder()
+        assert fence.holder() is None
+
+
+@pytest.mark.requires("full disk")
+def test_a_disk_that_became_full_still_has_room_for_the_holder_s_name(tmp_path: Path) -> None:
+    """Whoever was inside once took the room: for what a hold is for now, and for the next."""
+    with small_disk(tmp_path / "disk") as disk:
+        fence = Fence(str(disk / "lock"), SystemClock())
+        hold = acquired(fence, "refresh")
+        fill(disk)
+        for purpose in ("unsaved session", "a", "x" * 500):
+            hold.describe(purpose)
+            assert f"({purpose[:100]}" in str(fence.holder())
+        hold.release()
+        assert fence.holder() is None
+        for purpose in ("login", "logout"):
+            with acquired(fence, purpose):
+                assert f"pid {os.getpid()} on " in str(fence.holder())
+                assert str(fence.holder()).endswith(f"({purpose})")
+        assert 200 == (disk / "lock").stat().st_size
 
 
 @pytest.mark.requires("full disk")

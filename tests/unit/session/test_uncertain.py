@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_a_note_that_nobody_takes_back_is_uncertain(tokens: TokenStorage) -> Non
 def test_a_note_of_somebody_inside_is_theirs(tokens: TokenStorage) -> None:
     record = noted(tokens)
     with tokens.kept.hold("refresh"):
+        assert not is_uncertain(tokens.kept, record, 0.0)
+
+
+def test_whoever_is_inside_need_not_have_a_name(tokens: TokenStorage) -> None:
+    """On a disk that was full from the start there is no room for one."""
+    record = noted(tokens)
+    with tokens.kept.hold("refresh"):
+        os.truncate(tokens.kept.log.fence_path, 0)
         assert not is_uncertain(tokens.kept, record, 0.0)
 
 
