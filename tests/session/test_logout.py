@@ -272,20 +272,41 @@ def test_a_refresh_in_flight_elsewhere_is_dropped_and_its_token_revoked_and_told
         assert any("late token was revoked" in change.reason for change in heard)
 
 
+@pytest.mark.parametrize("unnamed", ["nobody", "the old one", "the new one", "both"])
 def test_revocation_spares_a_newer_session_of_the_same_grant(
-    place: Place, server: AuthorizationServer
+    place: Place, server: AuthorizationServer, unnamed: str
 ) -> None:
-    """Some servers end every grant of a client and person with one of their tokens."""
+    """Some servers end every grant of a client and person with one of their tokens.
+
+    A login without an ID token does not say whose it is: it may be the same person's.
+    """
     reach = RevocationReach.CLIENT_AND_USER
     server.policy = Policy(access_token_seconds=300, revocation_reach=reach)
-    session = place.signed_in(server)
+
+    def answer(is_named: bool) -> dict[str, object]:
+        return {k: v for k, v in server.login("notes").items() if is_named or k != "id_token"}
+
+    session = place.session()
+    session.begin(answer(unnamed in ("nobody", "the new one")))
     old = session.tokens.kept.load()
     assert old is not None
-    session.begin(server.login("notes"))
+    session.begin(answer(unnamed in ("nobody", "the old one")))
     assert "newer session" in revoke_late(session.tokens.kept, session._client, old)
     assert server.is_alive(refresh_token(place))
     session.logout()
     assert "was revoked" in revoke_late(session.tokens.kept, session._client, old)
+
+
+def test_somebody_else_s_newer_session_keeps_no_token_from_being_revoked(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Another person's grant is another one, whatever the server revokes together."""
+    session = place.signed_in(server)
+    old = session.tokens.kept.load()
+    assert old is not None
+    session.begin(server.login("notes", user="bob"))
+    assert "was revoked" in revoke_late(session.tokens.kept, session._client, old)
+    assert server.is_alive(refresh_token(place))
 
 
 def test_the_state_stays_signed_out_whatever_other_threads_were_doing(

@@ -17,7 +17,7 @@ def revoke(tokens: KeptRecord, client: Client, record: Record) -> tuple[bool, st
     """Revokes the record's tokens (RFC 7009): whether it was done, and a clause for people.
 
     Some servers revoke the whole grant with one of its tokens. So nothing is revoked while a newer
-    session of the same issuer, client and subject lives, or could.
+    session of the account lives that has the same issuer, client and subject, or could have.
 
     Raises:
         TokenkeepError: the provider's metadata cannot be had; nothing was sent.
@@ -59,7 +59,7 @@ def _has_newer_session(tokens: KeptRecord, record: Record) -> bool:
         return _lives_another(tokens, record)
     if found is None or found.session_id == record.session_id:
         return False
-    return found.is_same_grant(record) and _lives_another(tokens, record)
+    return found.may_be_same_grant(record) and _lives_another(tokens, record)
 
 
 def _lives_another(tokens: KeptRecord, record: Record) -> bool:

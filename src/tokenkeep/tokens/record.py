@@ -217,13 +217,17 @@ class Record:
         """Whether the tokens are this client's; a record that names no issuer is its user's."""
         return not self.issuer or (self.issuer, self.client_id) == (issuer, client_id)
 
-    def is_same_grant(self, other: Record) -> bool:
-        """Whether issuer, client and subject agree: a server may revoke such grants together."""
-        return (self.issuer, self.client_id, self.subject) == (
-            other.issuer,
-            other.client_id,
-            other.subject,
+    def may_be_same_grant(self, other: Record) -> bool:
+        """Whether issuer, client and subject can agree: a server may revoke such grants together.
+
+        What a record does not say may be what the other one says.
+        """
+        pairs = (
+            (self.issuer, other.issuer),
+            (self.client_id, other.client_id),
+            (self.subject, other.subject),
         )
+        return all(one == another or not (one and another) for one, another in pairs)
 
     def __repr__(self) -> str:
         return f"<Record generation={self.generation}>"
