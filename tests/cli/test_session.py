@@ -80,7 +80,7 @@ def test_a_first_session(shell_with_vault: Shell, start_server: StartServer) -> 
         cancel: not needed
         erase: done
         caches: not needed
-        revoke: not needed (nobody was signed in)
+        revoke: not needed (no session was stored)
         $ tokenkeep accounts
         $ tokenkeep token
         error: login required: absent
