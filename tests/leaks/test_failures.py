@@ -73,6 +73,7 @@ def test_there_are_cases_of_every_kind() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     for part in ("read", "write", "delete_all", "vault", "async", "passphrase", "pickle"):
         assert any(part in case.name for case in CASES)
+    assert any(case.name.startswith("database key rekey") for case in CASES)
 
 
 def leaking(where: str) -> None:
