@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.children import in_child
 from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
+    StoreError,
     UnsupportedOption,
     VaultDamaged,
     WriteConflict,
@@ -128,6 +130,17 @@ def test_wrong_passphrase_foreign_file_and_existing_file(tmp_path: Path, export:
     with pytest.raises(UnsupportedOption):
         transfer.export(vault_at(tmp_path / "source"), str(foreign), passphrase(), call)
     assert b"hello" == foreign.read_bytes()
+
+
+@pytest.mark.requires("POSIX files")
+def test_pipe_in_the_place_of_an_export_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody may ever write into it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(StoreError) as caught:
+            transfer.import_items(vault_at(tmp_path), str(path), passphrase(), call())
+        assert caught.value.hint is not None
 
 
 def test_every_flipped_or_missing_byte_is_noticed(tmp_path: Path, export: Path) -> None:

@@ -437,6 +437,7 @@ _LOOK = {
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ENOENT: "choose a path in a directory that exists",
     errno.ENOTDIR: "choose a path in a directory",
+    errno.EISDIR: "give the path of a file",
     errno.EMFILE: "close files, or raise the limit of open files: ulimit -n",
     errno.ENFILE: "close programs: the system has no open files left",
 }

@@ -9,6 +9,7 @@ refresh token that lives in two places is taken for a stolen one.
 from __future__ import annotations
 
 import os
+import stat
 from itertools import islice
 
 from tokenkeep import fields
@@ -46,6 +47,7 @@ _BATCH = 200
 #: Bounds what a damaged length can make us take into memory.
 _MAX_HEADER_BYTES = 4096
 _MAX_FILE_BYTES = 4 << 30
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _PIECE_BYTES = 1 << 20
 
 SKIP = "skip"
@@ -147,7 +149,7 @@ def import_items(
         NotAVault: the file is no export.
         VaultDamaged: it is damaged or cut off; nothing changed.
         WrongKey: the passphrase is another one.
-        UnsupportedOption: `existing` is something else.
+        UnsupportedOption: `existing` is something else, or what lies at the path is no file.
     """
     if existing not in (SKIP, REPLACE, FAIL):
         raise UnsupportedOption("existing items can be skipped, replaced, or make the import fail")
@@ -228,9 +230,15 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName, Secret]]:
-    data, problem = b"", None
+    data: bytes = b""
+    problem: StoreError | None = None
     try:
-        with open(path, "rb") as file:
+        # Never blocking: nobody may ever write into a pipe that stands in the file's place.
+        with open(path, "rb", opener=lambda path, how: os.open(path, how | _NO_WAIT)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnsupportedOption(
+                    f"an export is a file: {path}", hint="write what comes here into a file first"
+                )
             # Piece by piece: asked for the most there may be, Python takes that much memory first.
             pieces = iter(lambda: file.read(_PIECE_BYTES), b"")
             data = b"".join(islice(pieces, _MAX_FILE_BYTES // _PIECE_BYTES))
