@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tokenkeep import fields
 from tokenkeep.clock import SystemClock
-from tokenkeep.errors import StoreError, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import ANY_SLOT, unlock
@@ -90,23 +90,38 @@ def places(seconds: int | None = None) -> Iterator[Store]:
 
     Args:
         seconds: how long the kernel keeps what is written there.
+
+    Raises:
+        StoreError: the next place is there, and cannot be reached now.
     """
+    for find in _PLACES:
+        place = find(seconds)
+        if place is not None:
+            yield place
+
+
+def _kernel_keyring(seconds: int | None) -> Store | None:
     try:
         from tokenkeep.backends import kernel_keyring as keyring
 
         options = keyring.KernelKeyringOptions(keyring.Keyring.USER, seconds)
         keyring.probe(options, Call())
-    except StoreError:
-        pass  # no Linux, or a container that forbids it
-    else:
-        yield keyring.KernelKeyringStore(options)
+    except (StoreUnavailable, AccessDenied):
+        return None  # no Linux, or a container that forbids it
+    return keyring.KernelKeyringStore(options)
+
+
+def _platform_store(_seconds: int | None) -> Store | None:
     from tokenkeep.select import open_store
 
     try:
-        store = open_store([])
-    except StoreError:
-        return
-    yield store
+        return open_store([])
+    except StoreUnavailable:
+        return None
+
+
+#: Each gives a place, None where there is none, and raises where it does not answer.
+_PLACES: tuple[Callable[[int | None], Store | None], ...] = (_kernel_keyring, _platform_store)
 
 
 def unlock_for(
@@ -123,7 +138,8 @@ def unlock_for(
 
     Raises:
         StoreUnavailable: there is no vault, or no place to keep what opens it.
-        StoreError: none of the keys opens it; see `tokenkeep.vault.slots.unlock`.
+        StoreError: none of the keys opens it, see `tokenkeep.vault.slots.unlock`; or the place
+            cannot be reached.
     """
     clock = clock if clock is not None else SystemClock()
     header = vault.header()
@@ -166,15 +182,17 @@ def lock(vault_id: bytes, call: Call, store: Store | None = None) -> bool:
         store: the only place; all of `places` if None.
 
     Raises:
-        StoreError: a place cannot be reached, so that something may still be there.
+        StoreError: a place cannot be reached, so that something may still be there; it is gone from
+            all others.
     """
     was_unlocked, problem = False, None
-    for place in places() if store is None else (store,):
+    for find in _PLACES if store is None else (lambda _seconds: store,):
         try:
-            was_unlocked = place.delete(_name(vault_id), call) or was_unlocked
+            place = find(None)
+            was_unlocked |= place is not None and place.delete(_name(vault_id), call)
         except StoreError as exc:
             problem = exc.with_traceback(None)
-    if problem is not None and not was_unlocked:
+    if problem is not None:
         raise problem
     return was_unlocked
 
@@ -184,8 +202,8 @@ def unlocked(
 ) -> Unlocked | None:
     """Until when the vault is open; None if it is not, or nobody can tell."""
     clock = clock if clock is not None else SystemClock()
-    place = store if store is not None else next(places(), None)
     try:
+        place = store if store is not None else next(places(), None)
         kept = None if place is None else _kept(place, vault_id, call, clock)
     except StoreError:
         return None

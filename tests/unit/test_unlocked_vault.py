@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from tokenkeep import unlocked_vault
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
+    AccessDenied,
     InteractionDenied,
+    StoreError,
     StoreLocked,
+    StoreTimeout,
     StoreUnavailable,
     TokenkeepError,
     UnsupportedOption,
@@ -28,6 +32,27 @@ from tokenkeep.vault.vault import Vault
 
 ONE = ItemName("org.example", "one")
 ASKS = Passphrase(lambda: "never asked", prompts=True)
+
+
+class Failing:
+    """A place that is there, and cannot be opened."""
+
+    def __init__(self, error: type[StoreError]) -> None:
+        self.error = error
+
+
+def found(*each: object) -> tuple[object, ...]:
+    """What looks for each of these, in this order; None is no place."""
+
+    def finding(what: object) -> object:
+        def find(_seconds: int | None) -> object:
+            if isinstance(what, Failing):
+                raise what.error("it does not answer")
+            return what
+
+        return find
+
+    return tuple(finding(what) for what in each)
 
 
 @pytest.fixture
@@ -121,10 +146,46 @@ def test_lock_takes_it_back_wherever_it_was_kept(
 ) -> None:
     """Unlocked where there was no kernel keyring, locked where there is one."""
     unlock_for(vault, 60, Call(), place, clock)
-    monkeypatch.setattr(unlocked_vault, "places", lambda: iter((MemoryStore(), place)))
+    monkeypatch.setattr(unlocked_vault, "_PLACES", found(MemoryStore(), None, place))
     assert lock(identity(vault), Call())
     assert not lock(identity(vault), Call())
     assert "interaction-denied" == reads(vault, place, clock)
+
+
+@pytest.mark.parametrize("error", [StoreTimeout, StoreLocked, AccessDenied, StoreUnavailable])
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("when", ["looked for", "asked"])
+def test_lock_says_so_where_it_could_not_look(
+    vault: Vault,
+    place: MemoryStore,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[StoreError],
+    is_first: bool,
+    when: str,
+) -> None:
+    """Never that it was not unlocked, nor that all is locked; the other places are tried first."""
+    unlock_for(vault, 60, Call(), place, clock)
+    failing = Failing(error) if when == "looked for" else FaultyStore(place, {1: Fails(error)})
+    order = (failing, place) if is_first else (place, failing)
+    monkeypatch.setattr(unlocked_vault, "_PLACES", found(*order))
+    with pytest.raises(error):
+        lock(identity(vault), Call())
+    assert [] == place.names(SERVICE, Call())
+
+
+@pytest.mark.requires("/proc")
+def test_a_bus_that_never_answers_is_not_taken_for_locked(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the kernel's keys are forbidden, the other place has to say that there is nothing."""
+    silent = socket.socket(socket.AF_UNIX)
+    silent.bind(str(tmp_path / "bus"))
+    silent.listen(8)
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/bus")
+    monkeypatch.setattr(unlocked_vault, "_PLACES", unlocked_vault._PLACES[1:])
+    with silent, pytest.raises(StoreTimeout):
+        lock(identity(vault), Call(5))
 
 
 def test_neither_passphrase_nor_root_key_is_kept(
