@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib import import_module
 
 import click
 import pytest
 
 from support.services import REPOSITORY
+from support.verbs import GROUPS, command_of, options_of, verbs
 from tokenkeep.cli import exits
 from tokenkeep.cli.tree import root
 from tokenkeep.migrate.source import Source
+from tokenkeep.select import store_names
 
 PAGE = (REPOSITORY / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 #: verb -> the text below its heading.
@@ -20,40 +21,18 @@ SECTIONS = dict(
     re.findall(r"^### `([a-z -]+)`.*?\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
 )
 EVERYWHERE = {"--help"}
-GROUPS = ("import", "vault")
 
 
-def verbs() -> Iterator[str]:
-    """The paths of all commands that do something, such as "vault create"."""
-    for name in root.list_commands(click.Context(root)):
-        if name in GROUPS:
-            group = command_of(name)
-            assert isinstance(group, click.Group)
-            yield from (f"{name} {each}" for each in group.list_commands(click.Context(group)))
-        else:
-            yield name
-
-
-def command_of(path: str) -> click.Command:
-    command: click.Command | None = root
-    for name in path.split():
-        assert isinstance(command, click.Group)
-        command = command.get_command(click.Context(command), name)
-    assert command is not None
-    return command
-
-
-def options_of(command: click.Command) -> set[str]:
+def names_of(verb: str) -> set[str]:
     return {
         name
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and not parameter.hidden
-        for name in (*parameter.opts, *parameter.secondary_opts)
+        for option in options_of(verb)
+        for name in (*option.opts, *option.secondary_opts)
         if name.startswith("--")
     }
 
 
-GLOBAL = options_of(root)
+GLOBAL = names_of("")
 VERBS = list(verbs())
 
 
@@ -72,10 +51,10 @@ def test_every_global_option_is_described() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_is_described_with_every_option_of_its_own(verb: str) -> None:
     """Each option of the command is in the verb's section, and no option that it has not."""
-    own = options_of(command_of(verb)) - GLOBAL - EVERYWHERE
+    own = names_of(verb) - GLOBAL - EVERYWHERE
     described = set(re.findall(r"--[a-z][a-z-]*", SECTIONS[verb]))
     assert own <= described
-    assert described <= options_of(command_of(verb)) | GLOBAL | EVERYWHERE
+    assert described <= names_of(verb) | GLOBAL | EVERYWHERE
 
 
 def test_every_group_of_verbs_is_known() -> None:
@@ -106,6 +85,19 @@ def test_an_option_s_variable_is_on_its_page(verb: str) -> None:
         if isinstance(parameter, click.Option) and isinstance(parameter.envvar, str)
     ]
     assert [] == [variable for variable in variables if f"`{variable}`" not in page]
+
+
+def test_every_store_is_named_where_one_is_chosen() -> None:
+    """In both tables and in the help."""
+    environment = (REPOSITORY / "docs/reference/environment.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `--store STORE` \| (.*) \|$", PAGE, re.MULTILINE)
+    (twin,) = re.findall(
+        r"^\| `TOKENKEEP_STORE` \| `--store` \| (.*) \|$", environment, re.MULTILINE
+    )
+    names = {"auto", "vault:PATH", *store_names()}
+    assert names == set(re.findall(r"`([^`]+)`", row)) == set(re.findall(r"`([^`]+)`", twin))
+    (option,) = (each for each in options_of("") if "--store" in each.opts)
+    assert names == set(re.findall(r"[\w:-]+", option.help or "")) - {"or"}
 
 
 def test_every_source_of_a_migration_is_a_verb_or_said_to_have_none() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.settings import Settings
@@ -20,6 +20,9 @@ except ImportError:
 if click is None:
     raise MissingExtra("the command line needs click", extra="cli")
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: In the order in which `--help` lists them; each names its module and its command there.
@@ -28,6 +31,30 @@ VERBS = (
     *("login", "status", "token", "logout", "accounts"),
     *("import", "vault", "doctor", "demo", "completion"),
 )
+
+
+class Completed(click.types.StringParamType):
+    """Text that is taken as it is, of a kind that a shell can complete."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The shell's own files or directories, or the stores' names."""
+        from click.shell_completion import CompletionItem
+
+        if self is not STORE:
+            return [CompletionItem(incomplete, type=self.name)]
+        from tokenkeep.select import store_names
+
+        names = ("auto", *store_names())
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+# Not `click.Path`, which would look at what lies there before we do, and say it in other words.
+FILE, DIRECTORY, STORE = Completed("file"), Completed("dir"), Completed("store")
 
 
 class LazyGroup(click.Group):
@@ -107,7 +134,9 @@ def run_tree(words: Sequence[str]) -> int:
     raise problem
 
 
-def _kept(flag: str, metavar: str | None, help_text: str) -> Callable[[F], F]:
+def _kept(
+    flag: str, metavar: str | None, help_text: str, kind: Completed | None = None
+) -> Callable[[F], F]:
     """An option whose value goes into the settings, whichever side of the verb it stands."""
 
     def keep(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
@@ -119,6 +148,7 @@ def _kept(flag: str, metavar: str | None, help_text: str) -> Callable[[F], F]:
         metavar=metavar,
         is_flag=metavar is None,
         default=None,
+        type=kind,
         expose_value=False,
         callback=keep,
         help=help_text,
@@ -128,9 +158,15 @@ def _kept(flag: str, metavar: str | None, help_text: str) -> Callable[[F], F]:
 def _global_options(*, json: bool, timeout: bool = True) -> Callable[[F], F]:
     made = [
         _kept("--app", "SERVICE", "the application, by its reverse-domain id"),
-        _kept("--store", "STORE", "auto, vault or vault:PATH"),
-        _kept("--key-file", "FILE", "the vault's key file"),
-        _kept("--passphrase-file", "FILE", "a file that holds the vault's passphrase"),
+        _kept(
+            "--store",
+            "STORE",
+            "auto, vault, vault:PATH, secret-service, kernel-keyring, windows-credentials,"
+            " apple-keychain or android",
+            STORE,
+        ),
+        _kept("--key-file", "FILE", "the vault's key file", FILE),
+        _kept("--passphrase-file", "FILE", "a file that holds the vault's passphrase", FILE),
     ]
     if timeout:
         made.append(_kept("--timeout", "S", "seconds for one call into the store (default: 5)"))

@@ -7,7 +7,7 @@ import click
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.session_output import client_secret, warn_of_changes
 from tokenkeep.cli.terminal import shown, tell, write_json
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.errors import LoginFailed
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.provider import Provider
@@ -27,6 +27,7 @@ PATIENCE_SECONDS = 300.0
 @click.option("--client-id", metavar="ID", envvar="TOKENKEEP_CLIENT_ID", help="this application's")
 @click.option(
     "--client-secret-file",
+    type=FILE,
     metavar="FILE",
     envvar="TOKENKEEP_CLIENT_SECRET_FILE",
     help="for a confidential client",

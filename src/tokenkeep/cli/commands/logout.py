@@ -7,7 +7,7 @@ import click
 from tokenkeep.cli import exits
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.session.stored import sign_out_stored
 
 
@@ -15,6 +15,7 @@ from tokenkeep.session.stored import sign_out_stored
 @click.option(
     "--client-secret-file",
     metavar="FILE",
+    type=FILE,
     envvar="TOKENKEEP_CLIENT_SECRET_FILE",
     help="for a confidential client",
 )

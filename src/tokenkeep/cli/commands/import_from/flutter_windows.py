@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from tokenkeep.cli.commands.import_from.doing import import_options, perform
+from tokenkeep.cli.tree import FILE
 from tokenkeep.migrate.flutter_windows import flutter_windows
 from tokenkeep.native.dpapi import protect, unprotect
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=FILE)
 @import_options
 def command(ctx: click.Context, file: str, choices: dict[str, Any]) -> int:
     """Move what flutter_secure_storage kept for an application, in its file of Windows.

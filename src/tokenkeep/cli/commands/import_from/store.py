@@ -10,7 +10,7 @@ from tokenkeep.cli.commands.import_from.doing import import_options, perform
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell
-from tokenkeep.cli.tree import settings_of
+from tokenkeep.cli.tree import FILE, STORE, settings_of
 from tokenkeep.config import default_vault_path
 from tokenkeep.migrate.report import Outcome
 from tokenkeep.migrate.sessions import move_sessions
@@ -20,11 +20,16 @@ _STAYED = (Outcome.CHANGED, Outcome.UNREADABLE)
 
 
 @click.command()
-@click.argument("spelled", metavar="STORE")
+@click.argument("spelled", metavar="STORE", type=STORE)
 @click.option("--from-app", metavar="SERVICE", help="the items of another application")
-@click.option("--from-key-file", metavar="FILE", help="the key file of a vault to import from")
 @click.option(
-    "--from-passphrase-file", metavar="FILE", help="the passphrase file of a vault to import from"
+    "--from-key-file", metavar="FILE", type=FILE, help="the key file of a vault to import from"
+)
+@click.option(
+    "--from-passphrase-file",
+    metavar="FILE",
+    type=FILE,
+    help="the passphrase file of a vault to import from",
 )
 @click.option(
     "--sessions", is_flag=True, help="with --remove or --confirm: also move the sessions that live"

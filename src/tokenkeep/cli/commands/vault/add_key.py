@@ -10,7 +10,7 @@ from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import is_interactive, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.vault.access import add_key
 from tokenkeep.vault.slots import KeyFile, Passphrase
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--new-key-file", metavar="FILE", help="made if it is not there")
-@click.option("--new-passphrase-file", metavar="FILE", help="a file that holds a new passphrase")
+@click.option("--new-key-file", metavar="FILE", type=FILE, help="made if it is not there")
+@click.option(
+    "--new-passphrase-file", metavar="FILE", type=FILE, help="a file that holds a new passphrase"
+)
 @platform_keys
 @click.option("--label", metavar="TEXT", default="", help="what `vault check` calls it")
 @options()

@@ -15,12 +15,12 @@ from tokenkeep.cli.commands.vault.opening import (
 from tokenkeep.cli.exits import NotFound
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import tell
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.vault.transfer import export
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=FILE)
 @with_export_passphrase
 @click.option("--only", metavar="SERVICE", help="the items of one application")
 @options()

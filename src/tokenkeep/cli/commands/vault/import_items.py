@@ -13,12 +13,12 @@ from tokenkeep.cli.commands.vault.opening import (
 )
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import ask_hidden, tell
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.vault.transfer import FAIL, REPLACE, SKIP, import_items
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=FILE)
 @with_export_passphrase
 @click.option(
     "--existing",

@@ -13,6 +13,7 @@ import click
 from tokenkeep.cli.commands.vault.opening import given_pin
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.slot_keys import item_key
+from tokenkeep.cli.tree import FILE, STORE
 from tokenkeep.errors import UnsupportedOption
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ _OPTIONS = (
     click.option(
         "--tpm-pin-file",
         metavar="FILE",
+        type=FILE,
         envvar="TOKENKEEP_TPM_PIN_FILE",
         help="a file that holds such a PIN",
     ),
     click.option(
         "--tpm-device",
         metavar="DEVICE",
+        type=FILE,
         envvar="TOKENKEEP_TPM_DEVICE",
         help="the TPM, or unix:PATH (default: /dev/tpmrm0)",
     ),
@@ -46,7 +49,9 @@ _OPTIONS = (
         "--systemd-credential", metavar="NAME", help="a credential that systemd gives the service"
     ),
     click.option("--dpapi", is_flag=True, help="a key that Windows seals for this user"),
-    click.option("--store-item", metavar="STORE", help="a key that is kept in another store"),
+    click.option(
+        "--store-item", metavar="STORE", type=STORE, help="a key that is kept in another store"
+    ),
 )
 
 

@@ -8,13 +8,13 @@ import click
 
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import write_data, write_lines
-from tokenkeep.cli.tree import options
+from tokenkeep.cli.tree import FILE, options
 from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.vault.access import new_key
 
 
 @click.command()
-@click.argument("file", required=False)
+@click.argument("file", type=FILE, required=False)
 @click.option("--stdout", is_flag=True, help="write a bare key to a pipe instead")
 @options()
 def command(file: str | None, stdout: bool) -> int:

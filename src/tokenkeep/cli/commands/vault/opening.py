@@ -9,6 +9,7 @@ import click
 
 from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice
+from tokenkeep.cli.tree import FILE
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.slots import KeyFile, Passphrase
@@ -24,6 +25,7 @@ EXPORT_PASSPHRASE = "--export-passphrase-file"
 with_export_passphrase = click.option(
     EXPORT_PASSPHRASE,
     metavar="FILE",
+    type=FILE,
     envvar="TOKENKEEP_EXPORT_PASSPHRASE_FILE",
     help="a file that holds the export's passphrase; asked for if not given",
 )

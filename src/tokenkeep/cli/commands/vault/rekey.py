@@ -11,7 +11,7 @@ from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import tell
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.errors import StoreError
 from tokenkeep.item import Call
 from tokenkeep.unlocked_vault import lock
@@ -24,10 +24,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 def further_keys(function: F) -> F:
     """The options that name keys beside the one at hand."""
     function = click.option(
-        "--with-passphrase-file", metavar="FILE", multiple=True, help="another key that remains"
+        "--with-passphrase-file",
+        metavar="FILE",
+        type=FILE,
+        multiple=True,
+        help="another key that remains",
     )(function)
     return click.option(
-        "--with-key-file", metavar="FILE", multiple=True, help="another key that remains"
+        "--with-key-file", metavar="FILE", type=FILE, multiple=True, help="another key that remains"
     )(function)
 
 

@@ -21,7 +21,7 @@ from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import is_interactive, require_yes, shown, tell, write_json, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.database import is_database_key
 from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable
 from tokenkeep.item import ITEM, SESSION, ItemName
@@ -44,12 +44,17 @@ _REKEY = "DatabaseKey.rekey()"
 
 
 @click.command("replace-all")
-@click.option("--new-key-file", metavar="FILE", help="a key file to come; made if it is not there")
-@click.option("--new-passphrase-file", metavar="FILE", help="a file that holds a new passphrase")
+@click.option(
+    "--new-key-file", metavar="FILE", type=FILE, help="a key file to come; made if it is not there"
+)
+@click.option(
+    "--new-passphrase-file", metavar="FILE", type=FILE, help="a file that holds a new passphrase"
+)
 @platform_keys
 @click.option(
     "--client-secret-file",
     metavar="FILE",
+    type=FILE,
     envvar="TOKENKEEP_CLIENT_SECRET_FILE",
     help="for a confidential client",
 )
