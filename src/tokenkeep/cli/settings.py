@@ -128,17 +128,7 @@ class Settings:
             UsageError: it is none.
         """
         text = self.option(name)
-        if text is None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if 0 <= value < 1e9:  # false for NaN
-            return value
-        from tokenkeep.cli.exits import UsageError
-
-        raise UsageError(f"--{name.replace('_', '-')} takes a number of seconds")
+        return default if text is None else seconds_in(text, f"--{name.replace('_', '-')}")
 
     def secret_in(self, path: str, option: str) -> Secret:
         """What a file holds that an option names: a passphrase, a PIN, a client's secret.
@@ -206,10 +196,11 @@ class Settings:
         Raises:
             As `app` and `options`; InvalidName: the application cannot be a name.
         """
+        timeout = self.timeout  # first of all: a wrong number is said before anything is opened
         return SecureStorage(
             self.app if service is None else service,
             *self.options(),
-            timeout=self.timeout,
+            timeout=timeout,
             interaction=self.interaction if interaction is None else interaction,
             prompt_timeout=PROMPT_SECONDS,
         )
@@ -233,6 +224,23 @@ class Settings:
                 )
             self._passphrase = ask_hidden("passphrase of the vault: ")
         return self._passphrase
+
+
+def seconds_in(text: str, option: str) -> float:
+    """What an option says that takes a number of seconds.
+
+    Raises:
+        UsageError: it is none, below zero, or no time that anybody waits.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if 0 <= value < 1e9:  # false for NaN
+        return value
+    from tokenkeep.cli.exits import UsageError
+
+    raise UsageError(f"{option} takes a number of seconds", f"{option} SECONDS")
 
 
 class SlotKeys:

@@ -142,13 +142,15 @@ def _kept(
     def keep(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
         if value not in (None, False) and parameter.name is not None:
             settings_of(ctx).flags[parameter.name] = "1" if value is True else str(value)
+            if parameter.name == "timeout":
+                settings_of(ctx).seconds("timeout", 0.0)  # also for a verb that waits for nothing
 
     return click.option(
         flag,
         metavar=metavar,
+        type=kind,
         is_flag=metavar is None,
         default=None,
-        type=kind,
         expose_value=False,
         callback=keep,
         help=help_text,

@@ -6,6 +6,7 @@ import click
 
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.session_output import client_secret, warn_of_changes
+from tokenkeep.cli.settings import seconds_in
 from tokenkeep.cli.terminal import shown, tell, write_json
 from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.errors import LoginFailed
@@ -16,8 +17,6 @@ from tokenkeep.session.state import State
 
 #: What a session needs of most providers, if nobody says otherwise.
 DEFAULT_SCOPE = ("openid", "offline_access")
-#: How long a person may take.
-PATIENCE_SECONDS = 300.0
 
 
 @click.command()
@@ -27,8 +26,8 @@ PATIENCE_SECONDS = 300.0
 @click.option("--client-id", metavar="ID", envvar="TOKENKEEP_CLIENT_ID", help="this application's")
 @click.option(
     "--client-secret-file",
-    type=FILE,
     metavar="FILE",
+    type=FILE,
     envvar="TOKENKEEP_CLIENT_SECRET_FILE",
     help="for a confidential client",
 )
@@ -44,16 +43,14 @@ PATIENCE_SECONDS = 300.0
 @click.option(
     "--replay-window",
     metavar="S",
-    type=float,
-    default=0.0,
+    default="0",
     envvar="TOKENKEEP_REPLAY_WINDOW",
     help="seconds during which the provider takes a refresh token twice",
 )
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
-    default=PATIENCE_SECONDS,
+    default="300",
     envvar="TOKENKEEP_LOGIN_TIMEOUT",
     help="seconds for the person (default: 300)",
 )
@@ -67,11 +64,13 @@ def command(
     scope: tuple[str, ...],
     device: bool,
     no_browser: bool,
-    replay_window: float,
-    timeout: float,
+    replay_window: str,
+    timeout: str,
 ) -> int:
     """Sign in through the browser, or with --device by a code that is shown here."""
-    settings = settings_of(ctx)
+    settings, patience = settings_of(ctx), seconds_in(timeout, "--timeout")
+    if not patience:
+        raise UsageError("--timeout leaves nobody time to sign in", "--timeout SECONDS")
     if not issuer:
         raise UsageError("login needs the provider", "--issuer URL", "export TOKENKEEP_ISSUER=URL")
     if not client_id:
@@ -82,7 +81,7 @@ def command(
         issuer,
         client_id=client_id,
         client_secret=client_secret(settings, client_secret_file),
-        replay_window=replay_window,
+        replay_window=seconds_in(replay_window, "--replay-window"),
     )
     tokens = settings.tokens()
     # Opens the store before a person is bothered.
@@ -91,13 +90,13 @@ def command(
     with Session(provider, tokens, share_access_tokens=True) as session:
         problems = warn_of_changes(session)
         if device:
-            session.login(wanted, device=True, on_code=_show_code, timeout=timeout)
+            session.login(wanted, device=True, on_code=_show_code, timeout=patience)
         else:
             session.login(
                 wanted,
                 open_browser=_open_nothing if no_browser else None,
                 on_url=_show_address,
-                timeout=timeout,
+                timeout=patience,
             )
         _require_saved(session, problems)
         if settings.wants_json:

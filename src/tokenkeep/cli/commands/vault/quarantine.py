@@ -12,11 +12,14 @@ from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.item import ITEM
 from tokenkeep.vault.quarantine import Entry, entries, erase, restore
 
+#: As SQLite counts.
+_NUMBER = click.IntRange(1, 2**63 - 1)
+
 
 @click.command()
-@click.option("--restore", "back", type=int, metavar="NUMBER", help="make an item of it again")
+@click.option("--restore", "back", type=_NUMBER, metavar="NUMBER", help="make an item of it again")
 @click.option("--replace", is_flag=True, help="with --restore: in the place of the item there")
-@click.option("--erase", "gone", type=int, multiple=True, metavar="NUMBER", help="erase it")
+@click.option("--erase", "gone", type=_NUMBER, multiple=True, metavar="NUMBER", help="erase it")
 @click.option("--erase-all", is_flag=True, help="erase everything in quarantine")
 @click.option("--yes", is_flag=True, help="erase without asking")
 @options(json=True)
