@@ -186,7 +186,7 @@ class SecureStorage:
         if value.size > self.max_value_bytes:
             raise ValueTooLarge(
                 f"the value has {value.size} bytes, at most {self.max_value_bytes} are allowed",
-                hint="store less, or raise max_value_bytes",
+                hint=self._way_to_keep(value.size),
             )
         store = self._store or self._choose()
         call = self.call()
@@ -369,6 +369,14 @@ class SecureStorage:
         if store is not chosen:  # another thread was quicker
             _close(chosen)
         return store
+
+    def _way_to_keep(self, size: int) -> str:
+        """What helps with a value above our own limit: not to raise it where the store has one."""
+        try:
+            limit = self.facts.max_value_bytes
+        except StoreError:
+            limit = None  # it may take that much, for all we know
+        return "store less" if limit and limit < size else "store less, or raise max_value_bytes"
 
     def _end_sessions(self) -> tuple[int, StoreError | None]:
         """How many sessions ended, and what kept a log from being written."""

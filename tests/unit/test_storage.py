@@ -185,7 +185,7 @@ def test_value_above_the_limit_is_refused(storage: SecureStorage) -> None:
     storage.write("a", "x" * MAX_VALUE_BYTES)
     with pytest.raises(ValueTooLarge, match=f"{MAX_VALUE_BYTES + 1} bytes") as caught:
         storage.write("a", "é" + "y" * (MAX_VALUE_BYTES - 1))
-    assert caught.value.hint
+    assert "store less, or raise max_value_bytes" == caught.value.hint
     assert MAX_VALUE_BYTES == (storage.read("a") or Secret("")).size
 
 
@@ -196,6 +196,9 @@ def test_stores_limit_counts_too(tmp_path: Path) -> None:
         limited.write("a", "x" * 11)
     raised = SecureStorage(SERVICE, MemoryOptions(), max_value_bytes=10 * MAX_VALUE_BYTES)
     raised.write("a", "x" * 10 * MAX_VALUE_BYTES)
+    with pytest.raises(ValueTooLarge) as caught:
+        limited.write("a", "x" * (MAX_VALUE_BYTES + 1))
+    assert "store less" == caught.value.hint, "raising our own limit would not help"
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 256, "x" * 10_000, "\ud800", None, b"a"])

@@ -9,6 +9,7 @@ import click
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import ask_hidden_twice, read_input, without_newline
 from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.errors import ValueTooLarge
 from tokenkeep.item import ItemName
 
 
@@ -39,6 +40,12 @@ def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
         # One byte more than is allowed, with a newline that may be dropped.
         value = read_input(storage.max_value_bytes + 1)
         value = value if raw else without_newline(value)
+    most = min(storage.max_value_bytes, storage.facts.max_value_bytes or storage.max_value_bytes)
+    if value.size > most:  # how much larger is not known: the rest was not read
+        raise ValueTooLarge(
+            f"the value is too large: at most {most} bytes are allowed",
+            hint="encrypt a file, and keep its key here",
+        )
     storage.write(words[0], value)
     storage.close()
     return 0
