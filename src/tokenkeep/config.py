@@ -8,6 +8,7 @@ the person's home everywhere.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -238,6 +239,10 @@ def read_text(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise UnsupportedOption(
+                f"{path} is a symbolic link to itself", hint=f"remove {path}"
+            ) from exc
         if not os.path.isdir(path):  # Windows does not open one, and says no more than "denied"
             raise AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}") from exc
         mode = stat.S_IFDIR

@@ -223,6 +223,16 @@ def test_pipe_in_its_place_is_refused_at_once(file: Path) -> None:
         config_edit.save(str(file), app="org.example.notes")
 
 
+@pytest.mark.requires("POSIX files")
+def test_link_to_itself_is_an_error_with_its_own_way_out(file: Path) -> None:
+    """No permission mends it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.symlink_to(file)
+    with pytest.raises(UnsupportedOption, match="symbolic link to itself") as caught:
+        config.load(environ={}, path=str(file))
+    assert f"remove {file}" == caught.value.hint
+
+
 PLAIN = st.text(st.sampled_from("ab=\"'#\\ -_.é\t\r\x7f[]\u2028\u00a03"), max_size=12)
 LINES = st.one_of(
     PLAIN,
