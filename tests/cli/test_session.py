@@ -170,6 +170,16 @@ def test_empty_account_is_never_the_default_one(signed_in: tuple[Shell, Server])
     assert 0 == shell.tokenkeep("status").code
 
 
+def test_a_scope_is_a_list_wherever_it_is_json(signed_in: tuple[Shell, Server]) -> None:
+    """One shape, whichever verb says it; a person reads it as the standard writes it."""
+    shell, _server = signed_in
+    scope = ["openid", "offline_access"]
+    assert scope == json.loads(shell.tokenkeep("status", "--json").out)["scope"]
+    assert scope == json.loads(shell.tokenkeep("token", "--json").out)["scope"]
+    assert scope == json.loads(shell.tokenkeep("accounts", "--json").out)[0]["scope"]
+    assert scope == json.loads(shell.tokenkeep("doctor", "--json").out)["sessions"][0]["scope"]
+
+
 def test_accounts_are_sessions_of_their_own(signed_in: tuple[Shell, Server]) -> None:
     """Two accounts sign in and out without touching each other."""
     shell, server = signed_in

@@ -64,14 +64,14 @@ def describe(tokens: TokenStorage, found: StoredSession) -> dict[str, object]:
         "issuer": record.issuer,
         "client": record.client_id,
         "subject": record.subject,
-        "scope": record.scope,
+        "scope": record.scope.split(),
         "generation": record.generation,
         "refreshes": record.refresh_token is not None,
     }
     if record.access_token is not None:
         left = record.remaining(tokens.kept.now())
         facts["access_token_seconds"] = None if left == float("inf") else round(max(0.0, left))
-    return {name: value for name, value in facts.items() if value != ""}
+    return {name: value for name, value in facts.items() if value not in ("", [])}
 
 
 def _text(value: object) -> str:
@@ -79,4 +79,6 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, list):
+        return shown(" ".join(value))
     return "no end" if value is None else shown(str(value))
