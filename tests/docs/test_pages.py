@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.services import REPOSITORY
+from tokenkeep import Provider
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
@@ -176,3 +178,14 @@ def test_every_variable_is_documented() -> None:
     }
     page = (REPOSITORY / "docs/reference/environment.md").read_text(encoding="utf-8")
     assert [] == sorted(variable for variable in read if f"`{variable}`" not in page)
+
+
+def test_what_a_provider_is_made_of_is_on_the_page() -> None:
+    """Every parameter, in order, with its default."""
+    page = (REPOSITORY / "docs/reference/python-api.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"\*\*`Provider\((.*?)\)`\*\*", page)
+    parameters = inspect.signature(Provider).replace(return_annotation=inspect.Signature.empty)
+    bare = [
+        each.replace(annotation=inspect.Parameter.empty) for each in parameters.parameters.values()
+    ]
+    assert str(parameters.replace(parameters=bare)).replace("'", '"') == f"({shown})"
