@@ -13,6 +13,7 @@ from tokenkeep.errors import (
     AccessDenied,
     FormatUnsupported,
     InteractionDenied,
+    MissingExtra,
     SecretDamaged,
     SecretInvalidated,
     StoreError,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from tokenkeep.store import Store
 
 #: The first class that matches names the state; subclasses stand before their parents.
-_STATES: tuple[tuple[type[StoreError], str], ...] = (
+_STATES: tuple[tuple[type[TokenkeepError], str], ...] = (
+    (MissingExtra, "not installed"),
     (FormatUnsupported, "unsupported"),
     (WrongKey, "wrong key"),
     (SecretDamaged, "damaged"),

@@ -298,8 +298,11 @@ def _weigh(
     for kind in _KINDS:
         remedy = kind.remedy
         if not kind.is_here():
-            where = ", ".join(kind.platforms)
-            yield Candidate(kind.name, False, f"only on {where}", "choose another store"), None
+            reason, remedy = f"only on {', '.join(kind.platforms)}", "choose another store"
+            absent = None
+            if kind.name in asked:
+                absent = StoreUnavailable(f"the store {kind.name} is {reason}", hint=remedy)
+            yield Candidate(kind.name, False, reason, remedy, absent), None
             continue
         is_chosen = kind.name in asked or (kind.is_default() and not options)
         problem = kind.problem(asked.get(kind.name)) if looks else None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from cli.conftest import Server
 from cli.shell import Shell, tree_of
+from tokenkeep.select import store_names
 
 pytestmark = pytest.mark.requires("terminal")
 
@@ -20,9 +23,11 @@ def test_a_well_machine(signed_in: tuple[Shell, Server]) -> None:
         $ tokenkeep doctor
         configuration: ~/.config/tokenkeep/config.toml
         store: vault
-        not used:
+        candidates:
           ...
-          memory: keeps nothing after the process; ...
+          vault: used, asked for
+          ...
+          memory: not used, keeps nothing after the process; ...
         path: ~/.local/share/tokenkeep/vault
         protection: file permissions
         notes:
@@ -67,16 +72,57 @@ def test_nothing_chosen(shell: Shell) -> None:
         $ tokenkeep doctor
         configuration: ~/.config/tokenkeep/config.toml
         store: none
-        not used:
+        candidates:
           ...
-          vault: takes part only when VaultOptions ask for it, tokenkeep vault create
+          vault: not used, takes part only when VaultOptions ask for it, tokenkeep vault create
           ...
-          memory: keeps nothing after the process; ...
+          memory: not used, keeps nothing after the process; ...
         state: no store is chosen
         hint: tokenkeep vault create
         [6]
     """)
     assert before == tree_of(shell.home)
+
+
+@pytest.mark.parametrize("chosen", ["auto", *store_names()])
+def test_every_store_is_named_with_its_reason_whichever_is_chosen(
+    shell: Shell, chosen: str
+) -> None:
+    """Also where the chosen one is another platform's: the findings are printed, and exit is 6."""
+    answer = shell.tokenkeep("--app", "a", "--store", chosen, "doctor", "--json")
+    found = json.loads(answer.out)
+    assert [*store_names(), "memory"] == [each["store"] for each in found["candidates"]]
+    assert all(each["reason"] for each in found["candidates"])
+    own = [each for each in found["candidates"] if each["use"] != "not used"]
+    is_here = chosen in ("vault", "kernel-keyring")
+    assert (None if chosen == "auto" else chosen) == found["store"]
+    if is_here:
+        assert [(chosen, "used", "asked for")] == [
+            (each["store"], each["use"], each["reason"]) for each in own
+        ]
+        return
+    assert 6 == answer.code
+    assert answer.err.startswith("hint: ")
+    assert ["cannot be used"] == [each["use"] for each in own]
+    assert ("secret-service" if chosen == "auto" else chosen) == own[0]["store"]
+    if chosen != "auto":
+        assert "unavailable" == found["state"]
+        assert own[0]["reason"] in found["problem"]
+
+
+def test_missing_extra_is_a_finding(shell: Shell) -> None:
+    """What was found is printed, with the command that installs what is missing: exit 2."""
+    words = ["--app", "a", "--store", "secret-service", "doctor", "--json"]
+    code = (
+        "import sys; sys.modules['jeepney'] = None; from tokenkeep.cli.main import run;"
+        f" sys.exit(run({words!r}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=shell.environment
+    )
+    found = json.loads(answer.stdout)
+    assert (2, "not installed") == (answer.returncode, found["state"])
+    assert "hint: pip install 'tokenkeep[secret-service]'\n" in answer.stderr
 
 
 @pytest.mark.parametrize(

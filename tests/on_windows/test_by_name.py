@@ -53,7 +53,8 @@ def test_doctor_names_it_and_says_that_it_can_be_used() -> None:
     said = json.loads(run("doctor", "--json"))
     assert "windows-credentials" == said["store"]
     assert "login" == said["protection"]
-    assert "windows-credentials" not in [each["store"] for each in said["not_used"]]
+    uses = {each["store"]: each["use"] for each in said["candidates"]}
+    assert ["windows-credentials"] == [store for store, use in uses.items() if use == "used"]
 
 
 @pytest.mark.parametrize("persistence", WindowsPersistence)

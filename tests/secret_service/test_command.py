@@ -48,8 +48,10 @@ def test_doctor_names_the_keyring(keyring: GnomeKeyring) -> None:
     answer = tokenkeep("doctor", "--json")
     report = json.loads(answer.stdout)
     assert (0, "secret-service", "ok") == (answer.returncode, report["store"], report["state"])
-    reasons = {each["store"]: each["reason"] for each in report["not_used"]}
-    assert "takes part only when VaultOptions ask for it" == reasons["vault"]
+    said = {each["store"]: (each["use"], each["reason"]) for each in report["candidates"]}
+    assert ("used", "the platform's own") == said.pop("secret-service")
+    assert ("not used", "takes part only when VaultOptions ask for it") == said["vault"]
+    assert {"not used"} == {use for use, _reason in said.values()}
     assert "login" == report["protection"]
 
 

@@ -12,11 +12,11 @@ from tokenkeep.cli.commands.vault.unlock import spoken
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreError, TokenkeepError
-from tokenkeep.health import HealthReport, state_of
+from tokenkeep.errors import StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.health import state_of
 from tokenkeep.item import Call, Interaction
 from tokenkeep.outlook import outlook
-from tokenkeep.select import candidates
+from tokenkeep.select import Candidate, candidates
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.storage import SecureStorage
@@ -42,7 +42,7 @@ _ITEM_EXITS = {
 def command(ctx: click.Context) -> int:
     """Say what keeps secrets here, and whether all is well.
 
-    Names every store that could be used and why it is not, what protects the one that is, whether
+    Names every store, used or not, with its reason, what protects the one that is, whether
     it opens, the health of every item, where each session stands, and what would be lost. Changes
     nothing, and has no keyring ask for its password. Exit 0 only when all is well.
     """
@@ -71,6 +71,16 @@ class Findings:
         if hint is not None:
             self.hints.append(hint)
 
+    def failed(self, problem: TokenkeepError) -> None:
+        """The store cannot be looked at, or no further."""
+        self.facts["state"] = state_of(problem)
+        self.facts["problem"] = str(problem)
+        self.problem(exits.exit_code(problem), problem.hint)
+        if says_lost(problem) and "storage.reset()" not in str(problem.hint):
+            self.hints.append(
+                "if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python"
+            )
+
 
 def examine(settings: Settings, found: Findings) -> None:
     """Looks at everything and changes nothing.
@@ -83,22 +93,30 @@ def examine(settings: Settings, found: Findings) -> None:
     facts["configuration"] = config.path
     chosen = settings.options()
     stores = candidates(chosen)
-    facts["store"] = next((each.name for each in stores if each.usable), None)
-    facts["not_used"] = [
-        {"store": each.name, "reason": each.reason, "remedy": each.remedy}
-        for each in stores
-        if not each.usable
-    ]
-    if not chosen and facts["store"] is None:
-        facts["state"] = "no store is chosen"
-        found.problem(exits.UNAVAILABLE, "tokenkeep vault create")
+    problem = next((each.problem for each in stores if each.problem is not None), None)
+    # What was asked for is the store, also where it cannot be used now.
+    own = [each for each in stores if each.usable or (chosen and each.problem is not None)]
+    facts["store"] = own[0].name if own else None
+    facts["candidates"] = [_described(each) for each in stores]
+    if not own:
+        if problem is not None and not isinstance(problem, StoreUnavailable):
+            found.failed(problem)  # the platform's own store is there, and not now
+        else:
+            facts["state"] = "no store is chosen"
+            found.problem(exits.UNAVAILABLE, "tokenkeep vault create")
         return
     facts["path"] = next((getattr(each, "path", None) for each in chosen), None)
     kept = _unlocked(facts["path"]) if config.names_vault() else None
     if kept is not None:
         facts["unlocked"] = spoken(kept)
-    with settings.storage(config.app or _NOBODY, Interaction.NEVER) as storage:
-        _examine_storage(storage, found, knows_app=config.app is not None)
+    try:
+        with settings.storage(config.app or _NOBODY, Interaction.NEVER) as storage:
+            _examine_storage(storage, found, knows_app=config.app is not None)
+    except StoreUnavailable as exc:
+        # Why the store that was asked for is not here, rather than a list of all the others.
+        found.failed(exc if problem is None else problem)
+    except TokenkeepError as exc:
+        found.failed(exc)
     if config.passphrase_file is not None and "protection" in facts:
         # The vault cannot know where its passphrase lies; the configuration does.
         facts["protection"] = "file permissions"
@@ -106,6 +124,13 @@ def examine(settings: Settings, found: Findings) -> None:
             f"the passphrase lies in {config.passphrase_file}: whoever can read it and the vault"
             " can read every item"
         )
+
+
+def _described(store: Candidate) -> dict[str, str | None]:
+    if store.usable:
+        return {"store": store.name, "use": "used", "reason": store.reason, "remedy": None}
+    use = "not used" if store.problem is None else "cannot be used"
+    return {"store": store.name, "use": use, "reason": store.reason, "remedy": store.remedy}
 
 
 def _unlocked(path: str) -> Unlocked | None:
@@ -119,26 +144,14 @@ def _unlocked(path: str) -> Unlocked | None:
 
 def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:
     facts = found.facts
-    try:
-        protection = storage.facts
-        facts["protection"] = protection.protection.name.replace("_", " ").lower()
-        facts["notes"] = list(protection.notes)
-        facts["what_happens_on"] = outlook(protection)
-    except StoreError as exc:
-        facts["state"] = state_of(exc)
-        facts["problem"] = str(exc)
-        found.problem(exits.exit_code(exc), exc.hint)
-        return
-    report, problem = _health(storage)
+    protection = storage.facts
+    facts["protection"] = protection.protection.name.replace("_", " ").lower()
+    facts["notes"] = list(protection.notes)
+    facts["what_happens_on"] = outlook(protection)
+    # Listing opens the store; its own error says more than the report's word for it.
+    storage.store.names(storage.service, storage.call())
+    report = storage.check()
     facts["state"] = report.state
-    if problem is not None:
-        facts["problem"] = str(problem)
-        found.problem(exits.exit_code(problem), problem.hint)
-        if says_lost(problem) and "storage.reset()" not in str(problem.hint):
-            found.hints.append(
-                "if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python"
-            )
-        return
     if not knows_app:
         facts["items"] = "not looked at"
         found.hints.append("tokenkeep --app SERVICE doctor looks at its items")
@@ -151,15 +164,6 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
         if item.state != "ok":
             found.problem(_ITEM_EXITS.get(item.state, exits.DAMAGED), item.hint)
     facts["sessions"] = _sessions(storage, found)
-
-
-def _health(storage: SecureStorage) -> tuple[HealthReport, StoreError | None]:
-    # Listing opens the store; its own error says more than the report's word for it.
-    try:
-        storage.store.names(storage.service, storage.call())
-    except StoreError as exc:
-        return HealthReport((), state_of(exc)), exc
-    return storage.check(), None
 
 
 def _sessions(storage: SecureStorage, found: Findings) -> list[dict[str, object]]:
