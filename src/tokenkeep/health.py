@@ -1,7 +1,7 @@
 """The health of a service's items: each is read once, nothing is changed.
 
-One item that does not open says nothing about the next, so every one is asked; a store that
-cannot even list them is reported, not raised.
+One item that does not open says nothing about the next, so every one is asked. A store that cannot
+list them, or stops answering, is reported, not raised, and not asked again for every item.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tokenkeep.errors import (
     TokenkeepError,
     WrongKey,
 )
+from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.store import Inspectable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenkeep.item import Call, ItemName
     from tokenkeep.store import Store
 
 #: The first class that matches names the state; subclasses stand before their parents.
@@ -59,16 +59,17 @@ class ItemHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What `check` found. `state` is the store's own: "ok", or why not all items can be listed.
+    """What `check` found.
 
-    `unnamed` is how many items are not among `items`, because their very names do not open.
+    `state` is the store's own: "ok", or why its items cannot be listed or read any more; then
+    `not_looked_at` says of how many nothing is known.
     """
 
     items: tuple[ItemHealth, ...]
     state: str = "ok"
     problem: str | None = None
     hint: str | None = None
-    unnamed: int = 0
+    not_looked_at: int = 0
 
     @property
     def is_healthy(self) -> bool:
@@ -77,10 +78,42 @@ class HealthReport:
 
 
 def check(store: Store, service: str, call: Callable[[], Call]) -> HealthReport:
-    """Reads every item of the service, each under a deadline of its own."""
+    """Reads every item of the service, each under a deadline of its own, until the store fails."""
     listing, items = _listed(store, service, call)
-    health = (_item_health(store, item, call()) for item in items)
-    return replace(listing, items=tuple(each for each in health if each is not None))
+    found: list[ItemHealth] = []
+    known: set[str] = set()  # states that were an item's own, while the store was well
+    for number, item in enumerate(items):
+        try:
+            value = store.read(item, call())
+        except StoreError as exc:
+            state = state_of(exc)
+            if state not in known and is_the_stores(exc, store, service, call()):
+                left = len(items) - number + listing.not_looked_at
+                return HealthReport(tuple(found), state, str(exc), exc.hint, left)
+            known.add(state)
+            found.append(ItemHealth(item.name, item.kind, state, None, exc.hint))
+            continue
+        if value is not None:  # else deleted meanwhile
+            with value:
+                found.append(ItemHealth(item.name, item.kind, "ok", value.size))
+    return replace(listing, items=tuple(found))
+
+
+def is_the_stores(problem: TokenkeepError, store: Store, service: str, call: Call) -> bool:
+    """Whether reading an item failed for a reason that every other item would fail for.
+
+    A store that does not answer is asked nothing more. One that can be listed without a prompt is
+    there and open: then an item is locked, refused or out of reach by itself.
+    """
+    if isinstance(problem, StoreTimeout):
+        return True
+    if not isinstance(problem, (StoreLocked, StoreUnavailable, InteractionDenied, AccessDenied)):
+        return False
+    try:
+        store.names(service, Call(call.remaining(), Interaction.NEVER, call.clock))
+    except StoreError:
+        return True
+    return False
 
 
 def state_of(error: TokenkeepError) -> str:
@@ -104,16 +137,5 @@ def _listed(
                 names, unnamed = store.inspect(service, call())
             except StoreError:
                 return failed, []
-            return replace(failed, unnamed=unnamed), names
+            return replace(failed, not_looked_at=unnamed), names
     return failed, []
-
-
-def _item_health(store: Store, item: ItemName, call: Call) -> ItemHealth | None:
-    try:
-        value = store.read(item, call)
-    except StoreError as exc:
-        return ItemHealth(item.name, item.kind, state_of(exc), None, exc.hint)
-    if value is None:  # deleted meanwhile
-        return None
-    with value:
-        return ItemHealth(item.name, item.kind, "ok", value.size)

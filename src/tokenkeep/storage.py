@@ -296,7 +296,10 @@ class SecureStorage:
         return Erased(0 if set_aside else len(names), ended, set_aside=set_aside)
 
     def check(self) -> HealthReport:
-        """The health of every item, our own records included; reads all, changes nothing."""
+        """The health of every item, our own records included; reads all, changes nothing.
+
+        A store that stops answering is not asked for every item: `HealthReport.not_looked_at`.
+        """
         from tokenkeep.health import check
 
         return check(self.store, self.service, self.call)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cli.conftest import Server
 from cli.shell import Shell, tree_of
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.cli.commands.doctor import Findings, examine_storage
+from tokenkeep.errors import StoreTimeout
+from tokenkeep.item import SESSION, Call, ItemName
+from tokenkeep.secret import Secret
 from tokenkeep.select import store_names
+from tokenkeep.storage import SecureStorage
+from tokenkeep.testing.faulty import Fails, FaultyStore
 
 pytestmark = pytest.mark.requires("terminal")
 
@@ -171,3 +179,28 @@ def test_a_passphrase_in_a_file_is_worth_a_file(shell: Shell) -> None:
     facts = json.loads(found.out)
     assert "file permissions" == facts["protection"]
     assert any(str(passphrase) in note for note in facts["notes"])
+
+
+def test_store_that_stops_answering_is_asked_nothing_more(home: Path) -> None:
+    """At whichever step: no second deadline is spent on it, and what is not known is said."""
+    inner = MemoryStore()
+    for number in range(4):
+        inner.write(ItemName("a", f"item {number}"), Secret("value"), Call())
+        inner.write(ItemName("a", f"account {number}", SESSION), Secret("record"), Call())
+    faulty = FaultyStore(inner)
+    with SecureStorage("a", faulty) as storage:
+        examine_storage(storage, Findings(), knows_app=True)
+        steps = len(faulty.steps)
+        assert steps > 16
+        for step in range(1, steps + 1):
+            before = len(faulty.steps)
+            late = Fails(StoreTimeout("late"))
+            faulty.faults = {before + number: late for number in range(step, 2 * steps)}
+            found = Findings()
+            try:
+                examine_storage(storage, found, knows_app=True)
+            except StoreTimeout as exc:
+                found.failed(exc)
+            assert before + step == len(faulty.steps)
+            assert "timed out" == found.facts["state"]
+            assert found.exit_code in (4, 7)  # records that are none may have been met before

@@ -87,7 +87,7 @@ def test_damaged_name_hides_no_other_item(storage: SecureStorage, tmp_path: Path
         storage.write(name, "1")
     spoil_a_name(str(tmp_path / "vault"))
     report = storage.check()
-    assert ("damaged", 1, False) == (report.state, report.unnamed, report.is_healthy)
+    assert ("damaged", 1, False) == (report.state, report.not_looked_at, report.is_healthy)
     assert ["ok", "ok"] == [item.state for item in report.items]
     with pytest.raises(SecretDamaged):
         storage.names()

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServic
 from tokenkeep.errors import StoreError, StoreLocked, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
+from tokenkeep.store import Store
 from tokenkeep.testing.together import together
 
 pytestmark = pytest.mark.requires("gnome-keyring")
@@ -112,6 +115,70 @@ def test_daemon_killed_in_the_middle_of_a_call_is_an_error_in_time(
     killer.join()
     keyring.restart()
     assert Secret("kept") == store.read(NAME, call())
+
+
+#: What makes one call for each item, and what it answers when the daemon stops in the middle.
+MANY: dict[str, tuple[Callable[[SecureStorage], object], object]] = {
+    "check": (lambda storage: storage.check().state, "timed out"),
+    "read_all": (lambda storage: storage.read_all(), StoreTimeout),
+    "delete_all": (lambda storage: storage.delete_all(), StoreTimeout),
+    "names": (lambda storage: storage.names(), StoreTimeout),
+}
+
+
+@pytest.mark.parametrize("verb", MANY)
+def test_daemon_that_stops_in_the_middle_of_many_items_costs_one_deadline(
+    keyring: GnomeKeyring, verb: str, tmp_path: Path
+) -> None:
+    """However many items are left: none of them is asked for any more."""
+    call, expected = MANY[verb]
+    with SecureStorage(
+        NAME.service, SecretServiceOptions(), timeout=0.5, state_directory=str(tmp_path)
+    ) as storage:
+        for number in range(12):
+            storage.write(f"item {number}", "value")
+        stopping = Stopping(storage.store, keyring, after=1 if verb == "names" else 4)
+        with SecureStorage(
+            NAME.service, stopping, timeout=0.5, state_directory=str(tmp_path)
+        ) as it:
+            began = time.monotonic()
+            try:
+                answer: object = call(it)
+            except StoreError as exc:
+                answer = type(exc)
+            took = time.monotonic() - began
+        keyring.thaw()
+        assert expected == answer
+        assert took < 0.5 + 1.5
+        assert 8 < len(storage.names())
+
+
+class Stopping:
+    """A store whose daemon is frozen just before one of the calls."""
+
+    def __init__(self, inner: Store, keyring: GnomeKeyring, after: int) -> None:
+        self.facts = inner.facts
+        self._inner = inner
+        self._keyring = keyring
+        self._left = after
+
+    def _passed(self) -> Store:
+        self._left -= 1
+        if self._left == 0:
+            self._keyring.freeze()
+        return self._inner
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        return self._passed().read(name, call)
+
+    def write(self, name: ItemName, value: Secret, call: Call) -> None:
+        self._passed().write(name, value, call)
+
+    def delete(self, name: ItemName, call: Call) -> bool:
+        return self._passed().delete(name, call)
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        return self._passed().names(service, call)
 
 
 def test_restart_under_threads_loses_nothing_that_was_acknowledged(

@@ -15,6 +15,8 @@ import pytest
 from tokenkeep import select
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
 from tokenkeep.errors import (
+    AccessDenied,
+    InteractionDenied,
     InvalidName,
     SecretDamaged,
     SecretInvalidated,
@@ -416,6 +418,53 @@ def test_check_of_a_store_that_does_not_list_is_a_report(
     report = storage.check()
     assert ("locked", "it is locked", "unlock it") == (report.state, report.problem, report.hint)
     assert not report.is_healthy
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("problem", "state"),
+    [
+        (StoreTimeout("late", hint="wait"), "timed out"),
+        (StoreUnavailable("away", hint="wait"), "unavailable"),
+        (StoreLocked("shut", hint="wait"), "locked"),
+        (InteractionDenied("no", hint="wait"), "denied"),
+        (AccessDenied("no", hint="wait"), "denied"),
+    ],
+)
+def test_check_stops_where_the_store_fails(
+    storage: SecureStorage, faulty: FaultyStore, problem: StoreError, state: str, step: int
+) -> None:
+    """From any item on: what was found until then, the store's state, and how many are not known.
+
+    The store is not asked for the others: each would cost a deadline, or a prompt.
+    """
+    for name in "abcde":
+        storage.write(name, "12345")
+    before = len(faulty.steps)
+    faulty.faults = {number: Fails(problem) for number in range(before + 1 + step, before + 50)}
+    report = storage.check()
+    assert (state, str(problem), "wait") == (report.state, report.problem, report.hint)
+    assert ["ok"] * (step - 1) == [each.state for each in report.items]
+    assert 5 - (step - 1) == report.not_looked_at
+    assert not report.is_healthy
+    assert len(faulty.steps) - before <= step + 2
+
+
+def test_item_that_is_refused_by_itself_is_one_item(
+    storage: SecureStorage, faulty: FaultyStore
+) -> None:
+    """The store can be listed: so it is open, and the others are read."""
+    for name in "abc":
+        storage.write(name, "12345")
+    before = len(faulty.steps)
+    faulty.faults = {before + 2: Fails(StoreLocked()), before + 4: Fails(StoreLocked())}
+    report = storage.check()
+    assert (["locked", "locked", "ok"], 0) == (
+        [each.state for each in report.items],
+        report.not_looked_at,
+    )
+    verbs = [step.verb for step in faulty.steps[before:]]
+    assert ["names", "read", "names", "read", "read"] == verbs
 
 
 def test_reading_loads_nothing_heavy() -> None:

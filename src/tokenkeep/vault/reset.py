@@ -46,7 +46,7 @@ class Lost:
         self.directory = directory
 
 
-def says_lost(problem: StoreError) -> bool:
+def says_lost(problem: Exception) -> bool:
     """Whether an error means that nothing at hand will ever open the vault it was raised about."""
     return isinstance(problem, _LOST) and not isinstance(problem, NotAVault | FormatUnsupported)
 

@@ -9,6 +9,7 @@ from tokenkeep.cli.commands.status import describe
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import TokenkeepError
+from tokenkeep.health import is_the_stores
 from tokenkeep.session.state import State
 from tokenkeep.session.stored import look
 from tokenkeep.tokens.accounts import stored_accounts
@@ -28,6 +29,8 @@ def command(ctx: click.Context) -> int:
             except TokenkeepError as exc:  # one account's trouble must not hide the others
                 code = code or exits.exit_code(exc)
                 tell(f"error: account {shown(tokens.account)}: {exc}")
+                if is_the_stores(exc, storage.store, storage.service, storage.call()):
+                    break  # nor will the others be had
                 continue
             if found.state is not State.SIGNED_OUT:
                 live.append((tokens, found))

@@ -12,8 +12,8 @@ from tokenkeep.cli.commands.vault.unlock import spoken
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import StoreError, StoreUnavailable, TokenkeepError
-from tokenkeep.health import state_of
+from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, TokenkeepError
+from tokenkeep.health import is_the_stores, state_of
 from tokenkeep.item import Call, Interaction
 from tokenkeep.outlook import outlook
 from tokenkeep.select import Candidate, candidates
@@ -27,7 +27,7 @@ from tokenkeep.vault.vault import Vault
 
 #: A service that nobody has: asking for it opens the store.
 _NOBODY = "tokenkeep.doctor"
-#: The exit code for an item that is not well, by `tokenkeep.health`'s word.
+#: The exit code for an item or a store that is not well, by `tokenkeep.health`'s word.
 _ITEM_EXITS = {
     "locked": exits.NOT_NOW,
     "denied": exits.NOT_NOW,
@@ -111,7 +111,7 @@ def examine(settings: Settings, found: Findings) -> None:
         facts["unlocked"] = spoken(kept)
     try:
         with settings.storage(config.app or _NOBODY, Interaction.NEVER) as storage:
-            _examine_storage(storage, found, knows_app=config.app is not None)
+            examine_storage(storage, found, knows_app=config.app is not None)
     except StoreUnavailable as exc:
         # Why the store that was asked for is not here, rather than a list of all the others.
         found.failed(exc if problem is None else problem)
@@ -142,16 +142,30 @@ def _unlocked(path: str) -> Unlocked | None:
     return None if header is None else unlocked(header.vault_id, Call())
 
 
-def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:
+def examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool) -> None:
+    """Looks at a store, and at the items and sessions of an application if there is one.
+
+    Raises:
+        TokenkeepError: the store fails for all of them; what was found before is noted.
+    """
     facts = found.facts
     protection = storage.facts
     facts["protection"] = protection.protection.name.replace("_", " ").lower()
     facts["notes"] = list(protection.notes)
     facts["what_happens_on"] = outlook(protection)
-    # Listing opens the store; its own error says more than the report's word for it.
-    storage.store.names(storage.service, storage.call())
+    damage: SecretDamaged | None = None
+    try:
+        # Listing opens the store; its own error says more than the report's word for it.
+        storage.store.names(storage.service, storage.call())
+    except SecretDamaged as exc:
+        damage = exc  # of one name, perhaps, which hides no other
     report = storage.check()
+    if damage is not None and not (report.items or report.not_looked_at):
+        raise damage
     facts["state"] = report.state
+    if report.problem is not None:
+        facts["problem"] = report.problem
+        found.problem(_ITEM_EXITS.get(report.state, exits.DAMAGED), report.hint)
     if not knows_app:
         facts["items"] = "not looked at"
         found.hints.append("tokenkeep --app SERVICE doctor looks at its items")
@@ -163,7 +177,10 @@ def _examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool
     for item in report.items:
         if item.state != "ok":
             found.problem(_ITEM_EXITS.get(item.state, exits.DAMAGED), item.hint)
-    facts["sessions"] = _sessions(storage, found)
+    if report.not_looked_at:
+        facts["items_not_looked_at"] = report.not_looked_at
+    elif report.problem is None:
+        facts["sessions"] = _sessions(storage, found)
 
 
 def _sessions(storage: SecureStorage, found: Findings) -> list[dict[str, object]]:
@@ -172,6 +189,8 @@ def _sessions(storage: SecureStorage, found: Findings) -> list[dict[str, object]
         try:
             session = look(tokens)
         except TokenkeepError as exc:
+            if is_the_stores(exc, storage.store, storage.service, storage.call()):
+                raise
             sessions.append({"account": tokens.account, "state": str(exc)})
             found.problem(exits.exit_code(exc), exc.hint)
             continue
