@@ -102,42 +102,37 @@ def check(
     if header is not None:
         _look_at_header(report, header)
         _look_at_files(report, vault.path)
-        state = _opened(report, vault, call)
-        if state is not None:
-            engine, keys = state
-            _part(report, files.DATABASE, lambda: _walk_pages(report, engine, call))
-            _part(report, files.DATABASE, lambda: _open_all(report, engine, keys, call, progress))
-            _part(report, files.DATABASE, lambda: _open_quarantine(report, engine, keys, call))
+        if _opens(report, vault, call):
+            _part(report, files.DATABASE, lambda: _walk_pages(report, vault, call))
+            _part(report, files.DATABASE, lambda: _open_all(report, vault, call, progress))
+            _part(report, files.DATABASE, lambda: _open_quarantine(report, vault, call))
     elif report.is_well:
         vault.opened(call())  # raises that there is none
     return report
 
 
-def _opened(
-    report: CheckReport, vault: Vault, call: Callable[[], Call]
-) -> tuple[Engine, Keys] | None:
-    """The engine and the keys that hold now; None with a finding about what keeps them from us."""
+def _opens(report: CheckReport, vault: Vault, call: Callable[[], Call]) -> bool:
+    """Whether the vault opens; else with a finding about what keeps it from us."""
 
     def database_is_there() -> bool:
         files.require_database(vault.path)
         return True
 
     if not _part(report, files.DATABASE, database_is_there):
-        return None
+        return False
     unlocked = _part(report, "key", lambda: vault.unlocked(call()))
     if unlocked is None:
-        return None
+        return False
 
     def generation() -> int:
         engine: Engine = unlocked[0]
         return generation_of(engine.row(call(), "SELECT generation FROM state WHERE one = 1"))
 
     if _part(report, files.DATABASE, generation) is None:
-        return None
+        return False
     # What is left to fail is that the two disagree, and nobody can tell which of them is wrong.
     both = f"{files.HEADER} and {files.DATABASE}"
-    state: tuple[Engine, Keys] | None = _part(report, both, lambda: vault.opened(call()))
-    return state
+    return _part(report, both, lambda: vault.opened(call())) is not None
 
 
 def _part(report: CheckReport, where: str, look: Callable[[], Any]) -> Any:
@@ -172,7 +167,8 @@ def _look_at_files(report: CheckReport, directory: str) -> None:
         _part(report, name, look)
 
 
-def _walk_pages(report: CheckReport, engine: Engine, call: Callable[[], Call]) -> None:
+def _walk_pages(report: CheckReport, vault: Vault, call: Callable[[], Call]) -> None:
+    engine, _keys = vault.unlocked(call())
     lines = engine.rows(call(), f"PRAGMA integrity_check({_MAX_LINES})")
     if lines != [("ok",)]:
         report.findings.append(
@@ -188,35 +184,44 @@ def _walk_pages(report: CheckReport, engine: Engine, call: Callable[[], Call]) -
 
 def _open_all(
     report: CheckReport,
-    engine: Engine,
-    keys: Keys,
+    vault: Vault,
     call: Callable[[], Call],
     progress: Callable[[int, int], None],
 ) -> None:
-    (total,) = engine.row(call(), "SELECT count(*) FROM item")
+    ((total,),), _keys = _rows(vault, call, "SELECT count(*) FROM item")
     seen, after = 0, b""
-    while batch := engine.rows(
-        call(),
-        "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
-        " ORDER BY place_a LIMIT ?",
-        (after, _BATCH),
-    ):
+    while True:
+        batch, keys = _rows(
+            vault,
+            call,
+            "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
+            " ORDER BY place_a LIMIT ?",
+            (after, _BATCH),
+        )
+        if not batch:
+            return
         for row in batch:
             _open_row(report, keys, row)
         seen, after = seen + len(batch), following(after, batch[-1][0])
         progress(seen, max(seen, total))
 
 
-def _open_quarantine(
-    report: CheckReport, engine: Engine, keys: Keys, call: Callable[[], Call]
-) -> None:
-    for number, sealed in engine.rows(call(), "SELECT number, kept FROM quarantine"):
+def _open_quarantine(report: CheckReport, vault: Vault, call: Callable[[], Call]) -> None:
+    found, keys = _rows(vault, call, "SELECT number, kept FROM quarantine")
+    for number, sealed in found:
         report.quarantined += 1
 
         def look(sealed: Any = sealed) -> None:
             keys.open_quarantined(sealed)
 
         _part(report, f"quarantine {number}", look)
+
+
+def _rows(
+    vault: Vault, call: Callable[[], Call], statement: str, values: tuple[object, ...] = ()
+) -> tuple[list[Any], Keys]:
+    """All rows of a query, and the keys that hold for them."""
+    return vault.look(call(), lambda engine, keys: (engine.rows(call(), statement, values), keys))
 
 
 def _open_row(report: CheckReport, keys: Keys, row: tuple[Any, ...]) -> None:

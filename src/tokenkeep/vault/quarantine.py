@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tokenkeep.item import Call, ItemName
+    from tokenkeep.vault.engine import Engine
     from tokenkeep.vault.keys import Keys
     from tokenkeep.vault.vault import Vault
 
@@ -58,8 +59,11 @@ def entries(vault: Vault, call: Call) -> list[Entry]:
     Raises:
         StoreUnavailable: there is no vault.
     """
-    engine, keys = vault.opened(call)
-    return [_entry(keys, row) for row in engine.rows(call, f"{_SELECT} ORDER BY number")]
+
+    def found(engine: Engine, keys: Keys) -> list[Entry]:
+        return [_entry(keys, row) for row in engine.rows(call, f"{_SELECT} ORDER BY number")]
+
+    return vault.look(call, found)
 
 
 def restore(vault: Vault, number: int, call: Call, *, replace: bool = False) -> ItemName:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from tokenkeep.secret import Secret
+    from tokenkeep.vault.engine import Engine
     from tokenkeep.vault.format import Header
     from tokenkeep.vault.keys import Keys
     from tokenkeep.vault.slots import Key
@@ -72,14 +73,17 @@ def every_name(vault: Vault, call: Callable[[], Call]) -> tuple[list[ItemName], 
     Raises:
         StoreError: the vault does not open.
     """
-    engine, keys = vault.opened(call())
-    found, unnamed = set(), 0
-    for place_a, sealed in engine.rows(call(), "SELECT place_a, name FROM item"):
-        try:
-            found.add(keys.open_name(place_a, sealed))
-        except (SecretDamaged, TypeError):
-            unnamed += 1
-    return sorted(found), unnamed
+
+    def found(engine: Engine, keys: Keys) -> tuple[list[ItemName], int]:
+        names, unnamed = set(), 0
+        for place_a, sealed in engine.rows(call(), "SELECT place_a, name FROM item"):
+            try:
+                names.add(keys.open_name(place_a, sealed))
+            except (SecretDamaged, TypeError):
+                unnamed += 1
+        return sorted(names), unnamed
+
+    return vault.look(call(), found)
 
 
 def was_begun(header: Header, new_keys: tuple[Key, ...], call: Call) -> bool:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 EXPORT_MAGIC = b"tokenkeep export"
 EXPORT_FORMAT = 1
 _LABEL = b"tokenkeep export record"
+#: As they lie: what looks for the next batch passes by what a damaged tree has in wrong order.
+_EVERYTHING = "SELECT place_a, name, envelope FROM item NOT INDEXED"
 _ID_BYTES = 16
 _BATCH = 200
 #: Bounds what a damaged length can make us take into memory.
@@ -98,7 +100,7 @@ def export(
     path = os.path.abspath(path)
     if files.exists(path):
         raise UnsupportedOption(f"there is a file already: {path}", hint="choose another path")
-    engine, keys = vault.opened(call())
+    vault.opened(call())  # before anybody is asked for a passphrase
     report, export_id, salt = TransferReport(), random_bytes(_ID_BYTES), random_bytes(SALT_BYTES)
     profile = passphrase.profile
     cipher = Cipher(argon2id(passphrase.reveal(call()), salt, profile))
@@ -114,8 +116,7 @@ def export(
         },
     )
     parts = [EXPORT_MAGIC, len(header).to_bytes(4, "big"), header]
-    # As they lie: what looks for the next batch passes by what a damaged tree has in wrong order.
-    rows = engine.rows(call(), "SELECT place_a, name, envelope FROM item NOT INDEXED")
+    keys, rows = vault.look(call(), lambda engine, keys: (keys, engine.rows(call(), _EVERYTHING)))
     for seen, row in enumerate(rows, 1):
         packed = _packed(keys, row, service, report)
         if packed is not None:

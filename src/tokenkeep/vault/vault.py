@@ -288,6 +288,22 @@ class Vault:
             state = self._reopen(state, generation, call)
         return state
 
+    def look(self, call: Call, body: Callable[[Engine, Keys], T]) -> T:
+        """What `body` finds, under keys that held all the while: else it looks again."""
+        state = self.opened(call)
+        while True:
+            try:
+                found = body(*state)
+            except SecretDamaged:
+                newest = self.opened(call)
+                if newest[1] is state[1]:
+                    raise
+            else:
+                newest = self.opened(call)
+                if newest[1] is state[1]:
+                    return found
+            state = newest
+
     def newest(self, call: Call) -> tuple[Engine, Keys]:
         """As `opened`, by the header on disk, of which the database may not know."""
         state = self.opened(call)
