@@ -21,6 +21,8 @@ from tokenkeep.errors import (
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import transfer
+from tokenkeep.vault.format import open_file, seal_file
+from tokenkeep.vault.transfer import EXPORT_MAGIC
 from tokenkeep.vault.vault import Vault
 from vault.places import SERVICE, call, item, open_store, passphrase, record, value
 
@@ -178,3 +180,25 @@ def test_cut_off_before_the_end_record_is_damage(tmp_path: Path, export: Path) -
     (tmp_path / "cut").write_bytes(whole[: -(4 + 12 + 8 + 16)])
     with pytest.raises(VaultDamaged):
         transfer.import_items(vault_at(tmp_path), str(tmp_path / "cut"), passphrase(), call())
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [("salt", b""), ("salt", bytes(7)), ("salt", bytes(17)), ("passes", bytes(4)),
+     ("memory-kib", b"\xff" * 9)],
+)  # fmt: skip
+def test_wrong_field_behind_a_right_checksum_is_damage(
+    tmp_path: Path, export: Path, field: str, given: bytes
+) -> None:
+    """Whoever wrote it: Argon2id is not asked for what it does not take."""
+    start = len(EXPORT_MAGIC) + 4
+    content = export.read_bytes()
+    size = int.from_bytes(content[start - 4 : start], "big")
+    known = open_file(EXPORT_MAGIC, content[start : start + size])
+    assert known is not None
+    header = seal_file(EXPORT_MAGIC, {**known, field: given})
+    export.write_bytes(
+        EXPORT_MAGIC + len(header).to_bytes(4, "big") + header + content[start + size :]
+    )
+    with pytest.raises(VaultDamaged):
+        transfer.import_items(vault_at(tmp_path), str(export), passphrase(), call())

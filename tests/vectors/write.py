@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenkeep import crypto
+from tokenkeep import crypto, fields
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
@@ -19,6 +19,7 @@ from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import (
     HEADER_MAGIC,
     KEY_FILE_MAGIC,
+    SLOT_CHECKSUM_BYTES,
     Header,
     Slot,
     encode_key_file,
@@ -77,12 +78,12 @@ def item_slot() -> Slot:
 
 
 def tpm_slot(**changes: bytes) -> Slot:
-    fields = {
+    known = {
         "tpm_parent": b"\x00\x0b" + bytes(32), "tpm_public": bytes.fromhex("0008000b") + bytes(74),
         "tpm_private": bytes(158), "tpm_bank": b"\x00\x0b", "tpm_pcrs": b"\x80\x00\x00",
         "protection": b"HARDWARE",
     }  # fmt: skip
-    return platform_slot("tpm2", b"tk tpm2", KEY, **{**fields, **changes})
+    return platform_slot("tpm2", b"tk tpm2", KEY, **{**known, **changes})
 
 
 def header(*with_slots: Slot, **changes: Any) -> Header:
@@ -144,6 +145,14 @@ def cases() -> dict[str, dict[str, Any]]:
     def fields_of_key(**changes: bytes | None) -> bytes:
         return with_fields(key_file, KEY_FILE_MAGIC, **changes)
 
+    def fields_of_slot(**changes: bytes) -> bytes:
+        found = fields.unpack(header_fields(whole)["slots"])
+        known = fields.unpack(found["02020202"][:-SLOT_CHECKSUM_BYTES])
+        known.update({name.replace("_", "-"): value for name, value in changes.items()})
+        body = fields.pack(known)
+        found["02020202"] = body + crypto.checksum(body)[:SLOT_CHECKSUM_BYTES]
+        return with_fields(whole, HEADER_MAGIC, slots=fields.pack(found))
+
     by_phrase = {"key_file": None, "passphrase": PASSPHRASE}
     return {
         "ok-key-file": good,
@@ -191,6 +200,10 @@ def cases() -> dict[str, dict[str, Any]]:
             header=with_fields(whole, HEADER_MAGIC, slots=packed)),
         "slot-costs": bad("a terabyte for Argon2id", "vault-damaged",
             header=header(passphrase_slot(greedy)).encode(), **by_phrase),
+        "slot-salt-short": bad("a salt that Argon2id does not take", "vault-damaged",
+            header=fields_of_slot(salt=bytes(7)), **by_phrase),
+        "slot-costs-long": bad("costs in eight bytes", "vault-damaged",
+            header=fields_of_slot(memory_kib=(1 << 40).to_bytes(8, "big")), **by_phrase),
         "slot-wrong-passphrase": bad("another passphrase", "wrong-key", key_file=None,
             passphrase="wrong"),
         "key-file-wrong": bad("another key", "wrong-key", key_file=fields_of_key(key=bytes(32))),

@@ -26,6 +26,8 @@ VAULT_ID_BYTES = 16
 KEY_ID_BYTES = 8
 SLOT_ID_BYTES = 4
 SLOT_CHECKSUM_BYTES = 16
+#: RFC 9106 section 3.1: 16 bytes are enough for any application.
+SALT_BYTES = 16
 #: A header with a few slots has under 2 KiB; a bound on what is read into memory.
 MAX_HEADER_BYTES = 1 << 20
 
@@ -89,15 +91,15 @@ class Slot:
             profile = None
             if "memory-kib" in extra:
                 profile = Argon2Profile(
-                    memory_kib=int.from_bytes(extra.pop("memory-kib"), "big"),
-                    passes=int.from_bytes(extra.pop("passes"), "big"),
-                    lanes=int.from_bytes(extra.pop("lanes"), "big"),
+                    memory_kib=_number(extra.pop("memory-kib"), 4),
+                    passes=_number(extra.pop("passes"), 4),
+                    lanes=_number(extra.pop("lanes"), 4),
                 )
             return cls(
                 slot_id=slot_id,
                 kind=extra.pop("kind").decode("utf-8"),
                 label=extra.pop("label").decode("utf-8"),
-                salt=extra.pop("salt"),
+                salt=_exactly(extra.pop("salt"), SALT_BYTES),
                 wrapped=extra.pop("wrapped"),
                 profile=profile,
                 extra=extra,
@@ -210,21 +212,22 @@ class Header:
             FormatUnsupported: see `decode`.
         """
         try:
-            least_reader = int.from_bytes(extra.pop("least-reader"), "big")
+            least_reader = _number(extra.pop("least-reader"), 2)
             if least_reader > FORMAT:
                 raise FormatUnsupported(
                     "a newer version of tokenkeep made this vault", hint=_UPGRADE_HINT
                 )
-            if int.from_bytes(extra.get("format", b""), "big") < OLDEST_FORMAT:
+            written_as = _number(extra.pop("format"), 2)
+            if written_as < OLDEST_FORMAT:
                 raise FormatUnsupported(
                     "an older version of tokenkeep made this vault", hint="tokenkeep vault upgrade"
                 )
             header = cls(
-                written_as=int.from_bytes(extra.pop("format"), "big"),
+                written_as=written_as,
                 vault_id=_exactly(extra.pop("vault-id"), VAULT_ID_BYTES),
                 least_reader=least_reader,
-                least_writer=int.from_bytes(extra.pop("least-writer"), "big"),
-                generation=int.from_bytes(_exactly(extra.pop("generation"), 8), "big"),
+                least_writer=_number(extra.pop("least-writer"), 2),
+                generation=_number(extra.pop("generation"), 8),
                 current_key=_exactly(extra.pop("current-key"), KEY_ID_BYTES),
                 wrapped_keys={
                     _exactly(bytes.fromhex(key), KEY_ID_BYTES): blob
@@ -315,3 +318,7 @@ def _exactly(value: bytes, size: int) -> bytes:
     if len(value) != size:
         raise ValueError("a field has the wrong size")
     return value
+
+
+def _number(value: bytes, size: int) -> int:
+    return int.from_bytes(_exactly(value, size), "big")

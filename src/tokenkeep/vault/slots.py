@@ -37,6 +37,7 @@ from tokenkeep.vault import files
 from tokenkeep.vault.format import (
     KEY_FILE_SLOT,
     PASSPHRASE_SLOT,
+    SALT_BYTES,
     SLOT_ID_BYTES,
     Header,
     Slot,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from tokenkeep.vault.key import Key as Key
 
 
-#: RFC 9106 section 3.1: 16 bytes are enough for any application.
-SALT_BYTES = 16
 _MAX_KEY_FILE_BYTES = 4096
 _LABEL = b"tokenkeep slot"
 #: The kind of a key that may open slots of every kind.

@@ -28,9 +28,9 @@ from tokenkeep.item import ITEM, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows
 from tokenkeep.vault.envelope import subject
-from tokenkeep.vault.format import open_file, seal_file
+from tokenkeep.vault.format import SALT_BYTES, open_file, seal_file
 from tokenkeep.vault.keys import Keys
-from tokenkeep.vault.slots import SALT_BYTES, Passphrase
+from tokenkeep.vault.slots import Passphrase
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
@@ -254,6 +254,8 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
     if not profile.is_acceptable():
         raise VaultDamaged("the export asks for impossible costs")
     export_id, salt = known.get("id", b""), known.get("salt", b"")
+    if len(salt) != SALT_BYTES:  # a shorter one is nothing that Argon2id takes
+        raise VaultDamaged("the export is damaged", hint="export again")
     cipher = Cipher(argon2id(passphrase.reveal(call), salt, profile))
     items: list[tuple[ItemName, Secret]] = []
     while True:
