@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenkeep import fields
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.errors import (
@@ -26,9 +27,12 @@ from tokenkeep.item import Call, Interaction
 from tokenkeep.secret import Secret
 from tokenkeep.store import Protection
 from tokenkeep.vault import access
+from tokenkeep.vault.check import check
+from tokenkeep.vault.format import Slot, header_fields
 from tokenkeep.vault.quarantine import erase
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.upgrade import encode_fields
 from vault.places import (
     CHEAP,
     SERVICE,
@@ -367,3 +371,69 @@ def test_profile_that_no_reader_obeys_is_refused_before_it_is_used(
     with pytest.raises(UnsupportedOption, match="nobody would open") as caught:
         Passphrase("secret words", Argon2Profile(*profile))
     assert caught.value.hint is not None
+
+
+def spoil(directory: Path, slot_id: bytes) -> bytes:
+    """Damages a key slot in the header, whose own checksum is right; the slot's bytes."""
+    path = directory / "vault" / "header"
+    known = header_fields(path.read_bytes())
+    blobs = fields.unpack(known["slots"])
+    blob = bytearray(blobs[slot_id.hex()])
+    blob[40] ^= 1
+    blobs[slot_id.hex()] = bytes(blob)
+    path.write_bytes(encode_fields({**known, "slots": fields.pack(blobs)}))
+    return bytes(blob)
+
+
+def with_spoilt_slot(directory: Path) -> tuple[bytes, bytes]:
+    """A vault whose passphrase's slot is damaged: the slot's id and its bytes."""
+    filled(directory).close()
+    slot = access.add_key(open_vault(directory), passphrase(), call(), label="paper")
+    return slot.id, spoil(directory, slot.id)
+
+
+def test_damaged_slot_stays_as_it_is_when_the_header_changes(tmp_path: Path) -> None:
+    """Byte for byte, so that nothing takes it for a whole one of a strange kind."""
+    slot_id, blob = with_spoilt_slot(tmp_path)
+    vault = open_vault(tmp_path)
+    slot = access.add_key(vault, passphrase("another"), call())
+    rekey(vault, call)
+    access.remove_key(vault, slot.id, call())
+    blobs = fields.unpack(header_fields((tmp_path / "vault" / "header").read_bytes())["slots"])
+    assert blob == blobs[slot_id.hex()]
+    assert [f"key {slot_id.hex()}"] == [finding.where for finding in check(vault, call).findings]
+    with pytest.raises(VaultKeyMissing, match=slot_id.hex()):
+        rekey(vault, call, root=True)
+
+
+def test_last_key_that_is_whole_cannot_be_removed(tmp_path: Path) -> None:
+    """A damaged slot beside it opens nothing, and can be removed itself."""
+    slot_id, _blob = with_spoilt_slot(tmp_path)
+    vault = open_vault(tmp_path)
+    whole = next(slot.id for slot in access.list_keys(vault) if not slot.is_damaged)
+    with pytest.raises(UnsupportedOption):
+        access.remove_key(vault, whole, call())
+    with pytest.raises(UnsupportedOption):
+        rekey(vault, call, remove=whole)
+    assert value(open_store(tmp_path), "n0") == "value 0"
+    access.remove_key(vault, slot_id, call())
+    assert [whole] == [slot.id for slot in access.list_keys(vault)]
+
+
+def test_key_of_a_kind_that_nobody_here_knows_is_a_key(tmp_path: Path) -> None:
+    """What it hangs on may be on another machine: whoever opens the vault there may leave here."""
+    filled(tmp_path).close()
+    vault = open_vault(tmp_path)
+    strange = Slot(
+        slot_id=b"\1\2\3\4", kind="of-another-machine", label="", salt=bytes(16), wrapped=bytes(60)
+    )
+    vault.change_header(
+        call(),
+        lambda _connection, keys: (
+            keys.header.following(slots=(*keys.header.slots, strange)), keys.root,
+        ),
+    )  # fmt: skip
+    ours = next(slot.id for slot in access.list_keys(vault) if slot.kind == "key-file")
+    access.remove_key(vault, ours, call())
+    (left,) = access.list_keys(vault)
+    assert strange.encode() == left.encode()

@@ -102,7 +102,7 @@ def remove_key(
     Whoever kept the root key can still open what they can copy: see `rekey`.
 
     Raises:
-        UnsupportedOption: there is no such slot, or it is the last one.
+        UnsupportedOption: there is no such slot, or it is the last one that is not damaged.
         StoreUnavailable: there is no vault.
         StoreError: the slot is removed, and what was kept elsewhere is still there.
     """
@@ -143,15 +143,18 @@ def forget(keys: tuple[Key, ...], slot: Slot, vault_id: bytes, call: Call) -> No
 def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:
     """The other slots.
 
+    A damaged one opens nothing and counts for none. One of a kind that nothing here knows counts:
+    what it hangs on may be on another machine, which is not for this one to judge.
+
     Raises:
-        UnsupportedOption: there is no such slot, or it is the last one.
+        UnsupportedOption: there is no such slot, or it is the last one that is not damaged.
     """
     remaining = tuple(slot for slot in header.slots if slot.id != slot_id)
     if len(remaining) == len(header.slots):
         raise UnsupportedOption(
             f"the vault has no key {slot_id.hex()}", hint="tokenkeep vault check"
         )
-    if not remaining:
+    if all(slot.is_damaged for slot in remaining):
         raise UnsupportedOption(
             "the last key of a vault cannot be removed", hint="tokenkeep vault add-key"
         )

@@ -66,7 +66,9 @@ class Slot:
         self.is_damaged = is_damaged
 
     def encode(self) -> bytes:
-        """The slot's blob."""
+        """The slot's blob; a damaged one's as it was, so that nothing takes it for whole."""
+        if self.is_damaged:
+            return self.extra["raw"]
         known = {
             "kind": self.kind.encode("utf-8"),
             "label": self.label.encode("utf-8"),

@@ -71,7 +71,7 @@ def rekey(
 
     Raises:
         VaultKeyMissing: a slot that shall remain is opened by none of the keys.
-        UnsupportedOption: `remove` names no slot, or the last one.
+        UnsupportedOption: `remove` names no slot, or the last one that is not damaged.
         WriteConflict: somebody else began to replace the root key meanwhile.
     """
     root = root or remove is not None

@@ -208,6 +208,8 @@ def _around(made: list[tuple[Slot, Secret]], root: Secret, vault_id: bytes) -> t
 
 
 def _with_mark(slot: Slot, *, is_set: bool) -> Slot:
+    if slot.is_damaged:
+        return slot
     extra = {name: value for name, value in slot.extra.items() if name != _MARK}
     return Slot(
         slot_id=slot.id,
