@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from inspect import signature
+from typing import Any
 
 import anyio
 import pytest
@@ -17,9 +19,13 @@ from tokenkeep import (
     AsyncTokenStorage,
     MemoryStore,
     Provider,
+    SecureStorage,
+    Session,
     State,
+    TokenStorage,
 )
-from tokenkeep.errors import LoginRequired, RefreshUnavailable
+from tokenkeep.errors import LoginRequired, RefreshUnavailable, UnsupportedOption
+from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Delay,
@@ -61,6 +67,65 @@ async def test_storage_has_the_same_verbs() -> None:
         assert ["api_key"] == list(await storage.read_all())
         assert await storage.delete("api_key")
         assert 0 == await storage.delete_all()
+
+
+#: What other parts of the library work with, and an application reaches through `sync` if it must.
+OF_THE_HOUSE = {
+    SecureStorage: {
+        *("store", "call", "clock", "state_directory"),
+        *("timeout", "interaction", "max_value_bytes"),
+    },
+    TokenStorage: {"kept"},
+    Session: set(),
+}
+#: What only a loop needs.
+OF_THE_LOOP = {"sync", "until_logout"}
+
+
+@pytest.mark.parametrize("kind", OF_THE_HOUSE)
+def test_both_faces_have_the_same_names_and_take_the_same_arguments(kind: type) -> None:
+    """Whatever is added to one is added to the other, with the same defaults."""
+
+    def names(of: object) -> set[str]:
+        return {name for name in dir(of) if not name.startswith("_")}
+
+    storages = SecureStorage("s", MemoryStore()), AsyncSecureStorage("s", MemoryStore())
+    tokens = TokenStorage(storages[0]), AsyncTokenStorage(storages[1])
+    provider = Provider("https://issuer.example", client_id="notes")
+    sessions = Session(provider, tokens[0]), AsyncSession(provider, tokens[1])
+    pairs: dict[type, Any] = {SecureStorage: storages, TokenStorage: tokens, Session: sessions}
+    face, async_face = pairs[kind]
+    assert names(face) - OF_THE_HOUSE[kind] == names(async_face) - OF_THE_LOOP
+    compared = 0
+    for name in ("__init__", *sorted(names(type(face)) & names(type(async_face)))):
+        method, async_method = getattr(kind, name), getattr(type(async_face), name)
+        if not callable(method):
+            assert isinstance(method, property) == isinstance(async_method, property), name
+            continue
+        taken = [
+            [(each.name, each.kind, each.default) for each in signature(of).parameters.values()]
+            for of in (method, async_method)
+        ]
+        assert taken[0] == taken[1], name
+        compared += 1
+    assert compared >= 4
+
+
+async def test_a_login_of_the_applications_own_can_be_bound(server: AuthorizationServer) -> None:
+    """The key that `begin` asks for can be given in a loop too."""
+    session = make_session(server)
+    bound = Provider(server.issuer, client_id="notes", dpop=True)
+    async_session = AsyncSession(bound, session.tokens)
+    key = DpopKey.generate()
+    response = {**server.login("notes"), "token_type": "DPoP"}
+    with pytest.raises(UnsupportedOption, match="no key was given"):
+        await async_session.begin(response)
+    assert State.ACTIVE is await async_session.begin(response, dpop_key=key)
+    token = async_session.fresh_token()
+    assert token is not None
+    assert token.dpop_key is not None
+    assert 2 == len(async_session.live_tokens()), "the access and the refresh token"
+    assert token is async_session.refresh_in_flight().result(5)
 
 
 async def test_a_session_lives_and_ends(server: AuthorizationServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
@@ -12,7 +12,6 @@ import anyio
 
 from tokenkeep.aio.storage import AsyncTokenStorage
 from tokenkeep.aio.threads import (
-    Bound,
     done,
     in_own_thread,
     in_this_loop,
@@ -26,6 +25,7 @@ from tokenkeep.oauth import login as _login  # noqa: F401 - for `login`, which l
 from tokenkeep.oauth.messages import DeviceCode
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.oauth.transport import Transport
+from tokenkeep.secret import Secret
 from tokenkeep.session.flight import raised_again
 from tokenkeep.session.logout import LogoutReport
 from tokenkeep.session.session import FLIGHT_SECONDS, Session
@@ -52,6 +52,8 @@ class AsyncSession:
         transport: Transport | None = None,
         timeout: float = FLIGHT_SECONDS,
     ) -> None:
+        self.provider = provider
+        self.tokens = tokens
         self.sync = Session(
             provider,
             tokens.sync if isinstance(tokens, AsyncTokenStorage) else tokens,
@@ -87,6 +89,7 @@ class AsyncSession:
         return self.sync.can_refresh
 
     restore = threaded(Session.restore)
+    begin = threaded(Session.begin)
     logout_url = threaded(Session.logout_url)
     accounts = threaded(Session.accounts)
     token_after_401 = threaded(Session.token_after_401)
@@ -122,19 +125,6 @@ class AsyncSession:
         finally:
             has_gone.set()
 
-    async def begin(
-        self,
-        token_response: Mapping[str, object],
-        *,
-        nonce: str | None = None,
-        scope: list[str] | tuple[str, ...] = (),
-    ) -> State:
-        """Begins a session from a confirmed login; see `Session.begin`."""
-        settings = {"nonce": nonce, "scope": scope}
-        begin = Bound(Session.begin, self.sync, (token_response,), settings)
-        del token_response, nonce, settings
-        return await in_thread(begin)
-
     async def logout(self) -> LogoutReport:
         """Signs out; see `Session.logout`.
 
@@ -146,10 +136,22 @@ class AsyncSession:
         self, min_ttl: float = 0.0, *, timeout: float | None = None
     ) -> AccessToken:
         """An access token that is good for `min_ttl` more seconds; see `Session.access_token`."""
-        token = self.sync.fresh_token(min_ttl)
+        token = self.fresh_token(min_ttl)
         if token is not None:
             return token
-        return await finished(self.sync.refresh_in_flight(min_ttl), timeout)
+        return await finished(self.refresh_in_flight(min_ttl), timeout)
+
+    def fresh_token(self, min_ttl: float = 0.0) -> AccessToken | None:
+        """The token in memory if it serves at once, as `access_token`; never blocks."""
+        return self.sync.fresh_token(min_ttl)
+
+    def refresh_in_flight(self, min_ttl: float = 0.0) -> Future[AccessToken]:
+        """The refresh in flight, or a new one, for other event loops; never blocks."""
+        return self.sync.refresh_in_flight(min_ttl)
+
+    def live_tokens(self) -> list[Secret]:
+        """The tokens in memory that are good now; see `Session.live_tokens`."""
+        return self.sync.live_tokens()
 
     @asynccontextmanager
     async def until_logout(self) -> AsyncIterator[None]:

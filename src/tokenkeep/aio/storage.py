@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -11,12 +11,15 @@ import anyio
 from tokenkeep import health, installation, paths, unlock, watch  # noqa: F401
 from tokenkeep.aio.threads import in_thread, threaded
 from tokenkeep.errors import StoreTimeout, StoreUnavailable
+from tokenkeep.item import Interaction
 from tokenkeep.select import preload
-from tokenkeep.storage import SecureStorage
+from tokenkeep.storage import MAX_VALUE_BYTES, SecureStorage
 from tokenkeep.store import StoreFacts
 from tokenkeep.tokens.storage import TokenStorage
 
 if TYPE_CHECKING:
+    from tokenkeep.clock import Clock
+    from tokenkeep.store import Require
     from tokenkeep.tokens.kept import FreshInstall
 
 preload()
@@ -30,8 +33,32 @@ _RESTART_PAUSE = 0.25
 class AsyncSecureStorage:
     """`SecureStorage` for event loops: the same arguments, names and errors."""
 
-    def __init__(self, service: str, *options: object, **settings: Any) -> None:
-        self.sync = SecureStorage(service, *options, **settings)
+    def __init__(
+        self,
+        service: str,
+        *options: object,
+        require: Require | None = None,
+        timeout: float | None = 5.0,
+        interaction: str = Interaction.NEVER,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        clock: Clock | None = None,
+        state_directory: str | None = None,
+    ) -> None:
+        self.sync = SecureStorage(
+            service,
+            *options,
+            require=require,
+            timeout=timeout,
+            interaction=interaction,
+            max_value_bytes=max_value_bytes,
+            clock=clock,
+            state_directory=state_directory,
+        )
+
+    @property
+    def service(self) -> str:
+        """The application's reverse-domain id."""
+        return self.sync.service
 
     @property
     def facts(self) -> StoreFacts:
@@ -99,6 +126,7 @@ class AsyncTokenStorage:
         previous_name: str | None = None,
         fresh_install: FreshInstall = "clear",
     ) -> None:
+        self.storage = storage
         self.sync = TokenStorage(
             storage.sync if isinstance(storage, AsyncSecureStorage) else storage,
             account=account,
