@@ -290,7 +290,7 @@ class NotEnrolled(PresenceError):
 
 
 class PresenceLockedOut(PresenceError):
-    """Too many attempts failed; wait, or unlock the device, then retry.
+    """Too many attempts failed, or the device is locked; wait, or unlock it, then retry.
 
     Attributes:
         retry_after: seconds to wait before another attempt can help; None if unknown.

@@ -17,7 +17,12 @@ from tokenkeep.errors import (
     UnsupportedOption,
     ValueTooLarge,
 )
-from tokenkeep.native.android.biometric import NothingEnrolled, outcome_error
+from tokenkeep.native.android.biometric import (
+    NothingEnrolled,
+    PromptTimedOut,
+    SensorBusy,
+    outcome_error,
+)
 from tokenkeep.native.android.codes import (
     CERTAIN,
     GENERAL,
@@ -113,9 +118,9 @@ INTERNAL_CODES = [
 ]
 
 PROMPT_CODES: list[tuple[int, type[StoreError]]] = [
-    (1, StoreTimeout),
-    (2, StoreTimeout),
-    (3, InteractionDenied),
+    (1, SensorBusy),
+    (2, SensorBusy),
+    (3, PromptTimedOut),
     (4, StoreFull),
     (5, InteractionDenied),
     (7, StoreLocked),
@@ -197,8 +202,9 @@ def test_internal_code_has_its_meaning(code: int, meaning: Meaning) -> None:
 
 @pytest.mark.parametrize(("code", "error"), PROMPT_CODES)
 def test_prompt_code_has_its_error(code: int, error: type[StoreError]) -> None:
-    """What `onAuthenticationError` gives."""
+    """What `onAuthenticationError` gives; a name of its own is one of the same kind."""
     assert type(outcome_error(code)) is error
+    assert issubclass(error, PROMPT[code].error)
 
 
 @pytest.mark.parametrize(

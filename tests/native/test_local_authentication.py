@@ -41,7 +41,7 @@ TABLE: list[tuple[int, str, type[PresenceError], str]] = [
     (-12, "biometryNotPaired", PresenceUnavailable, ""),
     (-13, "biometryDisconnected", PresenceUnavailable, ""),
     (-14, "invalidDimensions", PresenceUnavailable, ""),
-    (-1004, "notInteractive", PresenceUnavailable, ""),
+    (-1004, "notInteractive", PresenceLockedOut, ""),
 ]
 
 
@@ -97,6 +97,8 @@ def test_error_means(code: int, name: str, kind: type[PresenceError], reason: st
     assert f"({name}, {code})" in str(problem)
     if isinstance(problem, PresenceDenied):
         assert reason == problem.reason
+    # What passes by itself says how.
+    assert problem.is_temporary == ("then ask again" in (problem.hint or ""))
 
 
 @pytest.mark.parametrize("code", [None, 0, -99])

@@ -25,6 +25,7 @@ FILES = {
     "jvm_machine": 1,
     "jvm_migration": 20,
     "jvm_options": 35,
+    "jvm_presence": 40,
 }
 
 

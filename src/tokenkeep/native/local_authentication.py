@@ -51,7 +51,11 @@ LA_ERRORS: dict[int, tuple[str, type[PresenceError], str, str]] = {
     -12: ("biometryNotPaired", PresenceUnavailable, "the sensor is not paired", ""),
     -13: ("biometryDisconnected", PresenceUnavailable, "the sensor is not connected", ""),
     -14: ("invalidDimensions", PresenceUnavailable, "the question cannot be shown", ""),
-    -1004: ("notInteractive", PresenceUnavailable, "nothing can be shown now", ""),
+    -1004: ("notInteractive", PresenceLockedOut, "nothing can be shown now", ""),
+}
+_HINTS = {
+    -8: "unlock the device with its passcode, then ask again",
+    -1004: "unlock the device and bring the application to the front, then ask again",
 }
 
 
@@ -60,8 +64,10 @@ def error_for(code: int | None) -> PresenceError:
     name, kind, meaning, reason = LA_ERRORS.get(
         code or 0, ("", PresenceUnavailable, "unknown answer", "")
     )
-    message = f"{meaning} ({name or 'LAError'}, {code})"
-    return kind(message, reason=reason) if kind is PresenceDenied else kind(message)
+    message, hint = f"{meaning} ({name or 'LAError'}, {code})", _HINTS.get(code or 0)
+    if kind is PresenceDenied:
+        return PresenceDenied(message, reason=reason)
+    return kind(message, hint=hint)
 
 
 class LocalAuthentication:

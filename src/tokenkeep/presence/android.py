@@ -9,9 +9,9 @@ from tokenkeep.errors import (
     PresenceError,
     PresenceLockedOut,
     PresenceUnavailable,
+    StoreError,
     StoreLocked,
     StoreTimeout,
-    StoreUnavailable,
 )
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BiometricPrompt:
-    """A `Verifier` for Android 9 and newer; not run on a device by its authors.
+    """A `Verifier` for Android 11 and newer; not run on a device by its authors.
 
     Args:
         allow_screen_lock: the PIN, pattern or password of the screen will do as well.
@@ -42,7 +42,9 @@ class BiometricPrompt:
         try:
             biometric.confirm(call, reason, wanted)
             return
-        except StoreTimeout:
+        except biometric.SensorBusy as exc:
+            problem = PresenceUnavailable(str(exc), hint="wait a moment, then ask again")
+        except (StoreTimeout, biometric.PromptTimedOut):
             problem = PresenceDenied("nobody answered in time", reason="timed out")
         except InteractionDenied as exc:
             problem = PresenceDenied(str(exc), reason="cancelled")
@@ -50,6 +52,6 @@ class BiometricPrompt:
             problem = PresenceLockedOut(str(exc), hint=exc.hint)
         except biometric.NothingEnrolled as exc:
             problem = NotEnrolled(str(exc), hint=exc.hint)
-        except StoreUnavailable as exc:
+        except StoreError as exc:  # it cannot be shown here, or has no room to work
             problem = PresenceUnavailable(str(exc), hint=exc.hint)
         raise problem

@@ -17,18 +17,19 @@ from tokenkeep.native.android.keystore import Confirm, sdk
 
 _OUTCOME = "org.tokenkeep.android.PromptOutcome"
 _CONFIRMED = 0
-#: BIOMETRIC_ERROR_NO_BIOMETRICS and BIOMETRIC_ERROR_NO_DEVICE_CREDENTIAL.
-_NOT_ENROLLED = (11, 14)
 #: `setAllowedAuthenticators` came with it.
 _LEAST_API = 30
 #: Milliseconds of one wait, so that the deadline is noticed.
 _TICK = 100
+#: Seconds until a prompt is shown again that a busy sensor had ended, and for how long at most.
+_BUSY_PAUSE, _LONGEST_BUSY = 0.5, 60.0
 #: `BiometricManager.Authenticators`.
 BIOMETRIC_STRONG, DEVICE_CREDENTIAL = 0x000F, 0x8000
 
 _HINTS = {
     Meaning.LOCKED: "wait, or unlock the device with its screen lock",
     Meaning.UNAVAILABLE: "set up a screen lock or a fingerprint in the device's settings",
+    Meaning.FULL: "make room on the device",
 }
 
 
@@ -36,15 +37,35 @@ class NothingEnrolled(StoreUnavailable):
     """No finger, face or screen lock is set up; set one up in the device's settings."""
 
 
+class SensorBusy(StoreTimeout):
+    """The sensor was busy for as long as there was time; try again later."""
+
+
+class PromptTimedOut(InteractionDenied):
+    """Android took the prompt away, as nobody answered it; do not ask again at once."""
+
+
+#: `BIOMETRIC_ERROR_...` that mean more to a caller than their kind does.
+_NAMED: dict[int, type[StoreError]] = {
+    1: SensorBusy,  # HW_UNAVAILABLE
+    2: SensorBusy,  # UNABLE_TO_PROCESS
+    3: PromptTimedOut,  # TIMEOUT
+    11: NothingEnrolled,  # NO_BIOMETRICS
+    14: NothingEnrolled,  # NO_DEVICE_CREDENTIAL
+}
+
+
 def outcome_error(code: int) -> StoreError:
     """The error for a code of onAuthenticationError."""
     meaning = PROMPT.get(code, UNKNOWN)
-    error = NothingEnrolled if code in _NOT_ENROLLED else meaning.error
+    error = _NAMED.get(code, meaning.error)
     return error(f"the prompt ended with code {code}", hint=_HINTS.get(meaning))
 
 
 def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
     """What shows the prompt and returns once the person has confirmed.
+
+    Where the sensor is busy the prompt is shown again, within the call's deadline.
 
     Call this on a thread of the application's: others do not find its classes.
 
@@ -53,8 +74,11 @@ def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
 
     Raises (both here and in what is returned):
         InteractionDenied: the person cancelled, or the call allows no prompt.
+        PromptTimedOut: Android did not wait longer.
         StoreTimeout: the deadline has passed; the prompt was taken back.
+        SensorBusy: the sensor was busy all the time.
         StoreLocked: too many attempts.
+        StoreFull: the device has no room for the prompt to work.
         NothingEnrolled: there is nothing to confirm with.
         StoreUnavailable: the prompt cannot be shown here.
     """
@@ -63,7 +87,17 @@ def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
     outcome_class, context = _parts(call)
 
     def confirm(way: Bridge, cipher: Any) -> None:
-        _show(way, call, outcome_class(), context, title, authenticators, cipher)
+        began = call.clock.monotonic()
+        while True:
+            code = _show(way, call, outcome_class(), context, title, authenticators, cipher)
+            if code == _CONFIRMED:
+                return
+            left, waited = call.remaining(), call.clock.monotonic() - began
+            # Told before the deadline, at which nobody would know any more what was the matter.
+            is_over = waited > _LONGEST_BUSY or (left is not None and left <= _BUSY_PAUSE)
+            if PROMPT.get(code) is not Meaning.BUSY or is_over:
+                raise outcome_error(code)
+            call.clock.sleep(_BUSY_PAUSE)
 
     return confirm
 
@@ -111,7 +145,8 @@ def _show(
     title: str,
     authenticators: int,
     cipher: Any,
-) -> None:
+) -> int:
+    """What became of one prompt."""
     if sdk(way) < _LEAST_API:
         raise StoreUnavailable(f"the prompt needs Android's API level {_LEAST_API}")
     signal = way.load("android.os.CancellationSignal")()
@@ -130,6 +165,4 @@ def _show(
         if call.remaining() == 0.0:
             signal.cancel()
             raise StoreTimeout("nobody confirmed in time")
-    code = int(outcome.code())
-    if code != _CONFIRMED:
-        raise outcome_error(code)
+    return int(outcome.code())

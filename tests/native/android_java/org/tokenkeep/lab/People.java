@@ -34,6 +34,21 @@ public final class People {
                 });
     }
 
+    /** The sensor ends so many prompts with a code; then somebody confirms. */
+    public static void busy(int code, int times) {
+        next(
+                (title, isForCipher, hasButton, button, cancel, callback) -> {
+                    seen(title, isForCipher);
+                    if (met <= times) {
+                        callback.onAuthenticationError(code, "hunter2");
+                        return;
+                    }
+                    if (isForCipher) Device.isConfirmed = true;
+                    else Device.authenticate();
+                    callback.onAuthenticationSucceeded(new BiometricPrompt.AuthenticationResult());
+                });
+    }
+
     /** Nobody is there. */
     public static void absent() {
         next(
