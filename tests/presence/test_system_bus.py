@@ -7,10 +7,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from support.system_bus import ACTION, SystemBus
+from support.system_bus import ACTION, Agent, SystemBus
 from tokenkeep.errors import (
     NotEnrolled,
     PresenceDenied,
@@ -141,12 +142,21 @@ def test_no_bus_is_unavailable(
         verify("x", Call(5))
 
 
-def as_ordinary_user(check: Callable[[], None]) -> str:
-    """The name of what `check` raised in a child that gave up being root; "" if it returned."""
+def as_ordinary_user(
+    check: Callable[[], None],
+    meanwhile: Callable[[int], AbstractContextManager[object]] = lambda _pid: nullcontext(),
+) -> str:
+    """The name of what `check` raised in a child that gave up being root; "" if it returned.
+
+    What is made `meanwhile` for the child's process is there before the check.
+    """
     read, write = os.pipe()
+    wait, go = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            os.close(go)
+            os.read(wait, 1)
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
@@ -156,9 +166,15 @@ def as_ordinary_user(check: Callable[[], None]) -> str:
         finally:
             os._exit(0)
     os.close(write)
-    os.waitpid(pid, 0)
-    with os.fdopen(read, "rb") as pipe:
-        return pipe.read().decode()
+    os.close(wait)
+    with os.fdopen(read, "rb") as pipe, os.fdopen(go, "wb") as begin:
+        try:
+            with meanwhile(pid):
+                begin.close()
+                return pipe.read().decode()
+        finally:
+            begin.close()
+            os.waitpid(pid, 0)
 
 
 @pytest.mark.requires("polkit")
@@ -179,6 +195,41 @@ def test_what_polkit_says(bus: SystemBus, answer: str, expected: str) -> None:
 
     said = as_ordinary_user(lambda: Polkit(ACTION).verify("x", Call(10)))
     assert expected == said.partition(":")[0], said
+
+
+@pytest.mark.requires("polkit")
+@pytest.mark.parametrize(
+    ("does", "expected"),
+    [
+        ("confirm", ""),
+        ("dismiss", "PresenceDenied: cancelled"),
+        ("fail", "PresenceDenied: failed"),
+        ("wait", "PresenceDenied: timed out"),
+    ],
+)
+def test_what_the_person_tells_the_agent(bus: SystemBus, does: str, expected: str) -> None:
+    """Dismissed, failed and not answered are three; no question stays on the screen."""
+    bus.start_polkit()
+    import tokenkeep.native.dbus.connection  # noqa: F401 - the child may not be able to read it
+
+    agents: list[Agent] = []
+
+    def agent(process: int) -> Agent:
+        agents.append(Agent(bus, process, does))
+        return agents[0]
+
+    def verify() -> None:
+        reason = ""
+        try:
+            Polkit(ACTION).verify("x", Call(1.0 if does == "wait" else 10.0))
+        except PresenceDenied as exc:
+            reason = exc.reason
+        if reason:
+            raise PresenceDenied(reason)
+
+    assert expected == as_ordinary_user(verify, agent)
+    assert [(ACTION, "Authentication is needed to show a secret")] == agents[0].asked
+    assert (does == "wait") == agents[0].was_cancelled.wait(2.0 if does == "wait" else 0.0)
 
 
 @pytest.mark.requires("polkit")

@@ -11,11 +11,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, Self
 
-from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney import DBusAddress, MessageType, new_error, new_method_call, new_method_return
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
 
 from support.waiting import eventually
@@ -198,3 +199,76 @@ class SystemBus:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+class Agent:
+    """A desktop's polkit agent, as far as polkitd has to do with one; a context manager.
+
+    It is root, as the helper is by which real agents tell polkitd that a password was right.
+
+    Args:
+        process: whose questions it shows.
+        does: "confirm", "dismiss", "fail" (three wrong passwords), or "wait" for ever.
+    """
+
+    _AUTHORITY = DBusAddress(
+        "/org/freedesktop/PolicyKit1/Authority",
+        "org.freedesktop.PolicyKit1",
+        "org.freedesktop.PolicyKit1.Authority",
+    )
+
+    def __init__(self, bus: SystemBus, process: int, does: str) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.was_cancelled = threading.Event()
+        self._does = does
+        self._is_over = threading.Event()
+        self._connection = open_dbus_connection(bus.address)
+        started = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
+        subject = (
+            "unix-process",
+            {"pid": ("u", process), "start-time": ("t", int(started)), "uid": ("i", 65534)},
+        )
+        self._tells("RegisterAuthenticationAgent", "(sa{sv})ss", subject, "C", "/agent")
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                call = self._connection.receive(timeout=0.05)
+            except TimeoutError:
+                continue
+            if call.header.message_type is not MessageType.method_call:
+                continue
+            fields = {field.name: value for field, value in call.header.fields.items()}
+            if fields["member"] == "CancelAuthentication":
+                self._connection.send(new_method_return(call))
+                self.was_cancelled.set()
+            elif fields["member"] == "BeginAuthentication":
+                action, message, _icon, _details, cookie, identities = call.body
+                self.asked.append((action, message))
+                self._answer(call, cookie, identities[0])
+
+    def _answer(self, call: Any, cookie: str, identity: Any) -> None:
+        if self._does == "dismiss":
+            name = "org.freedesktop.PolicyKit1.Error.Cancelled"
+            self._connection.send(new_error(call, name, "s", ("dismissed",)))
+            return
+        if self._does == "confirm":
+            kind = "us(sa{sv})"
+            self._tells("AuthenticationAgentResponse2", kind, os.geteuid(), cookie, identity)
+        if self._does != "wait":
+            self._connection.send(new_method_return(call))
+
+    def _tells(self, member: str, signature: str, *values: Any) -> None:
+        call = new_method_call(self._AUTHORITY, member, signature, values)
+        reply = self._connection.send_and_get_reply(call, timeout=10)
+        assert reply.header.message_type is MessageType.method_return, reply.body
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._is_over.set()
+        self._thread.join(10)
+        self._connection.close()
