@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +27,19 @@ from tokenkeep.errors import (
     UnsupportedOption,
     ValueTooLarge,
 )
+from tokenkeep.item import SESSION as SESSION_RECORD
 from tokenkeep.item import Call, ItemName
 from tokenkeep.native.keyctl import SESSION, USER, Keyctl, KeyctlError
 from tokenkeep.secret import Secret
 from tokenkeep.select import candidates
+from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Persistence
 
 pytestmark = pytest.mark.requires("kernel keyring", "fork")
 
 SERVICE = "org.example.keyring"
 ONE, TWO = ItemName(SERVICE, "one"), ItemName(SERVICE, "two")
+OTHER, RECORD = "org.example.other", ItemName(SERVICE, "alice", SESSION_RECORD)
 #: Users whom nobody is, so that each has the whole quota: one for each use.
 _users = count(54_400 + os.getpid() % 10_000 * 10)
 
@@ -118,16 +122,84 @@ def expired() -> list[object]:
 
 
 def test_revoked_item_is_invalidated_and_can_be_deleted() -> None:
-    """Not absent while the kernel remembers it; it has no name to be listed by."""
-    gone = [True, False, None, False, ["two"]]
-    assert ["secret-invalidated", True, ["two"], *gone, "2", True, ["two"]] == in_session(revoked)
+    """Not absent while the kernel remembers it, and listed beside the living one."""
+    dead, gone = ["secret-invalidated", True, ["one", "two"]], [True, False, None, False, ["two"]]
+    assert [*dead, *gone, "2", True, ["two"]] == in_session(revoked)
 
 
 def test_expired_item_is_invalidated_and_can_be_deleted() -> None:
     """The time of one item is over; the other one's was taken back by a later write."""
-    alive, dead = ["1", True, ["one", "two"]], ["secret-invalidated", True, ["two"]]
+    alive, dead = ["1", True, ["one", "two"]], ["secret-invalidated", True, ["one", "two"]]
     gone = [True, False, None, False, ["two"]]
     assert [*alive, *dead, *gone, "2", True, ["two"]] == in_session(expired)
+
+
+NAMES = ["plain", "a: 5", "line\nbreak: 7", "höflich", " "]
+
+
+@pytest.mark.parametrize("keyring", list(Keyring))
+def test_dead_items_are_listed_by_any_name_and_erased(keyring: Keyring) -> None:
+    """As living ones are, of their service alone; `delete_all` takes them away."""
+
+    def work() -> list[object]:
+        short, items = store(keyring, timeout=1), [ItemName(SERVICE, name) for name in NAMES]
+        for item in [*items, ItemName("org.example.other", "one"), RECORD]:
+            short.write(item, Secret("x"), Call())
+        time.sleep(2.2)
+        names = store(keyring).names(SERVICE, Call())
+        storage = SecureStorage(SERVICE, store(keyring), state_directory="/nowhere")
+        report = storage.check()
+        erased = [item for item in names if store(keyring).delete(item, Call())]
+        states = {(each.name, each.state) for each in report.items}
+        left = [storage.names(), [each.name for each in store(keyring).names(OTHER, Call())]]
+        clear(keyring)
+        return [names, erased == names, states, *left]
+
+    expected = sorted([*(ItemName(SERVICE, name) for name in NAMES), RECORD])
+    states = {(name, "invalidated") for name in [*NAMES, RECORD.name]}
+    with alone():
+        assert [expected, True, states, [], ["one"]] == in_session(work)
+
+
+def test_reset_is_the_way_out_of_dead_items(tmp_path: Path) -> None:
+    """Until then reading says so each time, and doctor's check too; afterwards all is well."""
+
+    def work() -> list[object]:
+        storage = SecureStorage(SERVICE, store(), state_directory=str(tmp_path))
+        storage.write("one", "1")
+        storage.write("two", "2")
+        keys = Keyctl()
+        (one,) = [
+            key
+            for key in keys.keys(keys.number(SESSION))
+            if keys.describe(key)[2].endswith(b":one")
+        ]
+        revoke(one)
+        answers = [answer(lambda: storage.read("one")), answer(storage.read_all)]
+        answers += [storage.check().is_healthy, int(storage.reset())]
+        storage.write("one", "anew")
+        return [*answers, storage.check().is_healthy, storage.names()]
+
+    dead = "secret-invalidated"
+    assert [dead, dead, False, 2, True, ["one"]] == in_session(work)
+
+
+def test_name_that_is_only_said_is_not_listed() -> None:
+    """A dead item's name is believed if the keyring itself says that it is dead."""
+
+    def work() -> list[object]:
+        here = store(timeout=1)
+        here.write(ONE, Secret("1"), Call())
+        time.sleep(2.2)
+        (dead,) = Keyctl().keys(Keyctl().number(SESSION))
+        alive = b"tokenkeep:session:item:19:" + SERVICE.encode() + b":one"
+        told = here._dead_names(Keyctl().number(SESSION), [dead, 1])
+        before = [each.name for each in told]
+        store().write(ONE, Secret("alive"), Call())  # in the dead one's place
+        assert alive in {Keyctl().describe(k)[2] for k in Keyctl().keys(Keyctl().number(SESSION))}
+        return [before, [each.name for each in here._dead_names(Keyctl().number(SESSION), [dead])]]
+
+    assert [["one"], []] == in_session(work)
 
 
 @pytest.mark.parametrize("timeout", [None, 60], ids=["for ever", "for a minute"])

@@ -20,7 +20,7 @@ from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from tokenkeep.clock import Clock
@@ -82,8 +82,8 @@ class KernelKeyringStore:
     """A `Store`, also `Indexed`.
 
     An item whose time is over, or that was revoked, is `SecretInvalidated` for as long as the
-    kernel remembers it (five minutes by default) and absent afterwards; it cannot be listed, as
-    its name cannot be read; writing and deleting work as with any other.
+    kernel remembers it (five minutes by default) and absent afterwards; it is listed where
+    /proc/keys tells its name; writing and deleting work as with any other.
 
     Args:
         keys: stands in for the kernel in tests.
@@ -107,6 +107,7 @@ class KernelKeyringStore:
             version=key_limits.kernel_version(),
             unused_seconds=key_limits.persistent_seconds(),
             limit=self._max_value_bytes(),
+            lists_dead=key_limits.descriptions() is not None,
         )
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
@@ -169,23 +170,25 @@ class KernelKeyringStore:
         return self._within(call, "deleting", drop)
 
     def names(self, service: str, call: Call) -> list[ItemName]:
-        """Every living item of the service, of every kind, sorted; reads no value."""
+        """Every item of the service, of every kind, sorted; reads no value.
+
+        Dead ones too, unless /proc/keys does not tell their names: the facts say so then.
+        """
         checked_name(service, "service")
 
         def find(ring: int) -> list[ItemName]:
-            found = set()
+            found, dead = set(), []
             for key in self._keys.keys(ring):
                 try:
-                    _type, _uid, description = self._keys.describe(key)
+                    found.add(self._name(self._keys.describe(key)[2]))
                 except KeyctlError as exc:
-                    # Gone meanwhile, dead, or somebody else's beside ours: none has a name to tell.
-                    if exc.code not in (*keyctl.DEAD, keyctl.ENOKEY, keyctl.EACCES):
-                        raise
-                    continue
-                name = self._name(description)
-                if name is not None and name.service == service:
-                    found.add(name)
-            return sorted(found)
+                    if exc.code in keyctl.DEAD:
+                        dead.append(key)
+                    elif exc.code not in (keyctl.ENOKEY, keyctl.EACCES):
+                        raise  # neither gone meanwhile nor somebody else's beside ours
+            if dead:
+                found.update(self._dead_names(ring, dead))
+            return sorted(name for name in found if name is not None and name.service == service)
 
         return self._within(call, "listing", find)
 
@@ -270,6 +273,24 @@ class KernelKeyringStore:
         finally:
             keys.unlink(key, keyctl.THREAD)
 
+    def _dead_names(self, ring: int, dead: list[int]) -> Iterator[ItemName]:
+        """The items of dead keys, whose names the kernel tells in /proc/keys alone.
+
+        A name there is believed if searching for it in the keyring meets a dead key.
+        """
+        told = key_limits.descriptions() or {}
+        for said in filter(None, map(told.get, dead)):
+            for description in {said, said.rpartition(b": ")[0]}:
+                name = self._name(description)
+                try:
+                    if name is not None:
+                        self._keys.search(ring, description)
+                except KeyctlError as exc:
+                    if exc.code not in keyctl.DEAD:
+                        raise
+                    assert name is not None
+                    yield name
+
     def _prefix(self) -> bytes:
         # With the keyring's name: a search goes on into keyrings that are linked to the first.
         return _PREFIX + self._options.keyring.value.encode("ascii") + b":"
@@ -306,6 +327,7 @@ def facts_of(
     version: tuple[int, int],
     unused_seconds: int | None,
     limit: int,
+    lists_dead: bool = True,
 ) -> StoreFacts:
     """What is true of such a keyring on a kernel.
 
@@ -313,6 +335,7 @@ def facts_of(
         version: the kernel's.
         unused_seconds: how long it keeps a persistent keyring that nobody uses.
         limit: the largest value in bytes, by the kernel's bound and the user's quota.
+        lists_dead: /proc/keys tells the names of items that expired or were revoked.
     """
     return StoreFacts(
         backend="kernel-keyring",
@@ -327,7 +350,7 @@ def facts_of(
         max_value_bytes=limit,
         locked_after_boot=False,
         opens_elsewhere=False,
-        notes=_notes(options, unused_seconds),
+        notes=_notes(options, unused_seconds, lists_dead),
     )
 
 
@@ -393,7 +416,9 @@ def _persistence(keyring: Keyring, version: tuple[int, int]) -> Persistence:
     return Persistence.LOGIN
 
 
-def _notes(options: KernelKeyringOptions, unused_seconds: int | None) -> tuple[str, ...]:
+def _notes(
+    options: KernelKeyringOptions, unused_seconds: int | None, lists_dead: bool
+) -> tuple[str, ...]:
     notes = ["kept in the kernel's memory: never on a disk, in swap or in a backup"]
     if options.keyring is Keyring.SESSION:
         notes.append("gone when the login session ends; other logins do not see it")
@@ -404,6 +429,8 @@ def _notes(options: KernelKeyringOptions, unused_seconds: int | None) -> tuple[s
     if options.timeout is not None:
         notes.append(f"each item is gone {options.timeout} seconds after it was written")
     notes.append("every program of this user can read the items")
+    if not lists_dead:
+        notes.append("items that expired or were revoked are not listed: /proc/keys is hidden here")
     return tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""What the Linux kernel says about its keys in /proc: quotas, times, its own version."""
+"""What the Linux kernel says about its keys in /proc: quotas, times, names, its own version."""
 
 from __future__ import annotations
 
@@ -28,6 +28,34 @@ def quota_bytes() -> int | None:
 def persistent_seconds() -> int | None:
     """How long a persistent keyring stays unused; None if this kernel has none."""
     return _number_in(f"{_KEYS}/persistent_keyring_expiry")
+
+
+def descriptions(path: str = "/proc/keys") -> dict[int, bytes] | None:
+    """What describes each "user" key that this process may see, by number; dead ones included.
+
+    Behind each description is what the kernel adds: a colon, a blank and the value's size. None if
+    the machine does not say: a container may hide the file, or show an empty one.
+    """
+    import re
+
+    # security/keys/proc.c: number, flags, usage, time left, permissions, user, group, type.
+    begins = re.compile(
+        rb"^([0-9a-f]{8}) [-IRDQUNi]{7} +\d+ +\w+ [0-9a-f]{8} +-?\d+ +-?\d+ (.{9}) ", re.M
+    )
+    try:
+        with open(path, "rb") as file:
+            said = file.read()
+    except OSError:
+        return None
+    if not said:
+        return None
+    # Before the first line, and then of each: its number, its type, the rest of it.
+    _nothing, *parts = begins.split(said)
+    return {
+        int(number, 16): rest.removesuffix(b"\n")
+        for number, kind, rest in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        if kind.rstrip() == b"user"
+    }
 
 
 def kernel_version() -> tuple[int, int]:
