@@ -73,7 +73,7 @@ async def test_storage_has_the_same_verbs() -> None:
 OF_THE_HOUSE = {
     SecureStorage: {
         *("store", "call", "clock", "state_directory"),
-        *("timeout", "interaction", "max_value_bytes"),
+        *("timeout", "prompt_timeout", "interaction", "max_value_bytes", "marker"),
     },
     TokenStorage: {"kept"},
     Session: set(),

@@ -113,7 +113,7 @@ def preload() -> None:
     """Loads what making, writing and resetting a vault import; for event loops."""
     import ctypes  # noqa: F401
 
-    from tokenkeep.vault import creation, lockfile, reset, tracking  # noqa: F401
+    from tokenkeep.vault import creation, lockfile, reset, slot_facts, tracking  # noqa: F401
 
     platform_key()
 
