@@ -84,10 +84,18 @@ def test_vault_of_a_tpm_opens_without_options(shell_with_tpm: Shell, tpm: Emulat
         error: this machine has no TPM 2.0: /dev/none (ENOENT)
         hint: switch the TPM on in the firmware, or open the vault with another of its keys
         [6]
-        $ tokenkeep doctor > /dev/null
+        $ tokenkeep doctor > said
         hint: open the vault with another of its keys, then: tokenkeep vault add-key --tpm
-        hint: ...
+        hint: if the key is lost for good: tokenkeep vault reset, or storage.reset() in Python
         [7]
+        $ grep -e ^state -e ^problem said
+        state: invalidated
+        problem: this TPM is not the one that the key was sealed in, or it was cleared
+        $ tokenkeep vault reset --yes
+        ~/.local/share/tokenkeep/vault.set-aside-...
+        hint: tokenkeep vault create
+        $ ls ~/.local/share/tokenkeep/vault.set-aside-*/header | wc -l
+        1
     """)
 
 

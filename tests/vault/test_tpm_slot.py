@@ -34,10 +34,12 @@ from tokenkeep.item import Call
 from tokenkeep.native.tpm.session import auth_value
 from tokenkeep.native.tpm.tpm import SHA256, Tpm
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Protection
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
 from tokenkeep.vault.format import Header, Slot
+from tokenkeep.vault.key import Key
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.vault import Vault
 from vault.places import item, passphrase
@@ -133,6 +135,33 @@ def test_cleared_tpm_invalidates(tpm: Emulator, tmp_path: Path) -> None:
     filled(place, key)
     tpm.tool("tpm2_clear")
     assert "cleared" in str(assert_invalidated_and_kept(place, key))
+
+
+def test_reset_is_the_way_out_of_a_cleared_tpm(tmp_path: Path) -> None:
+    """Nothing is erased before; with another key at hand that opens, the vault is never moved."""
+    place = tmp_path / "vault"
+    with Emulator() as tpm:
+        key = TpmKey(device=tpm.device)
+
+        def storage(*by: Key) -> SecureStorage:
+            store = VaultStore(VaultOptions(place, by))
+            return SecureStorage("org.example", store, state_directory=str(tmp_path / "state"))
+
+        filled(place, key)
+        tpm.tool("tpm2_clear")
+        assert storage(key, passphrase()).reset().set_aside is None
+        with pytest.raises(SecretInvalidated):
+            storage(key).read("b")
+        frozen = storage(key)
+        tpm.freeze()
+        with pytest.raises(StoreTimeout):
+            frozen.reset()
+        tpm.thaw()
+        aside = storage(key).reset().set_aside
+        assert aside is not None
+        storage(key).write("b", "anew")
+        assert "anew" == storage(key).read("b").reveal()  # type: ignore[union-attr]
+    assert Secret("kept") == read(Path(aside), passphrase())
 
 
 def test_copied_to_another_machine_the_vault_is_recognised(tpm: Emulator, tmp_path: Path) -> None:

@@ -177,6 +177,11 @@ def examine_storage(storage: SecureStorage, found: Findings, *, knows_app: bool)
     for item in report.items:
         if item.state != "ok":
             found.problem(_ITEM_EXITS.get(item.state, exits.DAMAGED), item.hint)
+    if any(item.state == "invalidated" for item in report.items):
+        found.hints.append(
+            "what is gone for good: tokenkeep delete NAME, or storage.reset() in Python for"
+            " everything; then sign in again"
+        )
     if report.not_looked_at:
         facts["items_not_looked_at"] = report.not_looked_at
     elif report.problem is None:
