@@ -27,7 +27,6 @@ ITEM = "item"
 SESSION = "session"
 MIGRATION = "migration"
 KINDS = (ITEM, SESSION, MIGRATION)
-_ANOTHER = "give text of 1 to 255 bytes of UTF-8"
 _put = object.__setattr__
 
 
@@ -147,13 +146,12 @@ def checked_name(text: object, what: str) -> str:
         InvalidName: not text, empty, too long, or with NUL or lone surrogates. The message does
             not repeat the name: a secret pasted in its place must not be printed.
     """
-    article = "an" if what == "account" else "a"
     if not isinstance(text, str):
-        raise InvalidName(f"{article} {what} is text, not {type(text).__name__}", hint=_ANOTHER)
+        raise _not_a_name(what, f"is text, not {type(text).__name__}")
     if not text:
-        raise InvalidName(f"{article} {what} must not be empty", hint=_ANOTHER)
+        raise _not_a_name(what, "must not be empty")
     if "\0" in text:
-        raise InvalidName(f"{article} {what} must not contain NUL", hint=_ANOTHER)
+        raise _not_a_name(what, "must not contain NUL")
     if len(text) <= MAX_NAME_BYTES:
         if text.isascii():
             return text
@@ -162,9 +160,14 @@ def checked_name(text: object, what: str) -> str:
         except UnicodeEncodeError:
             size = -1
         if size < 0:
-            raise InvalidName(f"{article} {what} must not contain lone surrogates", hint=_ANOTHER)
+            raise _not_a_name(what, "must not contain lone surrogates")
         if size <= MAX_NAME_BYTES:
             return text
-    raise InvalidName(
-        f"{article} {what} has at most {MAX_NAME_BYTES} bytes of UTF-8", hint="choose a shorter one"
-    )
+    raise _not_a_name(what, f"has at most {MAX_NAME_BYTES} bytes of UTF-8", "choose a shorter one")
+
+
+def _not_a_name(what: str, problem: str, hint: str = "") -> InvalidName:
+    article = "an" if what == "account" else "a"
+    options = {"service": "--app SERVICE", "account": "--account NAME"}
+    hint = hint or options.get(what, "choose another one")
+    return InvalidName(f"{article} {what} {problem}", hint=hint)

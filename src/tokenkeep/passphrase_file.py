@@ -53,7 +53,10 @@ def read_passphrase(
         size = len(text)
         if size in range(1, MAX_BYTES + 1):
             return Secret(text)
-        problem = UnsupportedOption(f"{path}: the {what} is {'too large' if size else 'empty'}")
+        problem = UnsupportedOption(
+            f"{path}: the {what} is {'too large' if size else 'empty'}",
+            hint="write the secret into it, and nothing else",
+        )
     del text  # it must not stay in a captured frame
     raise problem
 
@@ -77,7 +80,7 @@ def _read(
     except PermissionError as exc:
         return AccessDenied(f"{path}: {exc.strerror}", hint=f"chmod u+r {path}")
     except OSError as exc:
-        return UnsupportedOption(f"{path}: {exc.strerror}")
+        return UnsupportedOption(f"{path}: {exc.strerror}", hint=f"{option} FILE")
     return StoreTimeout(
         f"{path}: the {what} did not come to an end within {timeout:g} s", hint="--timeout SECONDS"
     )

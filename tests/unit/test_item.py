@@ -40,14 +40,19 @@ def test_any_unicode_up_to_255_bytes_is_a_name(name: str) -> None:
 )
 def test_what_is_no_name_is_refused(name: Any, why: str) -> None:
     """As a name and as a service, without repeating it: it may be a secret in the wrong place."""
-    for make in (lambda: ItemName("s", name), lambda: ItemName(name, "n")):
+    hints = {"service": "--app SERVICE", "account": "--account NAME", "name": "choose another one"}
+    for make, what in (
+        (lambda: ItemName("s", name), "name"),
+        (lambda: ItemName(name, "n"), "service"),
+        (lambda: checked_name(name, "account"), "account"),
+    ):
         with pytest.raises(InvalidName, match=why) as caught:
             make()
         assert caught.value.__context__ is None
         if isinstance(name, str) and len(name) > 2:
             assert name not in str(caught.value)
-        shorter, another = "choose a shorter one", "give text of 1 to 255 bytes of UTF-8"
-        assert (shorter if why == "255 bytes" else another) == caught.value.hint
+        hint = "choose a shorter one" if why == "255 bytes" else hints[what]
+        assert hint == caught.value.hint
 
 
 @given(st.text(max_size=300))

@@ -60,6 +60,16 @@ def test_unusable_passphrase_file_is_an_error(
     with pytest.raises(error) as caught:
         read_passphrase(str(place))
     assert str(place) in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.requires("POSIX files")
+def test_directory_in_its_place_is_an_error(tmp_path: Path) -> None:
+    """With the option that should have named a file."""
+    (tmp_path / "d").mkdir(0o700)
+    with pytest.raises(UnsupportedOption, match="Is a directory") as caught:
+        read_passphrase(str(tmp_path / "d"), "--tpm-pin-file")
+    assert "--tpm-pin-file FILE" == caught.value.hint
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tokenkeep.errors import (
 )
 from tokenkeep.oauth import browser, requests
 from tokenkeep.oauth.login import (
-    LOG_IN_AGAIN,
     LoginResult,
     answered_by,
     checked_scope,
@@ -30,6 +29,14 @@ from tokenkeep.oauth.login import (
 from tokenkeep.oauth.loopback import Loopback, Redirect
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import checked_authorization_parameters
+from tokenkeep.oauth.remedies import (
+    LOG_IN_AGAIN,
+    MORE_TIME,
+    ONLY_WHAT_BEGAN_HERE,
+    TELL_THE_PROVIDER,
+    WITH_A_DEVICE_CODE,
+    for_refusal,
+)
 from tokenkeep.secret import Secret
 
 if TYPE_CHECKING:
@@ -101,9 +108,7 @@ def browser_login(
         )
         go_on(is_cancelled)
         if redirect is None and on_url is None and opening.has_failed():
-            raise LoginFailed(
-                "no browser could be opened", hint="log in with a device code instead"
-            )
+            raise LoginFailed("no browser could be opened", hint=WITH_A_DEVICE_CODE)
     code = _code_in(redirect, client.provider.issuer, metadata)
     # The person was in time: what is left to ask is not on their account.
     deadline = max(deadline, client.clock.monotonic() + client.provider.timeout)
@@ -152,18 +157,23 @@ def _max_age(client: Client, extra: Mapping[str, str]) -> float | None:
 def _code_in(redirect: Redirect | None, issuer: str, metadata: Metadata) -> Secret:
     """The code that came back; the state was right already."""
     if redirect is None:
-        raise LoginCancelled("nobody came back from the browser in time")
+        raise LoginCancelled("nobody came back from the browser in time", hint=MORE_TIME)
     # RFC 9207, section 2.4: it must be there if promised, and must fit wherever it is.
     if redirect.issuer is None and metadata.iss_in_response:
-        raise ProtocolViolation("the redirect does not name the issuer though the provider does")
+        raise ProtocolViolation(
+            "the redirect does not name the issuer though the provider does",
+            hint=TELL_THE_PROVIDER,
+        )
     if redirect.issuer is not None and not hmac.compare_digest(
         redirect.issuer.encode(), issuer.encode()
     ):
-        raise ProtocolViolation("the redirect comes from another issuer")
+        raise ProtocolViolation("the redirect comes from another issuer", hint=ONLY_WHAT_BEGAN_HERE)
     if redirect.error is not None:
         _raise_authorization_error(redirect.error)
     if redirect.code is None:
-        raise ProtocolViolation("the redirect holds neither a code nor an error")
+        raise ProtocolViolation(
+            "the redirect holds neither a code nor an error", hint=TELL_THE_PROVIDER
+        )
     return redirect.code
 
 
@@ -172,11 +182,13 @@ def _raise_authorization_error(error: str) -> NoReturn:
     # Anything else is the page's own text, which is not repeated.
     error = error if error in _AUTHORIZATION_ERRORS else "unknown_error"
     if error == "access_denied":
-        raise LoginCancelled("the login was declined")
+        raise LoginCancelled("the login was declined", hint=LOG_IN_AGAIN)
     if error in ("server_error", "temporarily_unavailable"):
         raise LoginFailed(f"the provider could not log in ({error})", hint=LOG_IN_AGAIN)
     if error in ("login_required", "consent_required", "interaction_required"):
         raise LoginFailed(
             f"the provider needs the person ({error})", hint="log in without prompt=none"
         )
-    raise ProviderRefused(f"the provider refused the login ({error})", error=error)
+    raise ProviderRefused(
+        f"the provider refused the login ({error})", error=error, hint=for_refusal(error)
+    )

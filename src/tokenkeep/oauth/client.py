@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import ProtocolViolation, RefreshUnavailable
-from tokenkeep.oauth import idtoken, requests
+from tokenkeep.oauth import idtoken, remedies, requests
 from tokenkeep.oauth.answers import error_code, json_object, retry_after, token_outcome
 from tokenkeep.oauth.dpop import NONCE_WANTED, usable_nonce
 from tokenkeep.oauth.idtoken import Claims, Header
@@ -323,7 +323,7 @@ class Client:
                     )
         raise ProtocolViolation(
             "there is no metadata of a provider at the issuer's address",
-            hint="check the issuer's address, or give the provider's metadata",
+            hint=remedies.CHECK_THE_ISSUER,
         )
 
     def _get(self, url: str, timeout: float) -> HttpResponse:
@@ -369,7 +369,9 @@ class Client:
         response = self._get(url, timeout)
         keys = json_object(response) if response.status == 200 else None
         if keys is None:
-            raise ProtocolViolation("the provider's key set cannot be read")
+            raise ProtocolViolation(
+                "the provider's key set cannot be read", hint=remedies.TELL_THE_PROVIDER
+            )
         return keys
 
     def _seconds(self, timeout: float | None) -> float:
@@ -389,8 +391,4 @@ def _revocation_problem(response: HttpResponse, request: HttpRequest) -> str | N
 
 
 def _violation(problem: str) -> ProtocolViolation:
-    hint = "check this machine's clock" if problem in _CLOCK_PROBLEMS else None
-    return ProtocolViolation(f"the ID token {problem}", hint=hint)
-
-
-_CLOCK_PROBLEMS = ("has expired", "was issued in the future")
+    return ProtocolViolation(f"the ID token {problem}", hint=remedies.for_id_token(problem))

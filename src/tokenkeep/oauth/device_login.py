@@ -16,9 +16,6 @@ from tokenkeep.oauth import messages, requests
 from tokenkeep.oauth.answers import device_authorization, error_code
 from tokenkeep.oauth.dpop import DpopKey
 from tokenkeep.oauth.login import (
-    CHECK_THE_NETWORK,
-    LOG_IN_AGAIN,
-    MORE_TIME,
     LoginResult,
     answered_by,
     checked_scope,
@@ -37,6 +34,13 @@ from tokenkeep.oauth.outcome import (
     TryLater,
     Unanswered,
     Unsent,
+)
+from tokenkeep.oauth.remedies import (
+    CHECK_THE_NETWORK,
+    LOG_IN_AGAIN,
+    MORE_TIME,
+    TELL_THE_PROVIDER,
+    for_refusal,
 )
 from tokenkeep.oauth.transport import NoAnswer, NotSent
 
@@ -112,10 +116,14 @@ def _device_authorization(
     if isinstance(device, messages.DeviceAuthorization):
         return device
     if device is not None:
-        raise ProtocolViolation(device)
+        raise ProtocolViolation(device, hint=TELL_THE_PROVIDER)
     error = error_code(response, request.secrets())
     if error is not None and response.status < 500:
-        raise ProviderRefused(f"the provider refused the device login ({error})", error=error)
+        raise ProviderRefused(
+            f"the provider refused the device login ({error})",
+            error=error,
+            hint=for_refusal(error),
+        )
     raise LoginFailed(
         f"the provider answered {response.status} to the device login", hint=LOG_IN_AGAIN
     )
@@ -151,7 +159,7 @@ def _polled(
                 interval = min(interval + _SLOW_DOWN_SECONDS, messages.MAX_POLL_INTERVAL)
                 pause = interval
             case Misconfigured("access_denied", _):
-                raise LoginCancelled("the login was declined")
+                raise LoginCancelled("the login was declined", hint=LOG_IN_AGAIN)
             case Misconfigured("expired_token", _):
                 raise LoginCancelled(_EXPIRED, hint=LOG_IN_AGAIN)
             case TryLater(_, retry_after):

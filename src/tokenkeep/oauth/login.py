@@ -30,14 +30,11 @@ from tokenkeep.oauth.outcome import (
     Unanswered,
     Unsent,
 )
+from tokenkeep.oauth.remedies import CHECK_THE_NETWORK, LOG_IN_AGAIN, for_refusal
 from tokenkeep.secret import Secret
 
 if TYPE_CHECKING:
     from tokenkeep.oauth.client import Client
-
-LOG_IN_AGAIN = "log in again"
-MORE_TIME = "log in again, if need be with more time (login --timeout SECONDS)"
-CHECK_THE_NETWORK = "check the network and the provider's address, then log in again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,9 @@ def checked_scope(scope: Sequence[str]) -> tuple[str, ...]:
     """
     words = scope.split() if isinstance(scope, str) else list(scope)
     if not all(_is_scope_word(word) for word in words):
-        raise UnsupportedOption("a scope is one word of printable ASCII")
+        raise UnsupportedOption(
+            "a scope is one word of printable ASCII", hint="--scope openid --scope email"
+        )
     return tuple(dict.fromkeys(words))
 
 
@@ -114,7 +113,9 @@ def new_key(client: Client, metadata: Metadata) -> DpopKey | None:
     if not client.provider.dpop:
         return None
     if metadata.dpop_signing_algs and ALGORITHM not in metadata.dpop_signing_algs:
-        raise ProviderRefused(f"the provider does not support DPoP with {ALGORITHM}")
+        raise ProviderRefused(
+            f"the provider does not support DPoP with {ALGORITHM}", hint="log in without dpop"
+        )
     return DpopKey.generate()
 
 
@@ -131,7 +132,7 @@ def answered_by(outcome: Outcome) -> Answered:
         case Refused(error, _):
             raise LoginFailed(f"the provider did not accept the login ({error})", hint=LOG_IN_AGAIN)
         case Misconfigured(error, reason):
-            raise ProviderRefused(reason, error=error)
+            raise ProviderRefused(reason, error=error, hint=for_refusal(error))
         case Unsent(reason) | TryLater(reason, _) | Unanswered(reason):
             raise LoginFailed(f"the login could not be completed: {reason}", hint=LOG_IN_AGAIN)
 
@@ -173,7 +174,10 @@ def confirmed(
         if claims is None:
             raise LoginFailed(f"the ID token could not be checked: {problem}", hint=LOG_IN_AGAIN)
     elif "openid" in (granted or "").split():
-        raise ProtocolViolation("the provider granted openid and sent no ID token")
+        raise ProtocolViolation(
+            "the provider granted openid and sent no ID token",
+            hint="log in without the scope openid, or tell whoever runs the provider",
+        )
     return LoginResult(response, claims, metadata, granted, dpop_key)
 
 
@@ -186,7 +190,9 @@ def check_binding(response: TokenResponse, dpop_key: DpopKey | None) -> None:
     if response.is_bound_by(dpop_key):
         return
     if dpop_key is None:
-        raise ProtocolViolation("the provider bound the tokens to a key that nobody gave it")
+        raise ProtocolViolation(
+            "the provider bound the tokens to a key that nobody gave it", hint="log in with dpop"
+        )
     raise ProtocolViolation(
         "the provider issued bearer tokens though DPoP was asked for",
         hint="let the provider bind this client's tokens, or log in without dpop",

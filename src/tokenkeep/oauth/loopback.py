@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from tokenkeep.errors import LoginFailed
+from tokenkeep.oauth.remedies import WITH_A_DEVICE_CODE
 from tokenkeep.secret import Secret
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Loopback:
             self.close()
             raise LoginFailed(
                 "no port on 127.0.0.1 can be opened for the redirect",
-                hint="log in with a device code instead",
+                hint=WITH_A_DEVICE_CODE,
             )
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)

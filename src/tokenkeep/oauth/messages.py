@@ -78,7 +78,7 @@ def parse_token_response(fields: object) -> TokenResponse:
     read = read_token_response(fields)
     del fields
     if isinstance(read, str):
-        raise ProtocolViolation(read)
+        raise ProtocolViolation(read, hint="give the token endpoint's answer as it came")
     return read
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from tokenkeep.errors import ProtocolViolation, UnsupportedOption
+from tokenkeep.oauth.remedies import CHECK_THE_ISSUER
 from tokenkeep.oauth.urls import endpoint_problem, issuer_problem
 
 _ENDPOINTS = (
@@ -31,6 +32,7 @@ _LISTS = {
 }
 #: Our own note in the document that a record keeps; a provider's word on it is not read.
 _DISCOVERED_AT = "tokenkeep_discovered_at"
+_SAFE = "give an address such as https://issuer.example/token"
 #: Far above what any provider lists; a bound on what the session record may be made to hold.
 MAX_LIST_ENTRIES = 64
 MAX_ENTRY_CHARACTERS = 128
@@ -65,13 +67,13 @@ class Metadata:
     def __post_init__(self) -> None:
         problem = issuer_problem(self.issuer)
         if problem is not None:
-            raise UnsupportedOption(f"the issuer {problem}")
+            raise UnsupportedOption(f"the issuer {problem}", hint=_SAFE)
         for name in _ENDPOINTS:
             url = getattr(self, name)
             if url is not None or name == "token_endpoint":
                 problem = endpoint_problem(url)
                 if problem is not None:
-                    raise UnsupportedOption(f"the {_spoken(name)} {problem}")
+                    raise UnsupportedOption(f"the {_spoken(name)} {problem}", hint=_SAFE)
 
     def to_json(self) -> str:
         """The document that `from_json` reads, in the standard's own names where it has them."""
@@ -102,10 +104,10 @@ class Metadata:
             pass  # reported below, as any other wrong document
         issuer = document.get("issuer") if isinstance(document, dict) else None
         if not isinstance(document, dict) or not isinstance(issuer, str):
-            raise ProtocolViolation("the provider's metadata names no issuer")
+            raise _wrong("names no issuer")
         at = document.get(_DISCOVERED_AT)
         if not (at is None or isinstance(at, int | float)):
-            raise ProtocolViolation("the provider's metadata is malformed")
+            raise _wrong("is malformed")
         return parse_metadata(document, issuer, discovered_at=at)
 
 
@@ -122,14 +124,14 @@ def parse_metadata(
             3.3), without a token endpoint, or with an endpoint that is neither https nor local.
     """
     if not isinstance(document, Mapping):
-        raise ProtocolViolation("the provider's metadata is not a JSON object")
+        raise _wrong("is not a JSON object")
     if document.get("issuer") != issuer:
         raise ProtocolViolation(
             "the provider's metadata belongs to another issuer", hint=_issuer_hint(document)
         )
     problem = issuer_problem(issuer)
     if problem is not None:
-        raise ProtocolViolation(f"the provider's issuer {problem}")
+        raise ProtocolViolation(f"the provider's issuer {problem}", hint=CHECK_THE_ISSUER)
     values: dict[str, str | None] = {}
     for name in _ENDPOINTS:
         url = document.get(name)
@@ -137,14 +139,16 @@ def parse_metadata(
             continue
         problem = endpoint_problem(url)
         if problem is not None:
-            raise ProtocolViolation(f"the provider's {_spoken(name)} {problem}")
+            raise ProtocolViolation(
+                f"the provider's {_spoken(name)} {problem}", hint=CHECK_THE_ISSUER
+            )
         values[name] = url
     token_endpoint = values.pop("token_endpoint", None)
     if token_endpoint is None:
-        raise ProtocolViolation("the provider's metadata names no token endpoint")
+        raise _wrong("names no token endpoint")
     iss_in_response = document.get("authorization_response_iss_parameter_supported", False)
     if not isinstance(iss_in_response, bool):
-        raise ProtocolViolation("the provider's metadata is malformed")
+        raise _wrong("is malformed")
     lists = {name: _words(document.get(in_document)) for name, in_document in _LISTS.items()}
     return Metadata(
         issuer=issuer,
@@ -177,15 +181,19 @@ def _words(listed: object) -> tuple[str, ...]:
     if listed is None:
         return ()
     if not isinstance(listed, list) or len(listed) > MAX_LIST_ENTRIES:
-        raise ProtocolViolation("the provider's metadata is malformed")
+        raise _wrong("is malformed")
     for word in listed:
         if (
             not isinstance(word, str)
             or len(word) > MAX_ENTRY_CHARACTERS
             or not all("!" <= character <= "~" for character in word)
         ):
-            raise ProtocolViolation("the provider's metadata is malformed")
+            raise _wrong("is malformed")
     return tuple(listed)
+
+
+def _wrong(problem: str) -> ProtocolViolation:
+    return ProtocolViolation(f"the provider's metadata {problem}", hint=CHECK_THE_ISSUER)
 
 
 def _issuer_hint(document: Mapping[object, object]) -> str:
@@ -193,7 +201,7 @@ def _issuer_hint(document: Mapping[object, object]) -> str:
     other = document.get("issuer")
     if issuer_problem(other) is None and len(str(other)) <= 200:
         return f"if it is the right provider, it calls itself {other}"
-    return "check the issuer's address"
+    return CHECK_THE_ISSUER
 
 
 def _spoken(name: str) -> str:

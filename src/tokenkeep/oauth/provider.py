@@ -28,6 +28,8 @@ RESERVED_IN_AUTHORIZATION = frozenset(
 #: The longest window during which a provider is believed to take a refresh token twice: Auth0
 #: allows 30 days.
 MAX_REPLAY_WINDOW = 30 * 86400.0
+_AS_REGISTERED = "give it as it is registered at the provider"
+_PARAMETERS = 'give names and values as text, such as {"resource": "https://api.example"}'
 
 
 class Provider:
@@ -103,17 +105,31 @@ class Provider:
                 hint="give the issuer as the provider spells it, such as https://issuer.example",
             )
         if not _is_printable(client_id):
-            raise UnsupportedOption("the client id must be printable ASCII text, not empty")
+            raise UnsupportedOption(
+                "the client id must be printable ASCII text, not empty", hint=_AS_REGISTERED
+            )
         if client_secret is not None and not _is_printable_secret(client_secret):
-            raise UnsupportedOption("the client secret must be printable ASCII text, not empty")
+            raise UnsupportedOption(
+                "the client secret must be printable ASCII text, not empty", hint=_AS_REGISTERED
+            )
         if not _is_path(redirect_path):
-            raise UnsupportedOption("the redirect path must be a path such as /callback")
+            raise UnsupportedOption(
+                "the redirect path must be a path such as /callback", hint=_AS_REGISTERED
+            )
         if not _is_number(replay_window) or not 0 <= replay_window <= MAX_REPLAY_WINDOW:
-            raise UnsupportedOption("the replay window must be seconds between 0 and 30 days")
+            raise UnsupportedOption(
+                "the replay window must be seconds between 0 and 30 days",
+                hint="give what the provider documents, or nothing",
+            )
         if not _is_number(timeout) or not 0 < timeout <= 600:
-            raise UnsupportedOption("the timeout must be seconds between 0 and 600")
+            raise UnsupportedOption(
+                "the timeout must be seconds between 0 and 600", hint="timeout=10"
+            )
         if metadata is not None and metadata.issuer != issuer:
-            raise UnsupportedOption("the given metadata belongs to another issuer")
+            raise UnsupportedOption(
+                "the given metadata belongs to another issuer",
+                hint="give the provider's own, or none to discover it",
+            )
         put(self, "client_secret", client_secret)
         put(self, "redirect_path", redirect_path)
         put(self, "replay_window", float(replay_window))
@@ -157,11 +173,15 @@ def _checked_parameters(
     copied = dict(parameters or {})
     for name, value in copied.items():
         if not _is_printable(name):
-            raise UnsupportedOption(f"an extra {what} parameter has no usable name")
+            raise UnsupportedOption(
+                f"an extra {what} parameter has no usable name", hint=_PARAMETERS
+            )
         if name in reserved:
-            raise UnsupportedOption(f"the {what} parameter {name!r} cannot be replaced")
+            raise UnsupportedOption(
+                f"the {what} parameter {name!r} cannot be replaced", hint="leave it out"
+            )
         if not _is_encodable(value):
-            raise UnsupportedOption(f"the {what} parameter {name!r} must be text")
+            raise UnsupportedOption(f"the {what} parameter {name!r} must be text", hint=_PARAMETERS)
     return MappingProxyType(copied)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from tokenkeep.errors import ProviderRefused
+from tokenkeep.oauth import remedies
 from tokenkeep.oauth.wire import HttpRequest, Pairs, form_encoded
 from tokenkeep.secret import Secret
 
@@ -57,9 +58,13 @@ def begin_authorization(
         ProviderRefused: the provider has no authorization endpoint, or not S256.
     """
     if metadata.authorization_endpoint is None:
-        raise ProviderRefused("the provider has no authorization endpoint")
+        raise ProviderRefused(
+            "the provider has no authorization endpoint", hint=remedies.WITH_A_DEVICE_CODE
+        )
     if metadata.code_challenge_methods and "S256" not in metadata.code_challenge_methods:
-        raise ProviderRefused("the provider does not support PKCE with S256")
+        raise ProviderRefused(
+            "the provider does not support PKCE with S256", hint=remedies.WITH_A_DEVICE_CODE
+        )
     # 32 bytes give the 43 characters that RFC 7636, section 4.1, recommends.
     verifier, state = Secret(base64url(random(32))), Secret(base64url(random(32)))
     nonce = Secret(base64url(random(32))) if "openid" in scope else None
@@ -166,7 +171,9 @@ def logout_url(
         ProviderRefused: the provider has no end session endpoint.
     """
     if metadata.end_session_endpoint is None:
-        raise ProviderRefused("the provider has no end session endpoint")
+        raise ProviderRefused(
+            "the provider has no end session endpoint", hint="session.logout() ends the session"
+        )
     pairs: list[tuple[str, str | Secret]] = [("client_id", provider.client_id)]
     if id_token_hint is not None:
         pairs.append(("id_token_hint", id_token_hint))

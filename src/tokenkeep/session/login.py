@@ -16,10 +16,11 @@ from tokenkeep.errors import LoginCancelled, LoginFailed, StoreError, Unsupporte
 from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.oauth.dpop import DpopKey
-from tokenkeep.oauth.login import LOG_IN_AGAIN, LoginResult, check_binding
+from tokenkeep.oauth.login import LoginResult, check_binding
 from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
+from tokenkeep.oauth.remedies import LOG_IN_AGAIN
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Got
@@ -135,7 +136,9 @@ def by_person(
             is_cancelled=is_cancelled,
         )
     if on_code is None:
-        raise UnsupportedOption("a device login needs on_code to show the code")
+        raise UnsupportedOption(
+            "a device login needs on_code to show the code", hint="on_code=print"
+        )
     return device_login(
         client, scope=scope, on_code=on_code, timeout=timeout, is_cancelled=is_cancelled
     )

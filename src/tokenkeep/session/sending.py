@@ -28,6 +28,7 @@ from tokenkeep.oauth.outcome import (
     TryLater,
     Unanswered,
 )
+from tokenkeep.oauth.remedies import for_refusal
 from tokenkeep.session import grant
 from tokenkeep.session.redemption import Ended, Got, Sending, uncertain
 from tokenkeep.session.revocation import revoke_late
@@ -161,7 +162,7 @@ class Sender:
             return ProviderRefused(
                 f"the provider refuses this client: {outcome.error}",
                 error=outcome.error,
-                hint="check the client id, its authentication and the scope",
+                hint=for_refusal(outcome.error),
             )
         return RefreshUnavailable(reason, retry_after=pause or None)
 

@@ -215,7 +215,7 @@ class Session:
         given = None if nonce is None else as_secret(nonce)
         del token_response, nonce  # no frame of an error below may keep them
         if isinstance(response, str):
-            raise ProtocolViolation(response)
+            raise ProtocolViolation(response, hint="give the token endpoint's answer as it came")
         return self._begin(Confirmed.checked(self._client, response, given, scope, now, dpop_key))
 
     def access_token(self, min_ttl: float = 0.0, *, timeout: float | None = None) -> AccessToken:

@@ -205,6 +205,9 @@ def test_the_second_place_is_looked_at_if_the_first_has_nothing(
     [
         document(issuer="https://evil.example"),
         document(token_endpoint="http://issuer.example/token"),
+        document(token_endpoint=None),
+        document(jwks_uri="http://issuer.example/jwks"),
+        document(id_token_signing_alg_values_supported="RS256"),
         HttpResponse(302, {"location": "https://evil.example"}, b""),
         HttpResponse(403, {}, b""),
     ],
@@ -214,7 +217,7 @@ def test_wrong_metadata_is_a_violation(answer: HttpResponse) -> None:
     client, _ = scripted(openid=answer)
     with pytest.raises(ProtocolViolation) as caught:
         client.metadata()
-    assert caught.value.hint is not None or "endpoint" in str(caught.value)
+    assert caught.value.hint is not None
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ class Device:
         with pytest.raises(SessionError) as caught:
             self.log_in(**options)
         assert type(caught.value) is kind
+        assert caught.value.hint
         shown = captured(caught.value)
         for seen in self.server.requests.to(Endpoint.TOKEN):
             assert seen.request.form["device_code"] not in shown

@@ -111,6 +111,7 @@ class Setting:
             self.check(token, **options)
         assert raised_in_library(caught.value)
         assert caught.value.__context__ is None
+        assert caught.value.hint
         assert_nothing_leaks(caught.value, token.reveal(), token.reveal().rpartition(".")[2] or "~")
         return str(caught.value)
 

@@ -47,6 +47,7 @@ def failed_login(
     with pytest.raises(SessionError) as caught:
         log_in(client, server, **options)
     assert type(caught.value) is kind
+    assert caught.value.hint
     assert raised_in_library(caught.value)
     issued = [
         token

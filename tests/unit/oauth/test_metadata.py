@@ -90,7 +90,7 @@ def test_a_hint_repeats_no_foreign_text() -> None:
     """What is not a clean URL comes from outside and is not shown."""
     with pytest.raises(ProtocolViolation) as caught:
         parse_metadata({**DOCUMENT, "issuer": "https://x.example/\x1b[31m"}, ISSUER)
-    assert caught.value.hint == "check the issuer's address"
+    assert caught.value.hint == "check the issuer's address, or give the provider's metadata"
 
 
 @pytest.mark.parametrize(
