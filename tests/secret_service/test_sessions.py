@@ -38,12 +38,31 @@ def test_life_of_a_session(daemon: KeyringDaemon, tmp_path: Path) -> None:
         again = place.session()
         assert State.ACTIVE is again.restore()
         assert again.access_token().reveal()
-        again.logout()
+        report = again.logout()
         assert State.SIGNED_OUT is again.state
         again.close()
 
         last = place.session()
         assert State.SIGNED_OUT is last.restore()
         last.close()
-    if daemon.name != "keepassxc":  # which erases only what a person agrees to
-        assert [] == items(daemon.bus)
+        # KeePassXC deletes only what a person agrees to: there the item stays, and is empty.
+        is_deleted = daemon.name != "keepassxc"
+        outcomes = {step.name: step.outcome for step in report.steps}
+        assert ("done" if is_deleted else "pending") == outcomes["erase"]
+        assert ("done", "done") == (outcomes["end"], outcomes["revoke"])
+        assert ([] if is_deleted else [b""]) == _values(place)
+        assert len(_values(place)) == len(items(daemon.bus))
+
+        place.signed_in(server).close()
+        assert 1 == len(items(daemon.bus))
+        once_more = place.session()
+        assert State.ACTIVE is once_more.restore()
+        once_more.close()
+
+
+def _values(place: Place) -> list[bytes]:
+    """What the store has for the application, of both kinds."""
+    with place.tokens().storage as storage:
+        names = storage.store.names(storage.service, storage.call())
+        values = [storage.store.read(name, storage.call()) for name in names]
+        return [value.reveal_bytes() for value in values if value is not None]

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from support.children import Child, in_child
-from support.sessions import Place, changes_of, refresh_token
+from support.sessions import SERVICE, Place, changes_of, refresh_token
 from support.small_disk import set_read_only, small_disk
 from support.waiting import eventually
 from tokenkeep import MemoryStore, State
-from tokenkeep.errors import LoginRequired, SessionError, StoreLocked
+from tokenkeep.errors import InteractionDenied, LoginRequired, SessionError, StoreLocked
+from tokenkeep.item import Call
+from tokenkeep.secret import Secret
 from tokenkeep.session.logout import LogoutReport
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.testing.authorization_server import (
@@ -135,6 +137,45 @@ def test_a_locked_store_is_signed_out_and_says_what_remains(
         session.access_token()
     place.store = inner
     assert State.SIGNED_OUT is place.session().restore()
+
+
+def test_a_store_that_deletes_for_nobody_is_left_with_an_empty_item(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """The tokens are not in it any more, the report says what remains, and nothing hangs on it."""
+    inner = MemoryStore()
+    place.store = FaultyStore(inner, {"delete": Fails(InteractionDenied)})
+    session = place.signed_in(server)
+    (name,) = inner.names(SERVICE, Call())
+    for _turn in range(2):
+        report = session.logout()
+        erased = report.step("erase")
+        assert ("pending", True) == (erased.outcome, erased.detail.startswith("emptied"))
+        assert {"done", "not needed"} >= {
+            step.outcome for step in report.steps if step is not erased
+        }
+        assert not report.is_complete
+        assert Secret(b"") == inner.read(name, Call())
+    again = place.session()
+    assert State.SIGNED_OUT is again.restore()
+    again.begin(server.login("notes"))
+    assert [name] == inner.names(SERVICE, Call())
+    assert State.ACTIVE is place.session().restore()
+
+
+def test_a_person_who_said_no_is_not_asked_once_more(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Emptying asks for nothing: what then cannot be emptied stays, and the first no is said."""
+    inner = MemoryStore()
+    place.store = faulty = FaultyStore(inner)
+    session = place.signed_in(server)
+    faulty.faults = {"delete": Fails(InteractionDenied("no")), "write": Fails(StoreLocked)}
+    erased = session.logout().step("erase")
+    assert "failed" == erased.outcome
+    assert "interaction-denied: no" in erased.detail
+    (name,) = inner.names(SERVICE, Call())
+    assert Secret(b"") != inner.read(name, Call())
 
 
 @pytest.mark.requires("full disk")

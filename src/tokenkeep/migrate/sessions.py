@@ -49,8 +49,8 @@ def move_sessions(
         account, outcome = name.name, Outcome.UNREADABLE
         try:
             value = old.store.read(name, old.call())
-            if value is None:
-                continue
+            if value is None or not value.size:
+                continue  # deleted meanwhile, or erased as far as the store allows
             account = decode(value).account or account
             here, there = (
                 KeptRecord(each, account, name.name, None, "keep") for each in (old, new)

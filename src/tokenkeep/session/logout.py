@@ -10,11 +10,15 @@ from tokenkeep.fence import Hold
 from tokenkeep.oauth.client import Client
 from tokenkeep.session.revocation import revoke
 from tokenkeep.session.work import Work
-from tokenkeep.tokens.kept import KeptRecord
+from tokenkeep.tokens.kept import KeptRecord, Left
 from tokenkeep.tokens.record import Record
 
 #: How long a sign-out waits for whoever is inside the fence before it leaves the erasing to them.
 FENCE_PATIENCE = 3.0
+_EMPTIED = (
+    "emptied, as the store deletes an item only when a person agrees; until then it may keep"
+    " earlier values in a history of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +144,8 @@ def _erase(tokens: KeptRecord, hold: Hold | None, *, has_ended: bool) -> tuple[S
     dead = None
     try:
         dead = _dead(tokens, has_ended=has_ended)
-        if not has_ended:
-            tokens.erase()
-        elif not tokens.erase_dead():
+        left = tokens.erase_dead() if has_ended else tokens.erase()
+        if left == Left.SESSION:
             return Step("erase", "not needed", "a newer session lives there"), None
     except StoreError as exc:
         note = "; the record is dead already" if has_ended else ""
@@ -150,6 +153,8 @@ def _erase(tokens: KeptRecord, hold: Hold | None, *, has_ended: bool) -> tuple[S
     finally:
         if hold is not None:
             hold.release()
+    if left == Left.EMPTY:
+        return Step("erase", "pending", _EMPTIED), dead
     if not tokens.shred():
         return Step("erase", "pending", "old bytes remain until the store's next writer"), dead
     return Step("erase", "done"), dead

@@ -30,7 +30,7 @@ def stored_accounts(storage: SecureStorage) -> list[TokenStorage]:
 def _account(storage: SecureStorage, name: ItemName) -> str:
     try:
         value = storage.store.read(name, storage.call())
-        account = "" if value is None else decode(value).account
+        account = decode(value).account if value is not None and value.size else ""
     except (SecretDamaged, FormatUnsupported):
         account = ""
     return account or name.name  # most records are named after their account

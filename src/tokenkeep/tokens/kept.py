@@ -3,6 +3,9 @@
 The record lies in the application's storage; whether it lives is for the session log to say. Every
 write and every erasure of a record happens under the account's fence, and a writer looks at the
 log before and after. The room for sessions works with it; an application has `TokenStorage`.
+
+An empty value is no record: it is what is left of one where the store deletes only what a person
+agrees to, as KeePassXC does.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 
 from tokenkeep.errors import (
+    InteractionDenied,
     RefreshUnavailable,
     SecretDamaged,
     SecretInvalidated,
@@ -17,7 +21,7 @@ from tokenkeep.errors import (
     WriteConflict,
 )
 from tokenkeep.fence import Fence
-from tokenkeep.item import SESSION, ItemName, checked_name
+from tokenkeep.item import SESSION, Call, Interaction, ItemName, checked_name
 from tokenkeep.secret import Secret
 from tokenkeep.sessionlog import SessionLog
 from tokenkeep.tokens.record import Moment, Record, decode, encode
@@ -38,6 +42,14 @@ if TYPE_CHECKING:
 _CAPTURE_SECONDS = 10.0
 #: How long a login or a sign-out waits for whoever is inside the fence: one bounded token request.
 FENCE_SECONDS = 15.0
+
+
+class Left:
+    """What erasing left in the store."""
+
+    NOTHING = "nothing"
+    EMPTY = "an empty item"
+    SESSION = "a session that lives"
 
 
 class KeptRecord:
@@ -203,24 +215,29 @@ class KeptRecord:
         else:
             self.replace(found, record)
 
-    def erase_dead(self) -> bool:
+    def erase_dead(self) -> str:
         """Erases what lies under the account's names unless it lives. Under the fence.
 
-        What says that it is another account's is left alone. Returns whether nothing of ours is
-        left: False only if a live record was found.
+        What says that it is another account's is left alone.
+
+        Returns:
+            What is `Left` of ours; a live record's word goes before that of an empty item.
 
         Raises:
             StoreError: it could not be erased; it stays dead by the log's word.
         """
         return self._erase(self.log.read().session_id)
 
-    def erase(self) -> None:
+    def erase(self) -> str:
         """Erases the account's record, dead or alive: for a log that cannot be written.
+
+        Returns:
+            What is `Left`.
 
         Raises:
             StoreError: it could not be erased.
         """
-        self._erase(None)
+        return self._erase(None)
 
     def shred(self) -> bool:
         """Makes the bytes of an erased record be gone from the store's files, where it can.
@@ -233,25 +250,25 @@ class KeptRecord:
         except StoreError:
             return False
 
-    def _erase(self, live: str | None) -> bool:
-        """Erases what is the account's, but for a live record; whether there was no live one."""
-        is_empty = True
+    def _erase(self, live: str | None) -> str:
+        """Erases what is the account's, but for a live record; what is `Left` of it."""
+        left = []
         for name in (self._name, self._previous):
             if name is None:
                 continue
             record = self._spared(name, live)
             if record is None:
-                self.storage.store.delete(name, self.storage.call())
+                left.append(self._delete(name))
             elif record.session_id == live:
-                is_empty = False
-        return is_empty
+                left.append(Left.SESSION)
+        return next((each for each in (Left.SESSION, Left.EMPTY) if each in left), Left.NOTHING)
 
     def _spared(self, name: ItemName, live: str | None) -> Record | None:
         """What must not be erased under a name: a live record, or another account's."""
         if live is None and name.name == self.account:
             return None  # whatever it is: a store may erase what it cannot read
         try:
-            value = self.storage.store.read(name, self.storage.call())
+            value = self._read(name)
             record = None if value is None else decode(value)
         except (SecretDamaged, SecretInvalidated):
             if live is not None:
@@ -270,7 +287,7 @@ class KeptRecord:
 
     def _lying_under(self, name: ItemName) -> tuple[ItemName, Secret, Record] | None:
         """The account's record under a name, and as it lies there."""
-        value = self.storage.store.read(name, self.storage.call())
+        value = self._read(name)
         if value is None:
             return None
         record = decode(value)
@@ -317,17 +334,35 @@ class KeptRecord:
     def _rename(self, record: Record) -> None:
         if self._previous is None or self._left_behind() is None:
             return
-        store, call = self.storage.store, self.storage.call()
         if not self._has_current(record):
             self.write(record)
             if not self._has_current(record):
-                store.delete(self._name, call)  # or it would count instead of the good one
+                self._delete(self._name)  # or it would count instead of the good one
                 raise WriteConflict("the renamed session record did not read back")
-        store.delete(self._previous, call)
+        self._delete(self._previous)
 
     def _has_current(self, record: Record) -> bool:
-        kept = self.storage.store.read(self._name, self.storage.call())
+        kept = self._read(self._name)
         return kept is not None and kept == encode(record)
+
+    def _read(self, name: ItemName) -> Secret | None:
+        value = self.storage.store.read(name, self.storage.call())
+        return value if value is not None and value.size else None
+
+    def _delete(self, name: ItemName) -> str:
+        """Deletes an item, or has it keep nothing where only a person may have it deleted."""
+        store, call = self.storage.store, self.storage.call()
+        try:
+            store.delete(name, call)
+            return Left.NOTHING
+        except InteractionDenied as exc:
+            denied = exc.with_traceback(None)
+        try:
+            # Without a question: the person may have said no a moment ago.
+            store.write(name, Secret(b""), Call(call.remaining(), Interaction.NEVER, call.clock))
+        except StoreError:
+            raise denied from None
+        return Left.EMPTY
 
 
 def new_session_id() -> str:

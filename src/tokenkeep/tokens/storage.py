@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tokenkeep.errors import LoginFailed, StoreError
 from tokenkeep.secret import Secret, as_secret
-from tokenkeep.tokens.kept import FENCE_SECONDS, KeptRecord, new_session_id
+from tokenkeep.tokens.kept import FENCE_SECONDS, KeptRecord, Left, new_session_id
 from tokenkeep.tokens.record import Record
 
 TYPE_CHECKING = False
@@ -109,7 +109,8 @@ class TokenStorage:
 
         The session is over when this returns, even if the store is locked. Returns whether the
         record and its bytes are gone already; otherwise whoever is inside the fence, or the next
-        login, restore or writer, erases them.
+        login, restore or writer, erases them. Where the store deletes only what a person agrees to
+        (KeePassXC), an empty item stays.
 
         Raises:
             StoreFull, AccessDenied, StoreUnavailable: the session log could not be written.
@@ -120,7 +121,7 @@ class TokenStorage:
             return False
         with hold:
             try:
-                self.kept.erase_dead()
+                left = self.kept.erase_dead()
             except StoreError:
                 return False
-        return self.kept.shred()
+        return self.kept.shred() and left != Left.EMPTY

@@ -11,6 +11,7 @@ import pytest
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.errors import (
     AccessDenied,
+    InteractionDenied,
     InvalidName,
     LoginFailed,
     RefreshUnavailable,
@@ -25,7 +26,7 @@ from tokenkeep.sessionlog import SessionLog
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Store
 from tokenkeep.testing.clock import FakeClock
-from tokenkeep.testing.faulty import Fails, every_step
+from tokenkeep.testing.faulty import Fails, FaultyStore, every_step
 from tokenkeep.tokens.record import Moment, Record, decode, encode
 from tokenkeep.tokens.storage import TokenStorage
 
@@ -84,6 +85,22 @@ def test_clearing_ends_and_erases(store: MemoryStore) -> None:
     assert [] == keys(store)
     assert "logout" == tokens.kept.log.read().end_reason
     assert tokens.clear_session()
+
+
+def test_clearing_empties_what_only_a_person_may_have_deleted(store: MemoryStore) -> None:
+    """Also under the previous name, and a rename leaves an empty item there: it is no record."""
+    denying = FaultyStore(store, {"delete": Fails(InteractionDenied)})
+    tokens_in(denying, name="before").save_refresh_token("first")
+    renamed = tokens_in(denying, name="after", previous_name="before")
+    assert renamed.kept.settle() is not None
+    assert "first" == revealed(renamed.read_refresh_token())
+    assert Secret(b"") == store.read(ItemName(SERVICE, "before", SESSION), Call())
+    state = renamed.kept.log.read()
+    assert not renamed.kept.needs_settling(renamed.kept.stored(), state)
+    assert renamed.clear_session() is False
+    assert renamed.read_refresh_token() is None
+    assert ["after", "before"] == keys(store)
+    assert [Secret(b"")] * 2 == [store.read(name, Call()) for name in store.names(SERVICE, Call())]
 
 
 def test_clearing_while_somebody_is_inside_ends_the_session_all_the_same(
