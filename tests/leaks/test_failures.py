@@ -71,7 +71,9 @@ def test_there_are_cases_of_every_kind() -> None:
     """An empty list would pass."""
     assert len(CASES) > 200
     assert len({case.name for case in CASES}) == len(CASES)
-    for part in ("read", "write", "delete_all", "vault", "async", "passphrase", "pickle"):
+    for part in (
+        "read", "write", "delete_all", "vault", "async", "passphrase", "pickle", "gate", "terminal",
+    ):  # fmt: skip
         assert any(part in case.name for case in CASES)
     assert any(case.name.startswith("database key rekey") for case in CASES)
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tokenkeep.errors import PresenceDenied
 from tokenkeep.item import Call, Interaction
+from tokenkeep.secret import as_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ class PresenceGate:
 
     def write(self, name: str, value: Secret | str | bytes | bytearray) -> None:
         """As `SecureStorage.write`."""
+        try:
+            value = as_secret(value)
+        except (TypeError, ValueError):
+            del value  # this frame is in the traceback
+            raise
         self.__storage.write(name, value)
 
     def delete(self, name: str) -> bool:
