@@ -164,6 +164,7 @@ def test_items_move_to_another_vault_and_sessions_do_not(
         [7]
         $ tokenkeep vault import missing
         error: cannot use the export: No such file or directory
+        hint: check the path
         [6]
         $ TOKENKEEP_EXPORT_PASSPHRASE_FILE= tokenkeep vault export x
         error: there is no terminal to ask on

@@ -75,18 +75,6 @@ def test_a_verb_explains_itself(verb: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_an_option_s_variable_is_on_its_page(verb: str) -> None:
-    """An option that an environment variable can give has that variable documented."""
-    page = (REPOSITORY / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
-    variables = [
-        parameter.envvar
-        for parameter in command_of(verb).params
-        if isinstance(parameter, click.Option) and isinstance(parameter.envvar, str)
-    ]
-    assert [] == [variable for variable in variables if f"`{variable}`" not in page]
-
-
 def test_every_store_is_named_where_one_is_chosen() -> None:
     """In both tables and in the help."""
     environment = (REPOSITORY / "docs/reference/environment.md").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -36,6 +37,8 @@ VERBS = (
 class Completed(click.types.StringParamType):
     """Text that is taken as it is, of a kind that a shell can complete."""
 
+    envvar_list_splitter = os.pathsep
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -60,7 +63,8 @@ FILE, DIRECTORY, STORE = Completed("file"), Completed("dir"), Completed("store")
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used.
 
-    A verb's module has its name; `files` says where it cannot.
+    A verb's module has its name; `files` says where it cannot. An option that names no variable of
+    its own and is no `consent` has one by its place: TOKENKEEP_VAULT_CREATE_PATH.
     """
 
     def __init__(
@@ -69,10 +73,12 @@ class LazyGroup(click.Group):
         package: str,
         verbs: Sequence[str],
         files: Mapping[str, str] = MappingProxyType({}),
+        place: tuple[str, ...] = (),
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self._package = package
+        self._place = place
         self._verbs = verbs
         self._files = files
 
@@ -88,7 +94,20 @@ class LazyGroup(click.Group):
             return None
         module = import_module(name)
         command: click.Command = module.command
+        for option in command.params:
+            if isinstance(option, click.Option) and option.allow_from_autoenv:
+                words = ("tokenkeep", *self._place, cmd_name, option.opts[0].removeprefix("--"))
+                option.envvar = option.envvar or "_".join(words).replace("-", "_").upper()
         return command
+
+
+def consent(*names: str, **more: Any) -> Callable[[F], F]:
+    """An option that agrees to something in one call, or has a person asked in it.
+
+    No variable stands for it, where it could be left switched on for all later calls, or be taken
+    for what holds the passphrase itself.
+    """
+    return click.option(*names, allow_from_autoenv=False, **more)
 
 
 def options(*, json: bool = False, account: bool = False, timeout: bool = True) -> Callable[[F], F]:
@@ -150,6 +169,7 @@ def _kept(
         metavar=metavar,
         type=kind,
         is_flag=metavar is None,
+        allow_from_autoenv=False,  # `Settings` looks for its variable, which a flag hides
         default=None,
         expose_value=False,
         callback=keep,

@@ -435,8 +435,8 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LOOK = {
     errno.EIO: "look at the disk that it lies on",
     errno.ENAMETOOLONG: "choose a shorter path",
-    errno.ENOENT: "choose a path in a directory that exists",
-    errno.ENOTDIR: "choose a path in a directory",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
     errno.EISDIR: "give the path of a file",
     errno.EMFILE: "close files, or raise the limit of open files: ulimit -n",
     errno.ENFILE: "close programs: the system has no open files left",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from tokenkeep.cli.terminal import require_yes, tell
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import consent, options, settings_of
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="do it without asking")
+@consent("--yes", is_flag=True, help="do it without asking")
 @options()
 @click.pass_context
 def command(ctx: click.Context, yes: bool) -> int:

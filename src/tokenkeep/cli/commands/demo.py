@@ -13,7 +13,13 @@ from tokenkeep.cli.tree import settings_of
 
 @click.command()
 @click.option("--keep", is_flag=True, help="leave the directory behind, to look at")
-@click.option("--json", "wants_json", is_flag=True, help="the story as structure, at its end")
+@click.option(
+    "--json",
+    "wants_json",
+    is_flag=True,
+    envvar="TOKENKEEP_JSON",
+    help="the story as structure, at its end",
+)
 @click.pass_context
 def command(ctx: click.Context, keep: bool, wants_json: bool) -> int:
     """Play a session's whole life here, with real parts, and check every step.

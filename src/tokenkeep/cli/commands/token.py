@@ -10,7 +10,7 @@ from tokenkeep.cli import fast
 from tokenkeep.cli.session_output import client_secret, warn_of_changes
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import tell, write_json, write_value
-from tokenkeep.cli.tree import FILE, options, settings_of
+from tokenkeep.cli.tree import FILE, consent, options, settings_of
 from tokenkeep.session.session import FLIGHT_SECONDS, Session
 from tokenkeep.session.state import AccessToken, State
 from tokenkeep.session.stored import session_of
@@ -21,9 +21,20 @@ SAVING_SECONDS = 5.0
 
 
 @click.command()
-@click.option("--min-ttl", metavar="S", help="seconds it must still be good for")
-@click.option("--retry-uncertain", is_flag=True, help="send an uncertain refresh token once more")
-@click.option("--client-secret-file", metavar="FILE", type=FILE, help="for a confidential client")
+@click.option(
+    "--min-ttl",
+    metavar="S",
+    envvar="TOKENKEEP_MIN_TTL",
+    help="seconds it must still be good for",
+)
+@consent("--retry-uncertain", is_flag=True, help="send an uncertain refresh token once more")
+@click.option(
+    "--client-secret-file",
+    metavar="FILE",
+    type=FILE,
+    envvar="TOKENKEEP_CLIENT_SECRET_FILE",
+    help="for a confidential client",
+)
 @options(json=True, account=True)
 @click.pass_context
 def command(

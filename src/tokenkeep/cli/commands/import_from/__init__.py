@@ -9,7 +9,9 @@ from tokenkeep.cli.tree import LazyGroup
 VERBS = ("store", "keyring", "dotenv", "netrc", "flutter-linux", "flutter-windows")
 
 
-@click.group(cls=LazyGroup, package="tokenkeep.cli.commands.import_from", verbs=VERBS)
+@click.group(
+    cls=LazyGroup, package="tokenkeep.cli.commands.import_from", verbs=VERBS, place=("import",)
+)
 def command() -> None:
     """Move items here from another store or an older format.
 

@@ -12,7 +12,7 @@ from tokenkeep.cli.exits import DAMAGED, FAILED, NOT_FOUND, OK, CommandError, No
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import consent, options, settings_of
 from tokenkeep.item import Call
 from tokenkeep.migrate.journal import Phase
 from tokenkeep.migrate.looking import FAIL, REPLACE, SKIP
@@ -59,7 +59,8 @@ def import_options(function: F) -> F:
     wrapped: Any = click.pass_context(command)
     wrapped = options(json=True)(wrapped)
     for name, text in reversed(_ACTS.items()):
-        wrapped = click.option(_flag(name), name, is_flag=True, help=text)(wrapped)
+        make = click.option if name == "dry_run" else consent
+        wrapped = make(_flag(name), name, is_flag=True, help=text)(wrapped)
     wrapped = click.option(
         "--existing",
         type=click.Choice([FAIL, SKIP, REPLACE]),

@@ -10,7 +10,7 @@ from tokenkeep.cli.commands.import_from.doing import import_options, perform
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.settings import Settings
 from tokenkeep.cli.terminal import shown, tell
-from tokenkeep.cli.tree import FILE, STORE, settings_of
+from tokenkeep.cli.tree import FILE, STORE, consent, settings_of
 from tokenkeep.config import default_vault_path
 from tokenkeep.migrate.report import Outcome
 from tokenkeep.migrate.sessions import move_sessions
@@ -31,7 +31,7 @@ _STAYED = (Outcome.CHANGED, Outcome.UNREADABLE)
     type=FILE,
     help="the passphrase file of a vault to import from",
 )
-@click.option(
+@consent(
     "--sessions", is_flag=True, help="with --remove or --confirm: also move the sessions that live"
 )
 @import_options

@@ -17,6 +17,7 @@ VERBS = (
     cls=LazyGroup,
     package="tokenkeep.cli.commands.vault",
     verbs=VERBS,
+    place=("vault",),
     files={"import": "import_items"},  # no module can have a keyword's name
 )
 def command() -> None:

@@ -12,7 +12,7 @@ from tokenkeep.backends.vault import platform_key as platform_s_own
 from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
 from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
 from tokenkeep.cli.terminal import shown, tell, write_lines
-from tokenkeep.cli.tree import DIRECTORY, options, settings_of
+from tokenkeep.cli.tree import DIRECTORY, consent, options, settings_of
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.vault.creation import create
 from tokenkeep.vault.slots import KeyFile, Passphrase
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--path", metavar="DIRECTORY", type=DIRECTORY, help="where (default: the user's data directory)"
 )
-@click.option("--passphrase", is_flag=True, help="ask for a passphrase instead of a key file")
+@consent("--passphrase", is_flag=True, help="ask for a passphrase instead of a key file")
 @platform_keys
 @options()
 @click.pass_context

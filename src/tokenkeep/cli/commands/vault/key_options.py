@@ -13,7 +13,7 @@ import click
 from tokenkeep.cli.commands.vault.opening import given_pin
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.slot_keys import item_key
-from tokenkeep.cli.tree import FILE, STORE
+from tokenkeep.cli.tree import FILE, STORE, consent
 from tokenkeep.errors import UnsupportedOption
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _OPTIONS = (
         multiple=True,
         help="seal to this PCR's value, more than once for more, or `none` (default: 7)",
     ),
-    click.option("--tpm-pin", is_flag=True, help="ask for a PIN that the TPM demands too"),
+    consent("--tpm-pin", is_flag=True, help="ask for a PIN that the TPM demands too"),
     click.option(
         "--tpm-pin-file",
         metavar="FILE",

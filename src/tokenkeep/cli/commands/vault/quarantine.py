@@ -8,7 +8,7 @@ from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import require_yes, shown, tell, write_json, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import consent, options, settings_of
 from tokenkeep.item import ITEM
 from tokenkeep.vault.quarantine import Entry, entries, erase, restore
 
@@ -17,11 +17,11 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 
 
 @click.command()
-@click.option("--restore", "back", type=_NUMBER, metavar="NUMBER", help="make an item of it again")
-@click.option("--replace", is_flag=True, help="with --restore: in the place of the item there")
-@click.option("--erase", "gone", type=_NUMBER, multiple=True, metavar="NUMBER", help="erase it")
-@click.option("--erase-all", is_flag=True, help="erase everything in quarantine")
-@click.option("--yes", is_flag=True, help="erase without asking")
+@consent("--restore", "back", type=_NUMBER, metavar="NUMBER", help="make an item of it again")
+@consent("--replace", is_flag=True, help="with --restore: in the place of the item there")
+@consent("--erase", "gone", type=_NUMBER, multiple=True, metavar="NUMBER", help="erase it")
+@consent("--erase-all", is_flag=True, help="erase everything in quarantine")
+@consent("--yes", is_flag=True, help="erase without asking")
 @options(json=True)
 @click.pass_context
 def command(

@@ -11,7 +11,7 @@ from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import tell
-from tokenkeep.cli.tree import FILE, options, settings_of
+from tokenkeep.cli.tree import FILE, consent, options, settings_of
 from tokenkeep.errors import StoreError
 from tokenkeep.item import Call
 from tokenkeep.unlocked_vault import lock
@@ -36,7 +36,7 @@ def further_keys(function: F) -> F:
 
 
 @click.command()
-@click.option("--root", is_flag=True, help="replace the root key too")
+@consent("--root", is_flag=True, help="replace the root key too")
 @further_keys
 @options()
 @click.pass_context

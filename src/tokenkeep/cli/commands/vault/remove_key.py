@@ -9,15 +9,15 @@ from tokenkeep.cli.commands.vault.rekey import further_keys, lock_again, say_rek
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import require_yes, tell
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import consent, options, settings_of
 from tokenkeep.vault.access import remove_key
 from tokenkeep.vault.rekey import rekey
 
 
 @click.command()
 @click.argument("slot")
-@click.option("--rekey", "and_rekey", is_flag=True, help="replace the root key too")
-@click.option("--yes", is_flag=True, help="do it without asking")
+@consent("--rekey", "and_rekey", is_flag=True, help="replace the root key too")
+@consent("--yes", is_flag=True, help="do it without asking")
 @further_keys
 @options()
 @click.pass_context

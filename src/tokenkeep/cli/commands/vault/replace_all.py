@@ -21,7 +21,7 @@ from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import is_interactive, require_yes, shown, tell, write_json, write_lines
-from tokenkeep.cli.tree import FILE, options, settings_of
+from tokenkeep.cli.tree import FILE, consent, options, settings_of
 from tokenkeep.database import is_database_key
 from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable
 from tokenkeep.item import ITEM, SESSION, ItemName
@@ -59,7 +59,7 @@ _REKEY = "DatabaseKey.rekey()"
     help="for a confidential client",
 )
 @click.option("--dry-run", is_flag=True, help="say what would be done, and do nothing")
-@click.option("--yes", is_flag=True, help="do it without asking")
+@consent("--yes", is_flag=True, help="do it without asking")
 @options(json=True)
 @click.pass_context
 def command(

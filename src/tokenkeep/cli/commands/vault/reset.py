@@ -6,13 +6,13 @@ import click
 
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.terminal import require_yes, shown, tell, write_lines
-from tokenkeep.cli.tree import options, settings_of
+from tokenkeep.cli.tree import consent, options, settings_of
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.vault.reset import require_lost, set_aside
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="do it without asking")
+@consent("--yes", is_flag=True, help="do it without asking")
 @options()
 @click.pass_context
 def command(ctx: click.Context, yes: bool) -> int:
