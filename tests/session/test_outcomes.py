@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.sessions import Place, changes_of, expire, refresh_token
@@ -13,6 +15,7 @@ from tokenkeep.errors import (
     RefreshUnavailable,
     SecretDamaged,
     SecretInvalidated,
+    SessionUncertain,
     StoreError,
     StoreLocked,
     StoreTimeout,
@@ -25,8 +28,10 @@ from tokenkeep.secret import Secret
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Endpoint,
+    Fault,
     OAuthError,
     Policy,
+    ScopeGrown,
     Status,
 )
 from tokenkeep.testing.clock import FakeClock
@@ -106,6 +111,61 @@ def test_a_clock_set_back_does_not_make_the_pause_a_day_longer(
     clock.jump_wall(-86_400)
     clock.advance(31)
     assert 2 == place.session().access_token().generation
+
+
+# What was granted.
+
+
+@pytest.mark.parametrize("device", [False, True], ids=["browser", "device"])
+@pytest.mark.parametrize(
+    ("policy", "fault", "granted"),
+    [
+        (Policy(withheld_scopes=frozenset({"mail"})), None, ["openid", "offline_access"]),
+        (Policy(), ScopeGrown("files"), ["openid", "offline_access", "mail", "files"]),
+        (Policy(states_scope=False), None, ["openid", "offline_access", "mail"]),
+    ],
+    ids=["narrower", "wider", "unsaid"],
+)
+def test_a_login_keeps_the_scope_that_was_granted(
+    place: Place,
+    server: AuthorizationServer,
+    policy: Policy,
+    fault: Fault | None,
+    granted: list[str],
+    device: bool,
+) -> None:
+    """Whatever was asked (RFC 6749, section 3.3), for this process and for the next one."""
+    server.policy = replace(policy, device_polls_until_approved=1)
+    if fault is not None:
+        # A device asks once before anybody can have approved.
+        server.faults.add(TOKEN, fault, times=None)
+    session = place.session()
+    session.login(
+        ["openid", "offline_access", "mail"],
+        device=device,
+        on_code=lambda _: None,
+        open_browser=server.drive_browser,
+        timeout=30.0,
+    )
+    assert granted == session.scope
+    other = place.session()
+    other.restore()
+    assert granted == other.scope
+
+
+def test_a_refresh_never_grows_the_scope(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """It is dropped; what was granted at the login stays what is asked for."""
+    session = place.signed_in(server)
+    granted = session.scope
+    expire(clock)
+    server.faults.add(TOKEN, ScopeGrown("admin"))
+    with pytest.raises(SessionUncertain, match="a larger scope than was granted"):
+        session.access_token()
+    record = place.tokens().kept.stored()
+    assert record is not None
+    assert (1, granted) == (record.generation, record.scope.split())
 
 
 # Definite answers.

@@ -157,10 +157,12 @@ class Session:
     ) -> State:
         """Signs in with a browser on this machine, or with `device=True` by a code shown elsewhere.
 
-        Nothing is written before the provider's answer has been checked against issuer, client,
-        nonce and scope. A session that lived before is ended.
+        Nothing is written before the provider's answer has been checked against issuer, client
+        and nonce. A session that lived before is ended.
 
         Args:
+            scope: what to ask for; `scope` says afterwards what was granted, which may be less or
+                more (RFC 6749, section 3.3).
             on_code: shows the code and the address to the person; needed for `device`.
             open_browser: opens the address; the system's browser unless given.
             on_url: is told the address, for a person whose browser does not open.

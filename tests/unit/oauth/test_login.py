@@ -104,6 +104,13 @@ def test_the_grant_may_be_less_than_was_asked() -> None:
     assert result.granted_scope == "openid offline_access"
 
 
+def test_the_grant_may_be_more_than_was_asked(client: Client, server: AuthorizationServer) -> None:
+    """RFC 6749 section 3.3, too: some providers add what every client of theirs has."""
+    server.faults.add(Endpoint.TOKEN, broken.ScopeGrown("mail"))
+    result = log_in(client, server)
+    assert result.granted_scope == "openid offline_access mail"
+
+
 def test_a_provider_that_does_not_state_the_scope_granted_what_was_asked() -> None:
     """RFC 6749 section 5.1."""
     with AuthorizationServer(Policy(states_scope=False)) as server:
