@@ -7,11 +7,19 @@ from support.terminal import AtTerminal
 
 
 class Person(AtTerminal):
-    """Starts the command on a terminal of its own; leaving the `with` block ends it."""
+    """Starts a command on a terminal of its own; leaving the `with` block ends it.
+
+    Args:
+        program: another program than `tokenkeep`, such as the person's shell.
+    """
 
     def __init__(
-        self, shell: Shell, *words: str, stdout: int | None = None, **variables: str
+        self,
+        shell: Shell,
+        *words: str,
+        program: str | None = None,
+        stdout: int | None = None,
+        **variables: str,
     ) -> None:
-        super().__init__(
-            shell.command(*words), shell.home, {**shell.environment, **variables}, stdout
-        )
+        command = shell.command(*words) if program is None else [program, *words]
+        super().__init__(command, shell.home, {**shell.environment, **variables}, stdout)

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-import shutil
-
 import click
 import pytest
 
+from cli.person import Person
 from cli.shell import Shell
 from support.verbs import command_of, verbs
 
 pytestmark = pytest.mark.requires("terminal")
 
 
-@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
-def test_every_common_shell_has_a_script(shell: Shell, shell_name: str) -> None:
+#: How each shell is started without its own configuration, and told of the script.
+SHELLS = {
+    "bash": (("--norc", "--noprofile", "-i"), ". ./script"),
+    "zsh": (("-f", "-i"), "autoload -U compinit; compinit -u -D; . ./script"),
+    "fish": (("--no-config", "-i"), "source script"),
+}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_every_common_shell_has_a_script(shell: Shell, name: str) -> None:
     """The script names the command and the variable by which it is asked."""
-    answer = shell.tokenkeep("completion", shell_name)
+    answer = shell.tokenkeep("completion", name)
     assert 0 == answer.code
     assert b"_TOKENKEEP_COMPLETE" in answer.out
-    if shutil.which(shell_name) is not None:
-        shell.plays(f"$ tokenkeep completion {shell_name} > script && {shell_name} -n script")
+
+
+#: What is typed before the Tab key and after it, and what then is on the screen.
+TYPED = [
+    ("tokenkeep statu", " --help", "Usage: tokenkeep status"),
+    ("tokenkeep vault add", " --help", "Usage: tokenkeep vault add-key"),
+    ("tokenkeep token --min", " soon", "--min-ttl takes a number of seconds"),
+    ("tokenkeep --store kernel", " --app '' list", "a service must not be empty"),
+    (
+        "tokenkeep login --client-secret-file my-se",
+        "",
+        "my-secret: the client secret file is empty",
+    ),
+    ("tokenkeep vault create --path a-dir", "", "a-directory"),
+]
+
+
+@pytest.mark.requires("shells")
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_person_s_shell_completes_what_is_begun(shell: Shell, name: str) -> None:
+    """Verbs, verbs below a group, options, stores, files and directories, by the Tab key."""
+    words, tells = SHELLS[name]
+    for variable, value in {"APP": "a", "ISSUER": "https://i.example", "CLIENT_ID": "c"}.items():
+        shell.variables[f"TOKENKEEP_{variable}"] = value
+    (shell.home / "script").write_bytes(shell.tokenkeep("completion", name).out)
+    (shell.home / "my-secret").touch(0o600)
+    (shell.home / "a-directory").mkdir()
+    with Person(shell, *words, program=name) as person:
+        person.types(f"{tells}; echo re''ady\r")
+        person.sees("ready")
+        for typed, rest, seen in TYPED:
+            person.types(f"{typed}\t{rest}\r")
+            person.sees(seen)
 
 
 def test_an_unknown_shell_is_a_usage_error(shell: Shell) -> None:

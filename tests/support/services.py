@@ -83,6 +83,10 @@ def _missing_shell() -> str | None:
     return None if os.path.exists("/bin/sh") else "this system has no POSIX shell"
 
 
+def _missing_shells() -> str | None:
+    return _missing_programs("bash zsh fish", "bash", "zsh", "fish")
+
+
 def _missing_other_user() -> str | None:
     if not hasattr(os, "geteuid"):
         return "this system has no numeric users"
@@ -218,6 +222,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "/proc": _missing_proc,
     "terminal": _missing_terminal,
     "shell": _missing_shell,
+    "shells": _missing_shells,
     "ordinary user": _missing_other_user,
     "full disk": _missing_full_disk,
     "swtpm": _missing_swtpm,
