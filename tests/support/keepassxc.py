@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 import uuid
 from functools import cache
 from pathlib import Path
@@ -98,6 +99,10 @@ class KeePassXC(KeyringDaemon):
         self.bus.wait_for(SERVICE)
         if self._has_group:
             eventually(self._is_open, "KeePassXC did not open the database", seconds=20.0)
+        else:
+            # Nothing tells when a database that offers nothing is open, and whoever asks before
+            # that ends the program by a segmentation fault.
+            wait_until_idle(process.pid)
         method = "org.freedesktop.Secret.Service.ReadAlias"
         self.bus.call(SERVICE, ROOT, method, "s", "default")  # answers when it has settled
         return process
@@ -110,6 +115,21 @@ class KeePassXC(KeyringDaemon):
     def _is_open(self) -> bool:
         found = self.bus.get(SERVICE, ROOT, "org.freedesktop.Secret.Service", "Collections")
         return bool(found) and not self._is_locked()
+
+
+def wait_until_idle(pid: int, seconds: float = 0.3) -> None:
+    """Waits until a program has used no processor for so long."""
+
+    def used() -> list[str]:
+        # The name in parentheses may hold anything; then follow utime and stime (proc(5)).
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+
+    def is_idle() -> bool:
+        before = used()
+        time.sleep(seconds)
+        return before == used()
+
+    eventually(is_idle, "the program is busy", seconds=20.0)
 
 
 @cache
