@@ -32,8 +32,8 @@ class Erased(int):
 
     Attributes:
         sessions_ended: how many accounts' session logs were ended.
-        pending: old bytes remain in the store's files until another process lets go of them; the
-            next opener finishes.
+        pending: old bytes remain in the store's files for now, because another process reads them,
+            or for want of room or time; the next writer who can erases them.
         set_aside: where `reset` put what nothing could open any more; None if it erased.
     """
 

@@ -269,8 +269,8 @@ class Erasing(Protocol):
         """Erases every item of the service, every kind and quarantine, and the bytes behind them.
 
         Returns:
-            True if the items are gone but old bytes remain until somebody lets go of the files
-            ("pending"); the next opener finishes.
+            True if the items are gone but old bytes remain for now ("pending"), because another
+            process reads them, or for want of room or time; the next writer who can erases them.
         """
         ...
 

@@ -73,14 +73,16 @@ def test_a_service_can_be_erased_on_a_full_disk(disk: Path, count: int, size: in
     assert check(open_vault(disk), call).is_well
 
 
-def test_the_next_writer_keeps_room_again(disk: Path) -> None:
+@pytest.mark.parametrize("reopened", [False, True])
+def test_the_next_writer_keeps_room_again(disk: Path, reopened: bool) -> None:
     store = filled(disk, 1, 40_000)
     room = disk / "vault" / "room"
     assert 262_144 == room.stat().st_size
     assert store.delete(item("0"), call())
     assert not room.exists()
     (disk / "ballast").unlink()
-    store.close()
+    if reopened:
+        store.close()
     store.write(item("0"), Secret("value"), call())
     assert 262_144 == room.stat().st_size
     store.close()

@@ -339,32 +339,3 @@ def test_nothing_is_ever_in_clear(tmp_path: Path) -> None:
     content = all_bytes(tmp_path)
     for text in (b"some name", b"some value", SERVICE.encode()):
         assert text not in content
-
-
-@pytest.mark.requires("fork")
-def test_reader_elsewhere_makes_erasing_pending_and_the_next_writer_finishes(
-    tmp_path: Path,
-) -> None:
-    """A process in the middle of a read holds the old bytes; `erase` says so."""
-    import sqlite3
-
-    store = open_store(tmp_path)
-    store.write(item("a"), Secret("x" * 300), call())
-    ready, go = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        connection = sqlite3.connect(tmp_path / "vault" / "vault.db", isolation_level=None)
-        connection.execute("BEGIN")
-        connection.execute("SELECT count(*) FROM item").fetchone()
-        os.write(ready[1], b".")
-        os.read(go[0], 1)
-        os._exit(0)
-    os.read(ready[0], 1)
-    assert store.erase(SERVICE, call())
-    assert value(store, "a") is None
-    os.write(go[1], b".")
-    os.waitpid(pid, 0)
-    store.close()
-    open_store(tmp_path).write(item("b"), Secret("1"), call())
-    row = open_vault(tmp_path).opened(call())[0].row(call(), "SELECT erase_pending FROM state")
-    assert row == (0,)

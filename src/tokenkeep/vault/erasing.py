@@ -1,7 +1,8 @@
 """Erasing whole services in a vault, and the bytes of what was deleted.
 
 What is erased is gone for every reader at once. Its old bytes go when the database is rewritten,
-which a reader in another process can hold up: a note in the database lets the next writer do it.
+which a reader in another process can hold up, and which may take more room or time than there is: a
+note in the database lets the next writer do it who can.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tokenkeep.vault.keys import Keys
     from tokenkeep.vault.vault import Vault
 
-#: The note that old bytes remain; whoever rewrites the database takes it back.
+#: The note that old bytes remain; whoever rewrites the database takes it back. While it is there
+#: every write looks whether it can, also one that only overwrites.
 _OWE = "UPDATE state SET erase_pending = 1"
 #: On a full disk: some two hundred kilobytes of log if the items are small.
 _ERASED_AT_ONCE = 16
@@ -55,15 +57,10 @@ def shred(vault: Vault, call: Call) -> bool:
     return bool(vault.transaction(call, owe, erases=True)) and not _finished(vault, call)
 
 
-def finish(vault: Vault, call: Call) -> bool:
-    """Rewrites the database and empties its log; False if a reader stands in the way."""
-    engine, _keys = vault.opened(call)
-    return engine.rewrite(call)
-
-
 def _finished(vault: Vault, call: Call) -> bool:
+    engine, _keys = vault.opened(call)
     try:
-        return finish(vault, call)
+        return engine.rewrite(call)
     except (StoreFull, StoreTimeout):
         return False
 

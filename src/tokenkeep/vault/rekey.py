@@ -37,7 +37,7 @@ class RekeyReport:
     Attributes:
         items: how many items are sealed with the new keys now.
         damaged: how many do not open; they lie as they were, and keep their old key in the header.
-        pending: old bytes remain in the files until a reader in another process lets go.
+        pending: old bytes remain in the files for now; see `Erased.pending`.
     """
 
     __slots__ = ("damaged", "items", "pending")
@@ -212,8 +212,7 @@ def move_all(
         if vault.change_header(call(), retire, step).current_key == moved.to:
             break
     step("erase")
-    vault.transaction(call(), _owe_erasing)
-    return RekeyReport(moved.items, moved.damaged, not erasing.finish(vault, call()))
+    return RekeyReport(moved.items, moved.damaged, erasing.shred(vault, call()))
 
 
 class _Moved:
@@ -368,7 +367,3 @@ def _retired(connection: Connection, keys: Keys, unplaced: int) -> tuple[Header,
     previous_root = old.previous_root if unplaced else b""
     header = old.following(wrapped_keys=kept, previous_root=previous_root, is_rekeying=False)
     return header, keys.root
-
-
-def _owe_erasing(connection: Connection, _keys: Keys) -> None:
-    connection.execute("UPDATE state SET erase_pending = 1")

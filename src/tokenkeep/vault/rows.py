@@ -41,10 +41,11 @@ LIST = (
 )
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
 # No two envelopes are the same: where the last one that we know still lies, and no newer header was
-# written, nobody changed anything. Whether all of the entry is whole costs a look of its own.
+# written, nobody changed anything. Whether all of the entry is whole costs a look of its own, and
+# so does what an erasure left to be done.
 _OVERWRITE = (
     "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?"
-    " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ?)"
+    " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ? AND erase_pending = 0)"
 )
 #: For how long an item's entry is taken to be as whole as it was when it was looked at.
 _LOOK_AGAIN_SECONDS = 60.0

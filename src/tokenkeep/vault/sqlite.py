@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from sqlite3 import Connection
+
+    from tokenkeep.item import Call
 else:
     try:
         import _sqlite3 as sqlite3
@@ -60,7 +62,7 @@ ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
     6: (StoreTimeout, "the vault was busy all the time", None),
     7: (StoreUnavailable, "out of memory", None),
     8: _READ_ONLY,
-    9: (StoreTimeout, "the vault's answer was interrupted", None),
+    9: (StoreTimeout, "the vault did not answer in time", None),  # SQLITE_INTERRUPT: `stop_at`
     10: _UNREACHABLE,
     11: _DAMAGED,  # SQLITE_CORRUPT
     13: (StoreFull, "no room left for the vault", "make room on the disk"),
@@ -177,6 +179,24 @@ def open_reader(path: str, vault_id: bytes) -> Connection:
         if os.access(os.path.dirname(path), os.W_OK) or os.path.lexists(path + "-wal"):
             raise
     return _checked(_connect(path, "ro&immutable=1"), vault_id)
+
+
+def stop_at(
+    connection: Connection, call: Call | None, share: float = 1.0, steps: int = 100
+) -> None:
+    """Lets whatever runs on the connection end with the call (`SQLITE_INTERRUPT`); None: no more.
+
+    Args:
+        share: of the time that the call has left.
+        steps: of SQLite's machine between two looks at the clock.
+    """
+    remaining = None if call is None else call.remaining()
+    if call is None or remaining is None:
+        connection.set_progress_handler(None, 0)
+        return
+    monotonic = call.clock.monotonic
+    until = monotonic() + remaining * share
+    connection.set_progress_handler(lambda: monotonic() >= until, steps)
 
 
 def vault_id_in(path: str) -> bytes | None:

@@ -100,7 +100,7 @@ class StoreOverVault:
         """Erases the service's items and rewrites the vault without the old bytes.
 
         Returns:
-            True if a reader in another process holds up the rewriting; the next writer finishes.
+            True if that is pending, as `Erasing.erase` says.
         """
         checked_name(service, "service")
         self._begin(call, "erasing in the vault")
@@ -112,7 +112,7 @@ class StoreOverVault:
         """Rewrites the vault without the bytes of what was deleted or replaced.
 
         Returns:
-            True if somebody holds that up, or room is missing; the next writer finishes.
+            True if that is pending, as `Erasing.erase` says.
         """
         self._begin(call, "erasing in the vault")
         from tokenkeep.vault.erasing import shred

@@ -21,7 +21,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows, sqlite
-from tokenkeep.vault.engine import Engine, take
+from tokenkeep.vault.engine import Engine, Taken
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
 from tokenkeep.vault.keys import Keys
@@ -29,7 +29,6 @@ from tokenkeep.vault.slots import KeyFile, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _thread import LockType
     from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any, TypeVar
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
     from tokenkeep.vault.slots import Key
 
     T = TypeVar("T")
+
+#: After an attempt that cost its call much of its time, other calls come first for as long.
+_REWRITE_AGAIN_SECONDS = 60.0
 
 
 class Vault:
@@ -50,7 +52,7 @@ class Vault:
     """
 
     __slots__ = ("_create", "_is_settled", "_keks", "_open_state", "_opened", "_opening", "_pid",
-                 "keys", "path")  # fmt: skip
+                 "_rewrite_after", "keys", "path")  # fmt: skip
 
     def __init__(self, path: str, keys: tuple[Key, ...], create: bool = False) -> None:
         self.path = path
@@ -61,6 +63,7 @@ class Vault:
         self._open_state: tuple[Engine, Keys] | None = None
         self._opened = 0
         self._is_settled = False
+        self._rewrite_after = 0.0
         self._keks: dict[tuple[bytes, bytes], Secret] = {}
 
     def read(self, name: ItemName, call: Call) -> Secret | None:
@@ -107,7 +110,6 @@ class Vault:
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value; raises as `Store.write`."""
         state = self._open_state
-        # The shorter way does not look whether an erasure is pending.
         if state is not None and self._is_settled:
             try:
                 if rows.overwritten(state, name, value, call):
@@ -217,8 +219,12 @@ class Vault:
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
-                if not self._is_settled:
-                    self._settle(state, owed, call, keeps_room=not erases)
+                if owed:
+                    self._finish_erasing(engine, call)
+                if erases:
+                    self._is_settled = False  # it may have had the room that the vault keeps
+                elif not self._is_settled:
+                    self._settle(state, call)
                 return result
             state = self._reopen(state, newer, call)
 
@@ -343,7 +349,7 @@ class Vault:
         """Closes the database and forgets the keys; the next call opens anew."""
         state, self._open_state = self._open_state, None
         self._keks = {}
-        self._is_settled = False
+        self._is_settled, self._rewrite_after = False, 0.0
         if state is not None:
             state[0].close()
 
@@ -420,50 +426,32 @@ class Vault:
         except OSError as exc:
             raise files.translated(exc, "the vault's header") from None
 
-    def _settle(
-        self, state: tuple[Engine, Keys], owed: bool, call: Call, *, keeps_room: bool
-    ) -> None:
-        """Finishes what somebody before us could not: naming the vault, erasing, keeping room.
+    def _finish_erasing(self, engine: Engine, call: Call) -> None:
+        """Rewrites the database, which somebody before us could not; again later if we cannot.
 
-        The caller's write is done and durable; that something here fails must not say otherwise.
+        The caller's write is done and durable; that this fails must not say otherwise.
         """
-        self._is_settled = True
-        engine, keys = state
-        try:
-            key = unlock(keys.header, self.keys, call, self._keks).key
-            if isinstance(key, KeyFile):
-                key.name_vault(keys.vault_id)
-            if owed:
+        now = call.clock.monotonic()
+        if now >= self._rewrite_after:
+            try:
                 engine.rewrite(call)
-            if keeps_room:
-                from tokenkeep.vault import room  # reading needs none
+            except StoreError:
+                self._rewrite_after = now + _REWRITE_AGAIN_SECONDS
 
-                room.keep(self.path)
-        except StoreError:
-            return
+    def _settle(self, state: tuple[Engine, Keys], call: Call) -> None:
+        """Does what somebody before us could not; whether it can be done now or not."""
+        from tokenkeep.vault.settling import settle  # reading needs none of it
 
-    def _alone(self, call: Call) -> _Taken:
+        self._is_settled = True
+        header = state[1].header
+        settle(self.path, header, lambda: unlock(header, self.keys, call, self._keks).key)
+
+    def _alone(self, call: Call) -> Taken:
         """The lock around opening, taken within the deadline; a context manager releases it."""
         if self._pid != os.getpid():
             # Forked while another thread was opening: that thread does not exist here.
             self._opening, self._pid = allocate_lock(), os.getpid()
-        return _Taken(self._opening, call)
-
-
-class _Taken:
-    """A lock taken within a deadline."""
-
-    __slots__ = ("_call", "_lock")
-
-    def __init__(self, lock: LockType, call: Call) -> None:
-        self._lock = lock
-        self._call = call
-
-    def __enter__(self) -> None:
-        take(self._lock, self._call)
-
-    def __exit__(self, *_exc: object) -> None:
-        self._lock.release()
+        return Taken(self._opening, call)
 
 
 class _NewerHeader(TokenkeepError):

@@ -23,5 +23,5 @@ def command(ctx: click.Context, yes: bool) -> int:
         erased = storage.delete_all()
     tell(f"items erased: {int(erased)}", f"sessions ended: {erased.sessions_ended}")
     if erased.pending:
-        tell("old bytes remain until another process lets go of the vault; the next one finishes")
+        tell("old bytes remain for now; the next write that can do it erases them")
     return 0

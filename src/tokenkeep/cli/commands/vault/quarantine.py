@@ -52,7 +52,7 @@ def command(
             count, is_pending = erase(vault, None if erase_all else gone, call())
             tell(f"erased: {count}")
             if is_pending:
-                tell("old bytes remain until the next write: another process is reading")
+                tell("old bytes remain for now; the next write that can do it erases them")
             return exits.OK
         found = entries(vault, call())
     finally:

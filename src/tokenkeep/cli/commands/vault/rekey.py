@@ -77,7 +77,7 @@ def say_rekeyed(report: RekeyReport) -> int:
     """Says what a rekey did; the exit code."""
     tell(f"items encrypted anew: {report.items}")
     if report.pending:
-        tell("old bytes remain until another process lets go of the vault; the next one finishes")
+        tell("old bytes remain for now; the next write that can do it erases them")
     if report.damaged:
         tell(
             f"items that do not open and stayed as they are: {report.damaged}",
