@@ -35,6 +35,8 @@ _TRIES, _PAUSE_SECONDS = 100, 0.01
 _NEW = ".new"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
+#: Where Linux keeps who else may reach a file (acl(5)).
+_ACCESS_LIST = "system.posix_acl_access"
 #: Permissions and owners mean something; elsewhere the user's profile is what protects.
 _HAS_MODES = sys.platform != "win32"
 
@@ -265,12 +267,15 @@ def write_new(path: str, data: Secret | bytes) -> None:
     _write(path, os.O_EXCL, data)
 
 
-def replace_file(path: str, data: Secret | bytes, aside: str = "") -> None:
+def replace_file(
+    path: str, data: Secret | bytes, aside: str = "", keeps_access: bool = False
+) -> None:
     """Puts a file in the place of another, durably and atomically.
 
     Args:
         aside: what it is called meanwhile, a name of the caller's own; without one, for one caller
             at a time, what somebody left there who was killed is overwritten.
+        keeps_access: whoever could read or write the old one can the new one, and nobody else.
 
     Raises:
         OSError: the old file is still there.
@@ -278,11 +283,29 @@ def replace_file(path: str, data: Secret | bytes, aside: str = "") -> None:
     aside = aside or path + _NEW
     try:
         _write(aside, os.O_TRUNC, data)
+        if keeps_access:
+            _take_after(aside, path)
         _put_in_place(aside, path)
     except OSError:
         remove(aside)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def _take_after(aside: str, path: str) -> None:
+    """Gives a new file owner, mode and access list of the one whose place it will take."""
+    if not _HAS_MODES:
+        return
+    old, new = os.stat(path), os.stat(aside)
+    # The group means something where it may do something; a user may have left that of his file.
+    is_shared = bool(old.st_mode & stat.S_IRWXG)
+    group = old.st_gid if is_shared else new.st_gid
+    if (old.st_uid, group) != (new.st_uid, new.st_gid):
+        os.chown(aside, old.st_uid, group)
+    if stat.S_IMODE(old.st_mode) != stat.S_IMODE(new.st_mode):
+        os.chmod(aside, stat.S_IMODE(old.st_mode))
+    if is_shared and sys.platform == "linux" and _ACCESS_LIST in os.listxattr(path):
+        os.setxattr(aside, _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
 
 
 def _put_in_place(aside: str, path: str) -> None:

@@ -65,8 +65,8 @@ class KeyFile:
     Args:
         path: where it lies, or is made together with the vault.
         readable_by_group: accept a file that its group may read, or that another user owns, as
-            container platforms mount them; and one that cannot be written, so that it never names
-            its vault.
+            container platforms mount them; and one that cannot be replaced by its like, so that it
+            never names its vault.
     """
 
     __slots__ = ("path", "readable_by_group")
@@ -136,7 +136,7 @@ class KeyFile:
             As `read`; AccessDenied, StoreFull, StoreUnavailable: it cannot be made.
         """
         directory = os.path.dirname(self.path)
-        aside = self._aside()
+        aside = _aside(self.path)
         content = encode_key_file(Secret(random_bytes(KEY_BYTES)), b"")
         problem = None
         missing = files.missing_parents(self.path)
@@ -162,7 +162,8 @@ class KeyFile:
 
         Raises:
             WrongKey: it names another vault.
-            AccessDenied, StoreFull, StoreUnavailable: it cannot be written.
+            AccessDenied, StoreFull, StoreUnavailable: it cannot be written, and that is not
+                accepted.
         """
         key, named, extra = self.read()
         if named == vault_id:
@@ -174,17 +175,13 @@ class KeyFile:
             )
         content, problem = encode_key_file(key, vault_id, extra), None
         try:
+            path = os.path.realpath(self.path)  # in the place of the file, not of a link to it
             # The vault's creator and its first writer may both be at it.
-            files.replace_file(self.path, content, self._aside())
+            files.replace_file(path, content, _aside(path), keeps_access=True)
         except OSError as exc:
             problem = files.translated(exc, f"the key file {self.path}")
-        if problem is not None and not (
-            self.readable_by_group and isinstance(problem, AccessDenied)
-        ):
+        if problem is not None and not self.readable_by_group:
             raise problem
-
-    def _aside(self) -> str:
-        return f"{self.path}.{random_bytes(6).hex()}.new"
 
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
         """Nothing: see `Key.remember`."""
@@ -203,6 +200,10 @@ class KeyFile:
             return derive(key, b"tk key file", slot.salt)
 
         return kek
+
+
+def _aside(path: str) -> str:
+    return f"{path}.{random_bytes(6).hex()}.new"
 
 
 class Passphrase:
