@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -101,4 +102,29 @@ def test_older_vault_asks_for_the_upgrade_which_works(tmp_path: Path) -> None:
     assert (0, 1) == upgrade(open_vault(tmp_path), call(), {0: to_one})
     assert (1, 1) == upgrade(open_vault(tmp_path), call())
     assert value(open_store(tmp_path), "a") == "value a"
-    assert header.generation == Header.decode(path.read_bytes()).generation
+    assert header.generation + 1 == Header.decode(path.read_bytes()).generation
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_upgrade_is_a_change_of_the_header_that_others_follow(tmp_path: Path, dies: bool) -> None:
+    """Nobody goes on with the format of a vault that they opened before, nor brings it back."""
+    fill(tmp_path)
+    before = open_vault(tmp_path)
+    header = before.opened(call())[1].header
+    with_fields(tmp_path, format=number(0))
+
+    def to_one(known: dict[str, bytes], _connection: sqlite3.Connection) -> dict[str, bytes]:
+        return {**known, "format": number(1), "colour": b"blue"}
+
+    def step(name: str) -> None:
+        if dies and name == "state":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if dies else nullcontext():
+        upgrade(open_vault(tmp_path), call(), {0: to_one}, step)
+    if not dies:
+        assert header.generation + 1 == before.opened(call())[1].header.generation
+    add_key(before, key_file(tmp_path, "two"), call())
+    after = open_vault(tmp_path).header()
+    assert after is not None
+    assert (header.generation + 2, {"colour": b"blue"}) == (after.generation, after.extra)

@@ -10,6 +10,7 @@ from tokenkeep import fields
 from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
+from tokenkeep.vault import sqlite
 from tokenkeep.vault.envelope import VALUE, subject
 from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
@@ -62,6 +63,17 @@ def generation_of(row: Any) -> int:
     if row is None or not isinstance(row[0], int):
         raise VaultDamaged("the vault's database is damaged", hint="tokenkeep vault check")
     return row[0]
+
+
+def announce(connection: Connection, generation: int) -> None:
+    """Says in the database, outside of a transaction, that the header was replaced.
+
+    That it was is not undone by a database that has no room to say so: the next writer does.
+    """
+    try:
+        connection.execute("UPDATE state SET generation = ?", (generation,))
+    except sqlite.Error:
+        return
 
 
 def envelope_of(row: Any, place: tuple[bytes, bytes]) -> bytes | None:

@@ -6,7 +6,7 @@ import os
 
 from tokenkeep.errors import FormatUnsupported, StoreUnavailable
 from tokenkeep.item import Call
-from tokenkeep.vault import files
+from tokenkeep.vault import files, rows
 from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.format import FORMAT, MAX_HEADER_BYTES, Header, header_fields
 from tokenkeep.vault.vault import Vault
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     #: Turns the header's fields, and inside a transaction the database, of one format into the
-    #: next one's. May be run again after a crash: the database may have been done already.
+    #: next one's; `generation` stays. May be run again after a crash: the database may have been
+    #: done already, and written to since by others, who go by the header.
     Step = Callable[[dict[str, bytes], Connection], dict[str, bytes]]
 
 #: From which format, by which step. Format 1 is the first one: there is nothing to upgrade from.
@@ -64,12 +65,18 @@ def _take_step(
         step("database")
         connection.execute("BEGIN IMMEDIATE")
         changed = change(dict(known), connection)
+        # As with every change of the header: one generation more, and the database never ahead.
+        generation = int.from_bytes(changed["generation"], "big")
+        connection.execute("UPDATE state SET generation = ?", (generation,))
         connection.execute("COMMIT")
+        newer = {**changed, "generation": (generation + 1).to_bytes(8, "big")}
         step("header")
         try:
-            files.replace_file(os.path.join(vault.path, files.HEADER), encode_fields(changed))
+            files.replace_file(os.path.join(vault.path, files.HEADER), encode_fields(newer))
         except OSError as exc:
             raise files.translated(exc, "the vault's header") from None
+        step("state")
+        rows.announce(connection, generation + 1)
 
     try:
         engine.locked(call, alone)

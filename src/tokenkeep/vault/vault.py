@@ -20,7 +20,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.vault import files, rows, sqlite
+from tokenkeep.vault import files, rows
 from tokenkeep.vault.engine import Engine, Taken
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
@@ -266,10 +266,7 @@ class Vault:
                 step("header")
                 self._replace_header(header)
                 step("state")
-                try:
-                    connection.execute("UPDATE state SET generation = ?", (header.generation,))
-                except sqlite.Error:
-                    pass  # the change is made, and an error would deny it; the next writer says so
+                rows.announce(connection, header.generation)
                 return after
 
             try:
