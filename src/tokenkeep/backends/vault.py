@@ -113,7 +113,14 @@ def preload() -> None:
     """Loads what making, writing and resetting a vault import; for event loops."""
     import ctypes  # noqa: F401
 
-    from tokenkeep.vault import creation, lockfile, reset, slot_facts, tracking  # noqa: F401
+    from tokenkeep.vault import (  # noqa: F401
+        creation,
+        lockfile,
+        reset,
+        settling,
+        slot_facts,
+        tracking,
+    )
 
     platform_key()
 

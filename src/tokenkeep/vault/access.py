@@ -6,10 +6,9 @@ from tokenkeep.errors import StoreError, StoreUnavailable, UnsupportedOption
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import slots
-from tokenkeep.vault.creation import require_nameable
 from tokenkeep.vault.format import Header, Slot
 from tokenkeep.vault.keys import Keys
-from tokenkeep.vault.leftovers import forget_unpublished
+from tokenkeep.vault.leftovers import forget, forget_unpublished
 from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
@@ -73,7 +72,7 @@ def add_key(
             raise StoreUnavailable(
                 f"the key file belongs to another vault: {key.path}", hint="make a new key file"
             )
-        require_nameable(key)
+        key.require_nameable()
         if slots.opens(keys.header, key, call):
             raise UnsupportedOption(f"this key file opens the vault already: {key.path}")
     # Made once, as a passphrase may be asked for; wrapped anew if the root key changes meanwhile.
@@ -116,28 +115,6 @@ def remove_key(
     keys = vault.change_header(call, change, step)
     step("forget")
     forget(vault.keys, removed[0], keys.vault_id, call)
-
-
-def forget(keys: tuple[Key, ...], slot: Slot, vault_id: bytes, call: Call) -> None:
-    """Lets the keys at hand erase what they keep elsewhere for a slot that is gone.
-
-    Raises:
-        StoreError: it is still there.
-    """
-    problem: StoreError | None = None
-    for key in keys:
-        erase = getattr(key, "forget", None)
-        if erase is None or not slots.fits(key, slot):
-            continue
-        try:
-            erase(slot, vault_id, call)
-        except StoreError as exc:
-            problem = exc.with_traceback(None)
-    if problem is not None:
-        raise type(problem)(
-            f"the key slot is removed, and what its key keeps elsewhere is still there: {problem}",
-            hint=problem.hint,
-        )
 
 
 def without_slot(header: Header, slot_id: bytes) -> tuple[Slot, ...]:

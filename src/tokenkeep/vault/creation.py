@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from tokenkeep.crypto import KEY_BYTES, random_bytes
-from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable, WrongKey
+from tokenkeep.errors import StoreError, StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, keys, room, slots, sqlite
 from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header, Slot
@@ -72,7 +72,7 @@ def _created(
                     f"the key file belongs to another vault: {key.path}",
                     hint="give the vault's own path, or another key file",
                 )
-            require_nameable(key)
+            key.require_nameable()
     aside = f"{path}{_ASIDE}{random_bytes(6).hex()}"
     vault_id = random_bytes(VAULT_ID_BYTES)
     made: list[Slot] = []
@@ -115,20 +115,6 @@ def name_vault(with_keys: tuple[Key, ...], vault_id: bytes) -> None:
     for key in with_keys:
         if isinstance(key, KeyFile):
             key.name_vault(vault_id)
-
-
-def require_nameable(key: KeyFile) -> None:
-    """Ends an attempt to use a key file that could never name its vault, unless that is accepted.
-
-    Raises:
-        AccessDenied: its directory cannot be written.
-    """
-    directory = os.path.dirname(key.path)
-    if not key.readable_by_group and not os.access(directory, os.W_OK):
-        raise AccessDenied(
-            f"the key file cannot be made to name its vault: {key.path}",
-            hint="make its directory writable, or give KeyFile(..., readable_by_group=True)",
-        )
 
 
 def _fill(

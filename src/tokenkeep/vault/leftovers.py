@@ -1,6 +1,6 @@
 """Taking back what keys keep elsewhere for slots that no vault has, such as an item in a store.
 
-What cannot be taken back is left over, and opens nothing: nothing here raises.
+What a vault never had and cannot be taken back is left over, and opens nothing: nobody is told.
 """
 
 from __future__ import annotations
@@ -28,6 +28,28 @@ def moment(call: Call) -> Call:
     """
     left = call.remaining()
     return Call(None if left is None else max(left, _LEAST_SECONDS), clock=call.clock)
+
+
+def forget(keys: Sequence[Key], slot: Slot, vault_id: bytes, call: Call) -> None:
+    """Lets the keys at hand erase what they keep for a slot that the vault had.
+
+    Raises:
+        StoreError: it is still there.
+    """
+    problem: StoreError | None = None
+    for key in keys:
+        erase = getattr(key, "forget", None)
+        if erase is None or not slots.fits(key, slot):
+            continue
+        try:
+            erase(slot, vault_id, call)
+        except StoreError as exc:
+            problem = exc.with_traceback(None)
+    if problem is not None:
+        raise type(problem)(
+            f"the key slot is removed, and what its key keeps elsewhere is still there: {problem}",
+            hint=problem.hint,
+        )
 
 
 def forget_unused(keys: Sequence[Key], made: Sequence[Slot], vault_id: bytes, call: Call) -> None:

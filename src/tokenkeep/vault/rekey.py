@@ -14,10 +14,11 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import erasing, quarantine, slots
 from tokenkeep.vault import keys as wrapping
-from tokenkeep.vault.access import forget, without_slot
+from tokenkeep.vault.access import without_slot
 from tokenkeep.vault.envelope import key_id_of, subject
 from tokenkeep.vault.format import KEY_ID_BYTES, Header, Slot
 from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.leftovers import forget
 from tokenkeep.vault.rows import following
 from tokenkeep.vault.vault import Vault
 

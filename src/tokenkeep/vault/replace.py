@@ -15,10 +15,9 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import Call, ItemName
 from tokenkeep.vault import slots
-from tokenkeep.vault.access import forget
-from tokenkeep.vault.creation import name_vault, require_nameable
+from tokenkeep.vault.creation import name_vault
 from tokenkeep.vault.format import Slot
-from tokenkeep.vault.leftovers import forget_unpublished
+from tokenkeep.vault.leftovers import forget, forget_unpublished
 from tokenkeep.vault.rekey import RekeyReport, move_all, new_root, require_one_root
 from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
@@ -197,7 +196,7 @@ def _make_slots(
         step("key")
         if isinstance(key, KeyFile):
             key.make()
-            require_nameable(key)
+            key.require_nameable()
         made.append(slots.new_slot(key, "", keys.root, keys.vault_id, call()))
 
 

@@ -183,6 +183,18 @@ class KeyFile:
         if problem is not None and not self.readable_by_group:
             raise problem
 
+    def require_nameable(self) -> None:
+        """Ends an attempt to use a file that could never name its vault, unless that is accepted.
+
+        Raises:
+            AccessDenied: its directory cannot be written.
+        """
+        if not self.readable_by_group and not os.access(os.path.dirname(self.path), os.W_OK):
+            raise AccessDenied(
+                f"the key file cannot be made to name its vault: {self.path}",
+                hint="make its directory writable, or give KeyFile(..., readable_by_group=True)",
+            )
+
     def remember(self, slot_id: bytes, vault_id: bytes, call: Call) -> dict[str, bytes]:
         """Nothing: see `Key.remember`."""
         return {}
