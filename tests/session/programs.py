@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
+#: What a log says that begins no session: nothing yet, or who had the last word.
+MISSING, SIGNED_OUT, REFUSED = "missing", "signed out", "refused"
+
 
 class Token(NamedTuple):
     """A refresh token: the session it belongs to, and which of its rotations it is."""
@@ -38,17 +41,57 @@ Program = Generator[Step, Any, str]
 
 
 class Rules(NamedTuple):
-    """How the server and the protocol behave in one exploration; `mutation` breaks one step."""
+    """How the server and the application behave in one exploration.
+
+    Attributes:
+        replay_window: a spent token is taken once more, and the session told so.
+        detects_reuse: a spent token that comes again ends the whole login.
+        keeps: a fresh install goes on with the record that it finds.
+    """
 
     replay_window: bool = False
-    mutation: str = ""
+    detects_reuse: bool = True
+    keeps: bool = False
+
+
+def restore(rules: Rules, unsaved: Record | None) -> Program:
+    if unsaved is not None:
+        return "memory only"
+    log = yield Step("log.read")
+    found = yield Step("store.read")
+    if found is None or found.session == log:
+        return "signed out" if found is None else "signed in"
+    if log == SIGNED_OUT or not (yield Step("fence.enter")):
+        return "signed out"  # erased by whoever signed out, or is inside
+    return (yield from settle(rules))
+
+
+def settle(rules: Rules) -> Program:
+    found = yield Step("store.read")
+    log = yield Step("log.read")
+    if found is not None and log == MISSING and rules.keeps:
+        if (yield Step("log.adopt", found.session)) == "failed":
+            yield Step("fence.leave")
+            return "unavailable"
+        found = yield Step("store.read")
+        log = yield Step("log.read")
+    if found is not None and found.session == log:
+        yield Step("fence.leave")
+        return "signed in"
+    if found is not None and log != SIGNED_OUT:
+        yield from erase_dead()
+    yield Step("fence.leave")
+    return "signed out"
 
 
 def login(rules: Rules, unsaved: Record | None) -> Program:
     session, token = yield Step("wire.login")
     if unsaved is None and not (yield Step("fence.enter")):
         return "unavailable"
-    yield Step("log.begin", session)
+    if (yield Step("log.begin", session)) == "failed":
+        if unsaved is None:
+            yield Step("fence.leave")
+        return "could not begin"  # an unsaved session that lived before lives on
     fresh = Record(session, 1, token)
     written = yield Step("store.write", fresh)
     if (yield Step("log.read")) != session:
@@ -66,19 +109,17 @@ def login(rules: Rules, unsaved: Record | None) -> Program:
 def refresh(rules: Rules, unsaved: Record | None, confirmed: bool = False) -> Program:
     if unsaved is not None:
         return (yield from redeem(rules, unsaved, confirmed, in_memory=True))
-    live = yield Step("log.read")
+    log = yield Step("log.read")
     early = yield Step("store.read")
-    if live is None or early is None or early.session != live:
+    if early is None or early.session != log:
         return "signed out"
-    if not (yield Step("fence.enter")) and rules.mutation != "go on without the fence":
+    if not (yield Step("fence.enter")):
         return "unavailable"
-    live = yield Step("log.read")
-    if live != early.session:
-        return (yield from bury(rules))
+    log = yield Step("log.read")
+    if log != early.session:
+        return (yield from bury())
     record = yield Step("store.read")
-    if rules.mutation == "refresh without re-reading":
-        record = early
-    if record is None or record.session != live:
+    if record is None or record.session != log:
         yield Step("fence.leave")
         return "ended"
     return (yield from redeem(rules, record, confirmed, in_memory=False))
@@ -90,38 +131,28 @@ def confirm(rules: Rules, unsaved: Record | None) -> Program:
 
 
 def redeem(rules: Rules, record: Record, confirmed: bool, in_memory: bool) -> Program:
-    allowed = confirmed
+    noted = record._replace(intent=True)
     if record.intent:
         if not (confirmed or rules.replay_window):
             if not in_memory:
                 yield Step("fence.leave")
             return "uncertain"
-        allowed = True
-        noted = record
-    else:
-        noted = record._replace(intent=True)
-        if in_memory:
-            yield Step("keep", noted)
-        elif rules.mutation == "refresh without re-reading":
-            yield Step("store.write", noted)
-        elif rules.mutation != "intent after sending":
-            written = yield Step("store.replace", record, noted)
-            if written != "done":
-                yield Step("fence.leave")
-                return "not saved, not sent"
+    elif in_memory:
+        yield Step("keep", noted)
+    elif (yield Step("store.replace", record, noted)) != "done":
+        yield Step("fence.leave")
+        return "not saved, not sent"
     if (yield Step("log.read")) != record.session:
-        return (yield from (too_late(record.token) if in_memory else bury(rules)))
-    answer = yield Step("wire.redeem", record.token, allowed)
-    if rules.mutation == "intent after sending" and not in_memory and not record.intent:
-        yield Step("store.replace", record, noted)
+        return (yield from (too_late(record.token) if in_memory else bury()))
+    answer = yield Step("wire.redeem", record.token)
     if answer in ("lost", "refused") and (yield Step("log.read")) != record.session:
-        return (yield from (too_late(record.token) if in_memory else bury(rules)))
+        return (yield from (too_late(record.token) if in_memory else bury()))
     if answer == "lost":
         if not in_memory:
             yield Step("fence.leave")
         return "uncertain"
     if answer == "refused":
-        return (yield from refused(rules, record, in_memory))
+        return (yield from refused(record, in_memory))
     fresh = Record(record.session, record.generation + 1, answer)
     if (yield Step("log.read")) != record.session:
         return (yield from too_late(answer))
@@ -131,27 +162,26 @@ def redeem(rules: Rules, record: Record, confirmed: bool, in_memory: bool) -> Pr
     written = yield Step("store.replace", noted, fresh)
     if written == "conflict":
         return (yield from too_late(answer))
-    looks = rules.mutation != "no look after the write"
-    if looks and (yield Step("log.read")) != record.session:
+    if (yield Step("log.read")) != record.session:
         return (yield from too_late(answer))
     if written == "refused":
-        if rules.mutation == "let go unsaved":
-            yield Step("fence.leave")
-            return "refreshed"
         yield Step("keep", fresh)
         return "memory only"
     yield Step("fence.leave")
     return "refreshed"
 
 
-def refused(rules: Rules, record: Record, in_memory: bool) -> Program:
+def refused(record: Record, in_memory: bool) -> Program:
     found = record if in_memory else (yield Step("store.read"))
-    live = record.session if in_memory else (yield Step("log.read"))
-    is_ours = found is not None and found.session == live == record.session
+    log = record.session if in_memory else (yield Step("log.read"))
+    is_ours = found is not None and found.session == log == record.session
     if not is_ours or found.generation > record.generation:
         yield Step("fence.leave")
         return "ended"
-    yield Step("log.end", record.session)
+    if (yield Step("log.end", REFUSED)) == "failed":
+        if not in_memory:
+            yield Step("fence.leave")
+        return "could not be ended"
     yield from erase_dead()
     yield Step("fence.leave")
     return "login required"
@@ -166,60 +196,68 @@ def too_late(token: Token) -> Program:
 
 
 def erase_dead() -> Generator[Step, Any, Token | None]:
-    live = yield Step("log.read")
+    log = yield Step("log.read")
     found = yield Step("store.read")
-    if found is not None and found.session != live:
+    if found is not None and found.session != log:
         yield Step("store.delete")
         return found.token
     return None
 
 
-def bury(rules: Rules) -> Program:
+def bury() -> Program:
     """Who erases a dead record revokes it: whoever ended it may come too late to read it."""
     found = yield Step("store.read")
-    live = yield Step("log.read")
-    if found is not None and found.session != live:
+    log = yield Step("log.read")
+    if found is not None and found.session != log:
         yield from erase_dead()
-        if rules.mutation != "erase without revoking":
-            yield Step("wire.revoke", found.token)
+        yield Step("wire.revoke", found.token)
     yield Step("fence.leave")
     return "ended"
 
 
 def logout(rules: Rules, unsaved: Record | None) -> Program:
-    yield Step("log.end")
+    has_ended = (yield Step("log.end", SIGNED_OUT)) != "failed"
     found = yield Step("store.read")
-    live = yield Step("log.read")
+    log = yield Step("log.read")
     captured = unsaved if unsaved is not None else found
-    if captured is not None and captured.session == live:
-        captured = None
+    if has_ended and captured is not None and captured.session == log:
+        captured = None  # somebody signed in anew meanwhile
     erased = None
-    if unsaved is not None or (yield Step("fence.enter")):
+    is_inside = unsaved is not None or (yield Step("fence.enter"))
+    if is_inside and has_ended:
         erased = yield from erase_dead()
-        yield Step("fence.leave")
+    elif not has_ended:
+        erased = yield from erase()
     elif captured is not None:
         yield Step("report", captured.session)
+    if is_inside:
+        yield Step("fence.leave")
     if captured is not None:
         yield Step("wire.revoke", captured.token)
-    is_other = erased is not None and (captured is None or erased != captured.token)
-    if is_other and rules.mutation != "erase without revoking":
+    if erased is not None and (captured is None or erased != captured.token):
         yield Step("wire.revoke", erased)
-    return "signed out"
+    return "signed out" if has_ended else "erased"
+
+
+def erase() -> Generator[Step, Any, Token | None]:
+    """What a sign-out erases that the log does not know of: whatever lies there."""
+    found = yield Step("store.read")
+    yield Step("store.delete")
+    return None if found is None else found.token
 
 
 def save(rules: Rules, unsaved: Record | None) -> Program:
     """What the background thread of an unsaved session does now and then."""
     if unsaved is None:
         return "nothing to save"
-    looks = rules.mutation != "save without looking"
-    if looks and (yield Step("log.read")) != unsaved.session:
+    if (yield Step("log.read")) != unsaved.session:
         yield from erase_dead()
         yield Step("fence.leave")
         yield Step("wire.revoke", unsaved.token)
         return "ended"
     if (yield Step("store.write", unsaved)) == "refused":
         return "memory only"
-    if looks and (yield Step("log.read")) != unsaved.session:
+    if (yield Step("log.read")) != unsaved.session:
         return "memory only"
     yield Step("fence.leave")
     return "saved"
@@ -230,5 +268,6 @@ PROGRAMS: dict[str, Callable[[Rules, Record | None], Program]] = {
     "refresh": refresh,
     "confirm": confirm,
     "logout": logout,
+    "restore": restore,
     "save": save,
 }

@@ -1,8 +1,8 @@
 """A kill before any step of the real code leaves what the model says it leaves.
 
-The real login, refresh, logout and rename run in a child whose store, transport, log and fence
-report every step by the model's name; the child is killed with SIGKILL before the n-th, for every
-n. What the next start says is held against the model, killed at the same step.
+The real login, refresh, logout, restore and rename run in a child whose store, transport, log and
+fence report every step by the model's name; the child is killed with SIGKILL before the n-th, for
+every n. What the next start says is held against the model, killed at the same step.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ STORE = {
     "delete": "store.delete",
     "replace": "store.replace",
 }
-LOG = {"read": "log.read", "begin": "log.begin", "end": "log.end"}
+LOG = {"read": "log.read", "begin": "log.begin", "adopt": "log.adopt", "end": "log.end"}
 
 
 def watched(place: Place, before: Callable[[str], None]) -> tuple[TokenStorage, Transport]:
     """The account's storage with every seam reporting."""
-    tokens = place.tokens()
+    tokens = place.tokens(fresh_install="keep")
     parts: Any = tokens.kept
     parts.storage._store = Recording(tokens.storage.store, STORE, before)
     parts.log = Recording(tokens.kept.log, LOG, before)
@@ -124,7 +124,12 @@ def login(session: Session, response: dict[str, object], ready: Ready) -> None:
     session.begin(response)
 
 
-OPERATIONS = {"refresh": refresh, "logout": logout, "login": login}
+def restore(session: Session, response: dict[str, object], ready: Ready) -> None:
+    ready()
+    session.restore()
+
+
+OPERATIONS = {"refresh": refresh, "logout": logout, "login": login, "restore": restore}
 
 
 def play(
@@ -132,6 +137,8 @@ def play(
 ) -> list[str]:
     """Runs the operation in a child; the steps it took."""
     trace = place.directory / f"trace-{kill_before}"
+    if operation == "restore":  # of a record that an installation left which is gone
+        Path(place.tokens().kept.log.path).unlink()
     response = {k: v for k, v in server.login("notes").items() if k != "id_token"}
 
     def work() -> None:
@@ -152,6 +159,7 @@ def play(
 #: Steps that change something; the rest is looking.
 EFFECTS = {
     "log.begin",
+    "log.adopt",
     "log.end",
     "store.write",
     "store.replace",
@@ -167,9 +175,11 @@ def effects(steps: list[str]) -> list[str]:
 
 def predicted(operation: str, effects_done: int) -> tuple[list[str], model.World]:
     """The model's run of one operation, killed after so many effects; and all its effects."""
-    exploration = model.Exploration(programs.Rules())
+    exploration = model.Exploration(programs.Rules(keeps=True))
     process = model.Local((), operation, (None,))
     world = model.World((process,), crashes=1)
+    if operation == "restore":
+        world = world._replace(log=programs.MISSING)
     seen: list[str] = []
     stopped: model.World | None = None
     while True:
@@ -178,10 +188,9 @@ def predicted(operation: str, effects_done: int) -> tuple[list[str], model.World
             break
         if step.name in EFFECTS and len(seen) == effects_done and stopped is None:
             stopped = model.killed(world, 0)
+        log = world.log
         _, world, answer = next(exploration.play(world, 0, step, ()))
-        after = world.processes[0]
-        after = after._replace(answers=(*after.answers, answer))
-        world = world._replace(processes=(after,))
+        world = model.answered(world, 0, answer, log)
         if step.name in EFFECTS:
             seen.append(step.name)
     return seen, world if stopped is None else stopped
@@ -218,6 +227,8 @@ def test_looks_stand_around_every_effect_as_in_the_model(
         ] == inside
     elif operation == "login":
         assert ["log.begin", "store.write", "log.read"] == inside[1:]
+    elif operation == "restore":
+        assert ["store.read", "log.read"] * 2 == [each for each in inside[1:] if "read" in each]
     else:
         assert "log.end" == effects(real)[0]
         assert "wire.revoke" == real[-1]
