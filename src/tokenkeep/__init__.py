@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tokenkeep.store import StoreFacts as StoreFacts
     from tokenkeep.tokens.storage import TokenStorage as TokenStorage
     from tokenkeep.unlocked_vault import UnlockedVault as UnlockedVault
-    from tokenkeep.vault.slots import KeyFile as KeyFile
-    from tokenkeep.vault.slots import Passphrase as Passphrase
+    from tokenkeep.vault.key_file import KeyFile as KeyFile
+    from tokenkeep.vault.passphrase import Passphrase as Passphrase
 
 __version__ = "0.1.0"
 
@@ -55,11 +55,11 @@ _HOMES = {
     "Installation": "tokenkeep.install",
     "Interaction": "tokenkeep.item",
     "KernelKeyringOptions": "tokenkeep.backends.kernel_keyring",
-    "KeyFile": "tokenkeep.vault.slots",
+    "KeyFile": "tokenkeep.vault.key_file",
     "Keyring": "tokenkeep.backends.kernel_keyring",
     "MemoryOptions": "tokenkeep.backends.memory",
     "MemoryStore": "tokenkeep.backends.memory",
-    "Passphrase": "tokenkeep.vault.slots",
+    "Passphrase": "tokenkeep.vault.passphrase",
     "PresenceGate": "tokenkeep.presence.gate",
     "Protection": "tokenkeep.store",
     "Provider": "tokenkeep.oauth.provider",

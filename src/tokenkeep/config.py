@@ -183,12 +183,13 @@ def vault_options(config: Config, timeout: float | None = None) -> VaultOptions:
         raise UnsupportedOption(
             f"the chosen store is {config.store}, not a vault", hint="--store vault"
         )
-    from tokenkeep.vault.slots import KeyFile, Passphrase
+    from tokenkeep.vault.key_file import KeyFile
 
     path = config.store.partition(":")[2] or default_vault_path()
     passphrase_file = config.passphrase_file
     if passphrase_file is not None:
         from tokenkeep.passphrase_file import read_passphrase
+        from tokenkeep.vault.passphrase import Passphrase
 
         # Read when the vault is opened: `doctor` and `vault` verbs ask for facts without it.
         key = Passphrase(lambda: read_passphrase(passphrase_file, timeout=timeout))

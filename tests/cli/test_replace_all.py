@@ -13,7 +13,7 @@ from cli.shell import Shell, kill, tree_of
 from tokenkeep.backends.vault import VaultOptions
 from tokenkeep.database import DatabaseKey
 from tokenkeep.storage import SecureStorage
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 pytestmark = pytest.mark.requires("terminal")
 

@@ -10,7 +10,8 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.errors import SecretDamaged
 from tokenkeep.item import Call, ItemName
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 #: Far too cheap for a real passphrase: what is under test is the store, not the derivation.
 CHEAP = Argon2Profile(memory_kib=64, passes=1, lanes=1)

@@ -15,7 +15,7 @@ import pytest
 from tokenkeep.backends.vault import VaultOptions
 from tokenkeep.database import DatabaseKey
 from tokenkeep.storage import SecureStorage
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 ROWS = 2000
 

@@ -31,7 +31,8 @@ from tokenkeep.backends.windows import (
 from tokenkeep.native.keyctl import MAX_PAYLOAD_BYTES
 from tokenkeep.outlook import outlook
 from tokenkeep.store import StoreFacts
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 if TYPE_CHECKING:
     from tokenkeep.vault.slots import Key

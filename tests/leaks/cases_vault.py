@@ -15,7 +15,8 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.passphrase_file import read_passphrase
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 SERVICE = "org.example.leaks"
 ONE = ItemName(SERVICE, "one")

@@ -25,7 +25,7 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import FaultyStore, Lies
-from tokenkeep.vault.slots import Passphrase
+from tokenkeep.vault.passphrase import Passphrase
 
 SERVICE = "org.example.leaks"
 ONE = ItemName(SERVICE, "one")

@@ -14,7 +14,7 @@ from tokenkeep.migrate.looking import REPLACE
 from tokenkeep.migrate.migration import Migration
 from tokenkeep.migrate.store import StoreSource
 from tokenkeep.storage import SecureStorage
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 
 def storage_of(place: Path, name: str) -> SecureStorage:

@@ -29,8 +29,8 @@ from tokenkeep.migrate.looking import REPLACE
 from tokenkeep.migrate.migration import Migration
 from tokenkeep.migrate.report import MigrationReport, Outcome
 from tokenkeep.storage import SecureStorage
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.quarantine import entries
-from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
 OLD = {"a": "1", "b": "2", "c": "3"}

@@ -20,7 +20,8 @@ from tokenkeep.errors import (
     TokenkeepError,
     UnsupportedOption,
 )
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 KEYS = ("app", "store", "key_file", "passphrase_file")
 

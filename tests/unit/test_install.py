@@ -28,7 +28,7 @@ from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Store
 from tokenkeep.testing.faulty import Fails, Fault, FaultyStore
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 SERVICE = "org.example.notes"
 

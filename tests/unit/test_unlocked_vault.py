@@ -26,8 +26,8 @@ from tokenkeep.secret import Secret
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.testing.faulty import Fails, FaultyStore
 from tokenkeep.unlocked_vault import SERVICE, UnlockedVault, lock, unlock_for, unlocked
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.slots import Passphrase
 from tokenkeep.vault.vault import Vault
 
 ONE = ItemName("org.example", "one")

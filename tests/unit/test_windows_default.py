@@ -14,7 +14,7 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import StoreUnavailable
 from tokenkeep.native import dpapi
 from tokenkeep.select import candidates, open_store
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.vault import Vault
 
 #: Far too cheap for a real passphrase: the derivation is not what is under test.

@@ -28,9 +28,10 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
 from tokenkeep.vault.check import check
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.lockfile import LockFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.slots import KeyFile, Passphrase
 from vault.places import SERVICE, VERBS, call, fill, item, key_file, open_store, open_vault, value
 
 

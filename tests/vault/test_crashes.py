@@ -11,8 +11,8 @@ import pytest
 from tokenkeep.errors import StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access, creation
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.slots import KeyFile
 from vault.places import call, item, key_file, open_store, open_vault, passphrase, value
 
 ITEMS = 5

@@ -12,9 +12,10 @@ import pytest
 from tokenkeep.errors import StoreFull, UnsupportedOption, WriteConflict
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.replace import replace_all
-from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 from vault.places import SERVICE, call, item, key_file, passphrase
 

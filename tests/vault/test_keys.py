@@ -29,9 +29,10 @@ from tokenkeep.store import Protection
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
 from tokenkeep.vault.format import Slot, header_fields
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.quarantine import erase
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.upgrade import encode_fields
 from vault.places import (
     CHEAP,

@@ -13,8 +13,8 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access, transfer
 from tokenkeep.vault.lockfile import LockFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.slots import Passphrase
 from vault.places import CHEAP, call, item, key_file, open_store, open_vault, passphrase
 
 VALUE = "the-value-nobody-may-see"

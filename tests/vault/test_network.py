@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenkeep.errors import StoreUnavailable
-from tokenkeep.vault.files import require_local
+from tokenkeep.vault.mounts import require_local
 
 pytestmark = pytest.mark.requires("/proc")
 

@@ -25,9 +25,10 @@ from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.testing.faulty import Fails, FaultyStore
 from tokenkeep.vault.key import Key
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import RekeyReport, rekey
 from tokenkeep.vault.replace import every_name, replace_all, was_begun
-from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 
 ITEMS = {

@@ -19,8 +19,9 @@ from tokenkeep.errors import (
 )
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.reset import require_lost, set_aside
-from tokenkeep.vault.slots import KeyFile, Passphrase
 from tokenkeep.vault.vault import Vault
 from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, value
 

@@ -18,7 +18,7 @@ from tokenkeep.errors import AccessDenied
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access, files
 from tokenkeep.vault.format import encode_key_file
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 from vault.places import call, item, key_file, open_store, value
 
 pytestmark = pytest.mark.requires("POSIX files")

@@ -14,7 +14,7 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import WriteConflict
 from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 SERVICE = "org.example.notes"
 PAYLOAD = "." * 300

@@ -27,7 +27,7 @@ from tokenkeep.vault.format import (
     open_file,
     seal_file,
 )
-from tokenkeep.vault.slots import Passphrase
+from tokenkeep.vault.passphrase import Passphrase
 
 HERE = Path(__file__).parent
 VAULT_ID = bytes(range(16))

@@ -8,7 +8,8 @@ import sys
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files
-from tokenkeep.vault.slots import ANY_SLOT, KeyFile, is_key
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.slots import ANY_SLOT, is_key
 from tokenkeep.vault.store import MAX_VALUE_BYTES, StoreOverVault
 from tokenkeep.vault.vault import Vault
 
@@ -116,6 +117,7 @@ def preload() -> None:
     from tokenkeep.vault import (  # noqa: F401
         creation,
         lockfile,
+        mounts,
         reset,
         settling,
         slot_facts,

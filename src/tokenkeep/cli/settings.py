@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenkeep.secret import Secret
     from tokenkeep.tokens.storage import TokenStorage
     from tokenkeep.vault.format import Slot
-    from tokenkeep.vault.slots import Passphrase
+    from tokenkeep.vault.passphrase import Passphrase
 
 DEFAULT_ACCOUNT = "default"
 #: Seconds for one call into the store.
@@ -177,7 +177,7 @@ class Settings:
         if self.option("key_file") is not None or self.option("passphrase_file") is not None:
             return options
         from tokenkeep.backends.vault import VaultOptions
-        from tokenkeep.vault.slots import Passphrase
+        from tokenkeep.vault.passphrase import Passphrase
 
         keys = (*options.keys, WhileUnlocked(), SlotKeys(self))
         if config.key_file is None and config.passphrase_file is None:

@@ -7,9 +7,9 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import slots
 from tokenkeep.vault.format import Header, Slot
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.keys import Keys
 from tokenkeep.vault.leftovers import forget, forget_unpublished
-from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False

@@ -12,10 +12,10 @@ import os
 from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import StoreError, StoreUnavailable, WrongKey
 from tokenkeep.secret import Secret
-from tokenkeep.vault import files, keys, room, slots, sqlite
+from tokenkeep.vault import files, keys, mounts, room, slots, sqlite
 from tokenkeep.vault.format import KEY_ID_BYTES, VAULT_ID_BYTES, Header, Slot
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.leftovers import forget_unused
-from tokenkeep.vault.slots import KeyFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _created(
         os.makedirs(parent, mode=0o700, exist_ok=True)
     except OSError as exc:
         raise files.translated(exc, "the vault") from None
-    files.require_local(parent)
+    mounts.require_local(parent)
     step("keys")
     for key in with_keys:
         if isinstance(key, KeyFile):

@@ -295,7 +295,9 @@ class Engine:
         except OSError as exc:
             raise files.translated(exc, "the vault's database") from None
         if self._writer is None:
-            files.require_local(self.directory)  # it may have been moved there
+            from tokenkeep.vault.mounts import require_local  # reading needs none
+
+            require_local(self.directory)  # it may have been moved there
             with self._reading:
                 # The reader first: while it is open, closing the writer leaves the log alone.
                 if self._reader is None:

@@ -17,9 +17,9 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.vault import slots
 from tokenkeep.vault.creation import name_vault
 from tokenkeep.vault.format import Slot
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.leftovers import forget, forget_unpublished
 from tokenkeep.vault.rekey import RekeyReport, move_all, new_root, require_one_root
-from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False

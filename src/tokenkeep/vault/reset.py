@@ -21,7 +21,8 @@ from tokenkeep.errors import (
     WrongKey,
 )
 from tokenkeep.vault import files, sqlite
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tokenkeep.errors import StoreError
 from tokenkeep.vault import room
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,9 @@ Nothing here does input or output.
 from __future__ import annotations
 
 from tokenkeep.vault.format import KEY_FILE_SLOT, PASSPHRASE_SLOT, Header, Slot
-from tokenkeep.vault.slots import ANY_SLOT, KeyFile, Passphrase, fits
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
+from tokenkeep.vault.slots import ANY_SLOT, fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from tokenkeep.vault import files, rows
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import SALT_BYTES, open_file, seal_file
 from tokenkeep.vault.keys import Keys
-from tokenkeep.vault.slots import Passphrase
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False

@@ -24,8 +24,9 @@ from tokenkeep.vault import files, rows
 from tokenkeep.vault.engine import Engine, Taken
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.keys import Keys
-from tokenkeep.vault.slots import KeyFile, unlock
+from tokenkeep.vault.slots import unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,8 +18,10 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import Header, Slot
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.keys import Keys
-from tokenkeep.vault.slots import KeyFile, Passphrase, unlock
+from tokenkeep.vault.passphrase import Passphrase
+from tokenkeep.vault.slots import unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

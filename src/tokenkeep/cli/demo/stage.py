@@ -22,7 +22,7 @@ from tokenkeep.cli.demo.telling import Telling
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.sessionlog import SessionLog
-from tokenkeep.vault.slots import KeyFile
+from tokenkeep.vault.key_file import KeyFile
 
 APP = "org.example.demo"
 #: What a child needs of the surroundings to run at all; everything else is made here.

@@ -12,7 +12,8 @@ from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import is_interactive, write_lines
 from tokenkeep.cli.tree import FILE, options, settings_of
 from tokenkeep.vault.access import add_key
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 
 if TYPE_CHECKING:
     from tokenkeep.cli.settings import Settings

@@ -15,7 +15,8 @@ from tokenkeep.cli.terminal import shown, tell, write_lines
 from tokenkeep.cli.tree import DIRECTORY, consent, options, settings_of
 from tokenkeep.errors import UnsupportedOption
 from tokenkeep.vault.creation import create
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from tokenkeep.cli.terminal import ask_hidden_twice
 from tokenkeep.cli.tree import FILE
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
-from tokenkeep.vault.slots import KeyFile, Passphrase
+from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from tokenkeep.item import ITEM, SESSION, ItemName
 from tokenkeep.session.stored import sign_out_stored
 from tokenkeep.storage import SecureStorage
 from tokenkeep.tokens.accounts import stored_accounts
+from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.replace import every_name, replace_all, was_begun
-from tokenkeep.vault.slots import KeyFile
 from tokenkeep.vault.vault import Vault
 
 if TYPE_CHECKING:
