@@ -374,7 +374,7 @@ def test_processes_of_threads_and_of_event_loops_that_meet_an_expired_token(
         place = Place(tmp_path, server.issuer)
         first = server.login("notes")
         in_child(lambda: place.session(share_access_tokens=shares).begin(first).value)
-        for _ in range(3):
+        for _ in range(20):
             in_child(lambda: age_the_record(place))
             requests = server.token_requests
             tokens = herd(place, shares, 12, 8, loops=3)
