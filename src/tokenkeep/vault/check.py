@@ -19,6 +19,7 @@ from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import Header
 from tokenkeep.vault.keys import Keys
+from tokenkeep.vault.quarantine import columns_of
 from tokenkeep.vault.rows import following, generation_of
 from tokenkeep.vault.vault import Vault
 
@@ -190,19 +191,21 @@ def _open_all(
 ) -> None:
     ((total,),), _keys = _rows(vault, call, "SELECT count(*) FROM item")
     seen, after = 0, b""
+    start: bytes | float = float("-inf")  # before whatever damage can have put at a place
     while True:
         batch, keys = _rows(
             vault,
             call,
             "SELECT place_a, place_b, name, envelope FROM item WHERE place_a > ?"
             " ORDER BY place_a LIMIT ?",
-            (after, _BATCH),
+            (start, _BATCH),
         )
         if not batch:
             return
         for row in batch:
             _open_row(report, keys, row)
         seen, after = seen + len(batch), following(after, batch[-1][0])
+        start = after
         progress(seen, max(seen, total))
 
 
@@ -212,7 +215,7 @@ def _open_quarantine(report: CheckReport, vault: Vault, call: Callable[[], Call]
         report.quarantined += 1
 
         def look(sealed: Any = sealed) -> None:
-            keys.open_quarantined(sealed)
+            columns_of(keys.open_quarantined(sealed))
 
         _part(report, f"quarantine {number}", look)
 

@@ -232,19 +232,19 @@ class Header:
                 generation=_number(extra.pop("generation"), 8),
                 current_key=_exactly(extra.pop("current-key"), KEY_ID_BYTES),
                 wrapped_keys={
-                    _exactly(bytes.fromhex(key), KEY_ID_BYTES): blob
+                    _id(key, KEY_ID_BYTES): blob
                     for key, blob in fields.unpack(extra.pop("keys")).items()
                 },
                 slots=tuple(
-                    Slot.decode(_exactly(bytes.fromhex(slot), SLOT_ID_BYTES), blob)
+                    Slot.decode(_id(slot, SLOT_ID_BYTES), blob)
                     for slot, blob in fields.unpack(extra.pop("slots")).items()
                 ),
                 previous_root=extra.pop("previous-root", b""),
                 is_rekeying=extra.pop("rekeying", None) is not None,
                 extra=extra,
             )
-            if header.current_key not in header.wrapped_keys:
-                raise ValueError("current-key")
+            if header.current_key not in header.wrapped_keys or not header.slots:
+                raise ValueError("current-key or slots")
             return header
         except (ValueError, KeyError) as exc:
             raise VaultDamaged("the vault's header is damaged", hint=RESTORE_HINT) from exc
@@ -324,3 +324,11 @@ def _exactly(value: bytes, size: int) -> bytes:
 
 def _number(value: bytes, size: int) -> int:
     return int.from_bytes(_exactly(value, size), "big")
+
+
+def _id(text: str, size: int) -> bytes:
+    """The id that a field's name is; written in no other way, so that no two fields have one."""
+    value = _exactly(bytes.fromhex(text), size)
+    if value.hex() != text:
+        raise ValueError("an id is written in another way")
+    return value

@@ -7,13 +7,13 @@ is being replaced there are two of them: items that were not moved yet are found
 from __future__ import annotations
 
 from tokenkeep import fields
-from tokenkeep.crypto import Cipher, KeyedHash, derive
+from tokenkeep.crypto import KEY_BYTES, Cipher, KeyedHash, derive
 from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import envelope
 from tokenkeep.vault.envelope import Sealer
-from tokenkeep.vault.format import Header
+from tokenkeep.vault.format import RESTORE_HINT, Header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,6 +179,6 @@ def wrap_previous_root(root: Secret, vault_id: bytes, previous: Secret) -> bytes
 
 def _unwrapped(wrapping: Cipher, wrapped: bytes, *about: bytes) -> Secret:
     key = wrapping.open(wrapped, fields.join(*about))
-    if key is None:
-        raise VaultDamaged("a key in the vault's header is damaged")
+    if key is None or key.size != KEY_BYTES:
+        raise VaultDamaged("a key in the vault's header is damaged", hint=RESTORE_HINT)
     return key

@@ -16,6 +16,7 @@ from tokenkeep.item import Call, Interaction
 from tokenkeep.secret import Secret, as_secret
 from tokenkeep.vault.format import (
     PASSPHRASE_SLOT,
+    RESTORE_HINT,
     Slot,
 )
 
@@ -88,7 +89,7 @@ class Passphrase:
 
         def kek(slot: Slot) -> Secret:
             if slot.profile is None or not slot.profile.is_acceptable():
-                raise VaultDamaged("a passphrase slot asks for impossible costs")
+                raise VaultDamaged("a passphrase slot asks for impossible costs", hint=RESTORE_HINT)
             return argon2id(passphrase, slot.salt, slot.profile)
 
         return kek

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _SELECT = "SELECT number, place_a, name, kept FROM quarantine"
 _LIST = "tokenkeep vault quarantine"
+#: Of the row in the table of items.
+_COLUMNS = {"place_a", "place_b", "name", "envelope"}
 
 
 class Entry:
@@ -128,7 +130,7 @@ def erase(vault: Vault, numbers: Iterable[int] | None, call: Call) -> tuple[int,
 
 def sealed_anew(keys: Keys, what: bytes, kept: Secret) -> Secret:
     """What quarantine keeps of an item, with its value under the current key if it opens."""
-    row = fields.unpack(kept.reveal_bytes())
+    row = columns_of(kept)
     try:
         value = keys.open_value(what, row["envelope"])
     except SecretDamaged:
@@ -141,10 +143,10 @@ def keys_within(connection: Connection, keys: Keys) -> set[bytes]:
     found = set()
     for (sealed,) in connection.execute("SELECT kept FROM quarantine"):
         try:
-            kept = keys.open_quarantined(sealed)
+            kept = columns_of(keys.open_quarantined(sealed))
         except SecretDamaged:
             continue
-        found.add(key_id_of(fields.unpack(kept.reveal_bytes())["envelope"]))
+        found.add(key_id_of(kept["envelope"]))
     return found
 
 
@@ -161,15 +163,30 @@ def _entry(keys: Keys, row: Any) -> Entry:
 def _name(keys: Keys, row: Any) -> ItemName:
     _number, place_a, sealed_name, _kept = row
     if not (isinstance(place_a, bytes) and isinstance(sealed_name, bytes)):
-        raise SecretDamaged("the entry is damaged")
+        raise SecretDamaged("the entry is damaged", hint=_LIST)
     return keys.open_name(place_a, sealed_name)
 
 
 def _opened(keys: Keys, row: Any) -> tuple[ItemName, Secret]:
     """Whose the entry is, and the value that opens now; raises as `Keys.open_value`."""
     name = _name(keys, row)
-    kept = fields.unpack(keys.open_quarantined(row[3]).reveal_bytes())
+    kept = columns_of(keys.open_quarantined(row[3]))
     return name, keys.open_value(subject(name), kept["envelope"])
+
+
+def columns_of(kept: Secret) -> dict[str, bytes]:
+    """The row that quarantine keeps; its columns are as sealed as they were in the table.
+
+    Raises:
+        SecretDamaged: it is none.
+    """
+    try:
+        row = fields.unpack(kept.reveal_bytes())
+        if row.keys() >= _COLUMNS:
+            return row
+    except ValueError:
+        pass  # raised below
+    raise SecretDamaged("the entry is damaged", hint=_LIST)
 
 
 def _absent(number: int) -> UnsupportedOption:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tokenkeep.vault.engine import Engine
 
 # One query, so one moment: the vault's generation, where the second place leads to, and the row at
-# the first place.
+# the first place; one that has lost its second place must not look like none.
 FIND = (
-    "SELECT s.generation, o.place_a, i.place_b, i.envelope FROM state s"
+    "SELECT s.generation, o.place_a, coalesce(i.place_b, i.place_a), i.envelope FROM state s"
     " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
 # The same for a writer, who learns too whether an erasure waits to be finished.

@@ -27,6 +27,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import (
+    RESTORE_HINT,
     SALT_BYTES,
     SLOT_ID_BYTES,
     Header,
@@ -170,10 +171,10 @@ def open_each(
         for slot in closed:
             try:
                 kek = opener(slot)
+                if kek is not None and _root(kek, slot, header.vault_id) is not None:
+                    found[slot.id] = kek
             except TokenkeepError:
                 continue
-            if kek is not None and _root(kek, slot, header.vault_id) is not None:
-                found[slot.id] = kek
     return found
 
 
@@ -199,7 +200,11 @@ def _open_one(
                 continue
         if kek is None:
             continue  # another key's slot
-        root = _root(kek, slot, header.vault_id)
+        try:
+            root = _root(kek, slot, header.vault_id)
+        except VaultDamaged as exc:
+            problems.append(exc.with_traceback(None))
+            continue
         if root is not None:
             known[slot.id, slot.salt] = kek
             return Opened(key, slot, root, kek), []
@@ -213,7 +218,15 @@ def fits(key: Key, slot: Slot) -> bool:
 
 
 def _root(kek: Secret, slot: Slot, vault_id: bytes) -> Secret | None:
-    return Cipher(kek).open(slot.wrapped, _associated(slot, vault_id))
+    """The root key in a slot; None if another key opens it.
+
+    Raises:
+        VaultDamaged: what it opens to is no root key.
+    """
+    root = Cipher(kek).open(slot.wrapped, _associated(slot, vault_id))
+    if root is not None and root.size != KEY_BYTES:
+        raise VaultDamaged("a key slot holds no root key", hint=RESTORE_HINT)
+    return root
 
 
 #: What stands in the way of a key, the most hopeful first: what passes by itself, what a person or
@@ -240,12 +253,12 @@ def _why(header: Header, problems: list[TokenkeepError | None]) -> TokenkeepErro
     """The error that helps most: the most hopeful of what stood in the keys' way."""
     is_damaged = any(slot.is_damaged for slot in header.slots)
     if is_damaged and not problems:
-        return VaultDamaged("a key slot of the vault is damaged")
+        return VaultDamaged("a key slot of the vault is damaged", hint=RESTORE_HINT)
     kinds = " or ".join(sorted({slot.kind for slot in header.slots if slot.kind}))
     also = ", of which a key slot is damaged" if is_damaged else ""
     wrong = WrongKey(
         f"none of the given keys opens this vault{also}",
-        hint=f"give its {kinds}" if kinds else None,
+        hint=f"give its {kinds}" if kinds else RESTORE_HINT,
     )
     return min((wrong if each is None else each for each in problems), key=_despair, default=wrong)
 

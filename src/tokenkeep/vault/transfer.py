@@ -45,6 +45,10 @@ _LABEL = b"tokenkeep export record"
 #: As they lie: what looks for the next batch passes by what a damaged tree has in wrong order.
 _EVERYTHING = "SELECT place_a, name, envelope FROM item NOT INDEXED"
 _ID_BYTES = 16
+_FORMAT_BYTES = 2
+_COSTS = ("memory-kib", "passes", "lanes")
+#: How long the fields of format 1 are.
+_LENGTHS = {"id": _ID_BYTES, "salt": SALT_BYTES, **dict.fromkeys(_COSTS, 4)}
 _BATCH = 200
 #: Bounds what a damaged length can make us take into memory.
 _MAX_HEADER_BYTES = 4096
@@ -107,7 +111,7 @@ def export(
     header = seal_file(
         EXPORT_MAGIC,
         {
-            "format": EXPORT_FORMAT.to_bytes(2, "big"),
+            "format": EXPORT_FORMAT.to_bytes(_FORMAT_BYTES, "big"),
             "id": export_id,
             "salt": salt,
             "memory-kib": profile.memory_kib.to_bytes(4, "big"),
@@ -248,14 +252,10 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
     if problem is not None:
         raise problem
     known, at = _header(data)
-    profile = Argon2Profile(
-        *(int.from_bytes(known.get(name, b""), "big") for name in ("memory-kib", "passes", "lanes"))
-    )
+    profile = Argon2Profile(*(int.from_bytes(known[name], "big") for name in _COSTS))
     if not profile.is_acceptable():
-        raise VaultDamaged("the export asks for impossible costs")
-    export_id, salt = known.get("id", b""), known.get("salt", b"")
-    if len(salt) != SALT_BYTES:  # a shorter one is nothing that Argon2id takes
-        raise VaultDamaged("the export is damaged", hint="export again")
+        raise VaultDamaged("the export asks for impossible costs", hint="export again")
+    export_id, salt = known["id"], known["salt"]
     cipher = Cipher(argon2id(passphrase.reveal(call), salt, profile))
     items: list[tuple[ItemName, Secret]] = []
     while True:
@@ -280,18 +280,20 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
 def _header(data: bytes) -> tuple[dict[str, bytes], int]:
     start = len(EXPORT_MAGIC)
     if not data.startswith(EXPORT_MAGIC):
-        raise NotAVault("this is not a tokenkeep export")
+        raise NotAVault("this is not a tokenkeep export", hint="give the file of an export")
     size = int.from_bytes(data[start : start + 4], "big")
     known = None
     if size <= _MAX_HEADER_BYTES:
         known = open_file(EXPORT_MAGIC, data[start + 4 : start + 4 + size])
-    if known is None:
+    if known is None or len(known.get("format", b"")) != _FORMAT_BYTES:
         raise VaultDamaged("the export is damaged", hint="export again")
-    if int.from_bytes(known.get("format", b""), "big") > EXPORT_FORMAT:
+    if int.from_bytes(known["format"], "big") > EXPORT_FORMAT:
         raise FormatUnsupported(
             "a newer version of tokenkeep wrote this export",
             hint="pip install --upgrade tokenkeep",
         )
+    if any(len(known.get(name, b"")) != length for name, length in _LENGTHS.items()):
+        raise VaultDamaged("the export is damaged", hint="export again")
     return known, start + 4 + size
 
 
@@ -309,4 +311,4 @@ def _unpacked(content: Secret) -> tuple[ItemName, Secret]:
     except (ValueError, KeyError, StoreError):
         pass  # raised below: this frame may hold the value
     del known
-    raise VaultDamaged("the export holds something that is no item")
+    raise VaultDamaged("the export holds something that is no item", hint="export again")

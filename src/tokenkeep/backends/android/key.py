@@ -152,7 +152,7 @@ class AndroidKeystoreKey:
                 )
             except SecretDamaged as exc:
                 damage = str(exc)
-            if found is None:
+            if found is None or found.size != KEY_BYTES:
                 raise VaultDamaged(damage or "a key slot does not open", hint=RESTORE_HINT)
             return found
 
