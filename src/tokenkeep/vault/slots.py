@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tokenkeep import fields
 from tokenkeep.crypto import (
+    KEY_BYTES,
     Cipher,
     random_bytes,
 )
