@@ -66,6 +66,8 @@ def unpack(data: bytes, word: str) -> dict[str, bytes]:
         name_end = 2 + int.from_bytes(data[:2], "big")
         value_end = name_end + 4 + int.from_bytes(data[name_end : name_end + 4], "big")
         name = data[2:name_end]
+        if len(fields) == 10_000:
+            raise Failure(word)
         if name_end + 4 > len(data) or value_end > len(data) or (last is not None and name <= last):
             raise Failure(word)
         fields[text(name, word)] = data[name_end + 4 : value_end]
@@ -181,6 +183,8 @@ class Header:
         self.deks = by_id(fields, "keys", 8)
         self.slots = by_id(fields, "slots", 4)
         self.previous_root = fields.get("previous-root")
+        if "rekeying" in fields:
+            sized(fields, "rekeying", 0)
         if sized(fields, "current-key", 8) not in self.deks or not self.slots:
             raise Failure("vault-damaged")
 
@@ -335,6 +339,8 @@ def read_vault(
 def read_export(data: bytes, passphrase: str) -> list[Item]:
     if not data.startswith(EXPORT_MAGIC):
         raise Failure("not-a-vault")
+    if int.from_bytes(data[16:20], "big") > 4096:
+        raise Failure("vault-damaged")
     at = 20 + int.from_bytes(data[16:20], "big")
     fields = open_file(EXPORT_MAGIC, data[20:at], "vault-damaged")
     if number(fields, "format", 2) > FORMAT:

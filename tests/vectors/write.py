@@ -187,6 +187,8 @@ def export_cases() -> dict[str, dict[str, Any]]:
             export=flip(whole, -end_bytes - 1)),
         "export-count": bad("one item less than the end says", "vault-damaged",
             export=export(*names, count=3)),
+        "export-without-records": bad("the end alone, which tells of two", "vault-damaged",
+            export=export(count=2)),
         "export-longer": bad("something behind the end", "vault-damaged", export=whole + b"\0"),
     }  # fmt: skip
 
@@ -279,6 +281,12 @@ def cases() -> dict[str, dict[str, Any]]:
             header=moving.encode(),
             previous_place_a=previous[0], previous_place_b=previous[1]),
         "ok-quarantine": bad("an entry of quarantine", "opens", **kept),
+        "previous-root-empty": bad("a previous root key that is empty", "vault-damaged",
+            header=fields_of_header(previous_root=b"")),
+        "header-rekeying": bad("a mark that is not empty", "vault-damaged",
+            header=fields_of_header(rekeying=b"1")),
+        "key-file-of-an-empty-id": bad("a key file that names a vault without an id", "wrong-key",
+            key_file=fields_of_key(vault_id=b"")),
         "previous-root-damaged": bad("a previous root key that does not open", "vault-damaged",
             header=header(previous_root=flip(moving.previous_root, -1)).encode()),
         "quarantine-tag": bad("a flipped bit of the tag", "secret-damaged",

@@ -224,6 +224,10 @@ class Header:
                 raise FormatUnsupported(
                     "an older version of tokenkeep made this vault", hint="tokenkeep vault upgrade"
                 )
+            is_rekeying = "rekeying" in extra
+            _exactly(extra.pop("rekeying", b""), 0)
+            if extra.get("previous-root") == b"":
+                raise ValueError("previous-root")
             header = cls(
                 written_as=written_as,
                 vault_id=_exactly(extra.pop("vault-id"), VAULT_ID_BYTES),
@@ -240,7 +244,7 @@ class Header:
                     for slot, blob in fields.unpack(extra.pop("slots")).items()
                 ),
                 previous_root=extra.pop("previous-root", b""),
-                is_rekeying=extra.pop("rekeying", None) is not None,
+                is_rekeying=is_rekeying,
                 extra=extra,
             )
             if header.current_key not in header.wrapped_keys or not header.slots:
@@ -293,9 +297,9 @@ def decode_key_file(data: Secret) -> tuple[Secret, bytes, dict[str, bytes]]:
         raise WrongKey("this is not a tokenkeep key file", hint="give the vault's key file")
     found = open_file(KEY_FILE_MAGIC, data.reveal_bytes())
     if found is not None and len(found.get("key", b"")) == KEY_BYTES:
-        key, vault_id = Secret(found.pop("key")), found.pop("vault-id", b"")
-        if len(vault_id) in (0, VAULT_ID_BYTES):
-            return key, vault_id, found
+        key, vault_id = Secret(found.pop("key")), found.pop("vault-id", None)
+        if vault_id is None or len(vault_id) == VAULT_ID_BYTES:
+            return key, vault_id or b"", found
     del found
     raise WrongKey("the key file is damaged", hint="restore the key file from a backup")
 

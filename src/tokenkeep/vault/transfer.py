@@ -265,12 +265,14 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
             break
         content = cipher.open(sealed, _associated(export_id, len(items) + 1))
         if content is None:
-            if end == len(data) and _is_end(cipher, export_id, sealed, len(items)):
-                return items
-            if not items:
+            count = cipher.open(sealed, _associated(export_id, 0))
+            if count is None and not items:
                 raise WrongKey(
                     "the passphrase does not open this export", hint="give the right one"
                 )
+            is_end = count is not None and count.reveal_bytes() == len(items).to_bytes(8, "big")
+            if is_end and end == len(data):
+                return items
             break
         items.append(_unpacked(content))
         at = end
@@ -295,11 +297,6 @@ def _header(data: bytes) -> tuple[dict[str, bytes], int]:
     if any(len(known.get(name, b"")) != length for name, length in _LENGTHS.items()):
         raise VaultDamaged("the export is damaged", hint="export again")
     return known, start + 4 + size
-
-
-def _is_end(cipher: Cipher, export_id: bytes, sealed: bytes, count: int) -> bool:
-    end = cipher.open(sealed, _associated(export_id, 0))
-    return end is not None and end.reveal_bytes() == count.to_bytes(8, "big")
 
 
 def _unpacked(content: Secret) -> tuple[ItemName, Secret]:
