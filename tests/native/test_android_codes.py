@@ -29,6 +29,7 @@ from tokenkeep.native.android.codes import (
     INTERNAL,
     PROMPT,
     PUBLIC,
+    TEXTS,
     Meaning,
     Thrown,
 )
@@ -87,6 +88,7 @@ INTERNAL_CODES = [
     (6, Meaning.DENIED),
     (7, Meaning.INVALIDATED),
     (8, Meaning.DAMAGED),
+    (15, Meaning.LOCKED),
     (17, Meaning.INVALIDATED),
     (18, Meaning.BUSY),
     (19, Meaning.BUSY),
@@ -99,6 +101,7 @@ INTERNAL_CODES = [
     (26, Meaning.UNAVAILABLE),
     (29, Meaning.FULL),
     (30, Meaning.FULL),
+    (-21, Meaning.UNDECIDED),
     (-25, Meaning.INVALIDATED),
     (-26, Meaning.LOCKED),
     (-28, Meaning.BUSY),
@@ -115,6 +118,43 @@ INTERNAL_CODES = [
     (-72, Meaning.LOCKED),
     (-85, Meaning.BUSY),
     (-100, Meaning.UNAVAILABLE),
+]
+
+#: What `android.security.KeyStoreException` says before Android 13.
+MESSAGES = [
+    ("User authentication required", Meaning.LOCKED),
+    ("Keystore not initialized", Meaning.UNAVAILABLE),
+    ("System error", Meaning.UNAVAILABLE),
+    ("Permission denied", Meaning.DENIED),
+    ("Key not found", Meaning.INVALIDATED),
+    ("Key blob corrupted", Meaning.DAMAGED),
+    ("Operation requires authorization", Meaning.LOCKED),
+    ("Key permanently invalidated", Meaning.INVALIDATED),
+    ("Invalid input length", Meaning.UNDECIDED),
+    ("Key expired", Meaning.INVALIDATED),
+    ("Key user not authenticated", Meaning.LOCKED),
+    ("Invalid operation handle", Meaning.BUSY),
+    ("Signature/MAC verification failed", Meaning.UNDECIDED),
+    ("Too many operations", Meaning.BUSY),
+    ("Invalid key blob", Meaning.INVALIDATED),
+    ("Memory allocation failed", Meaning.BUSY),
+    (
+        "Requested security level (likely Strongbox) is not available.",
+        Meaning.NO_STRONGBOX,
+    ),
+    ("Device locked", Meaning.LOCKED),
+    ("Not implemented", Meaning.UNAVAILABLE),
+]
+
+#: What tells nothing: texts of no entry, a vendor's own, none at all, a number of no entry.
+UNKNOWN_MESSAGES = ["Unknown error", "Invalid user ID", "device locked out", "", "-1000", "hunter2"]
+
+#: What Android wraps a KeyStoreException into when it has no class for it.
+WRAPPERS = [
+    "java.security.InvalidKeyException",
+    "javax.crypto.IllegalBlockSizeException",
+    "java.security.UnrecoverableKeyException",
+    "java.security.ProviderException",
 ]
 
 PROMPT_CODES: list[tuple[int, type[StoreError]]] = [
@@ -156,6 +196,7 @@ def test_no_entry_goes_untested() -> None:
     assert {**CERTAIN, **GENERAL}.keys() == {name for name, _meaning in THROWABLES}
     assert PUBLIC.keys() == {code for code, _meaning in PUBLIC_CODES}
     assert INTERNAL.keys() == {code for code, _meaning in INTERNAL_CODES}
+    assert TEXTS.keys() == {text for text, _meaning in MESSAGES}
     assert PROMPT.keys() == {code for code, _error in PROMPT_CODES}
     assert list(Meaning) == [meaning for meaning, _error in ERRORS]
 
@@ -198,6 +239,48 @@ def test_internal_code_has_its_meaning(code: int, meaning: Meaning) -> None:
         f" (public error code: 10 internal Keystore code: {code})",
     ]
     assert meaning is thrown_of(texts).meaning
+
+
+@pytest.mark.parametrize(("code", "meaning"), INTERNAL_CODES)
+def test_internal_code_alone_has_its_meaning(code: int, meaning: Meaning) -> None:
+    """Android 12's message has it, without a public one."""
+    texts = [
+        "java.security.InvalidKeyException: Keystore operation failed",
+        f"android.security.KeyStoreException: hunter2 (internal Keystore code: {code} message: x)",
+    ]
+    assert (None, code) == (thrown_of(texts).public, thrown_of(texts).internal)
+    assert meaning is thrown_of(texts).meaning
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize(("text", "meaning"), MESSAGES)
+def test_text_of_an_older_android_has_its_meaning(
+    text: str, meaning: Meaning, wrapper: str
+) -> None:
+    """Whatever it is wrapped in, Android's own words say what a code says later."""
+    texts = [f"{wrapper}: hunter2", f"android.security.KeyStoreException: {text}"]
+    assert meaning is thrown_of(texts).meaning
+    elsewhere = [f"{wrapper}: {text}", f"java.security.KeyStoreException: {text}"]
+    assert thrown_of(elsewhere).internal is None
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize(("code", "meaning"), INTERNAL_CODES)
+def test_bare_number_of_an_older_android_is_its_code(
+    code: int, meaning: Meaning, wrapper: str
+) -> None:
+    """What has no text of its own is its number."""
+    texts = [f"{wrapper}: hunter2", f"android.security.KeyStoreException: {code}"]
+    assert meaning is thrown_of(texts).meaning
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("text", UNKNOWN_MESSAGES)
+def test_nothing_is_concluded_from_an_unknown_text(text: str, wrapper: str) -> None:
+    """Neither a dead key nor damaged bytes: the Keystore cannot be used now."""
+    texts = [f"{wrapper}: Keystore operation failed", f"android.security.KeyStoreException: {text}"]
+    assert Meaning.UNAVAILABLE is thrown_of(texts).meaning
+    assert text not in str(thrown_of(texts)) or text in ("", "-1000")
 
 
 @pytest.mark.parametrize(("code", "error"), PROMPT_CODES)

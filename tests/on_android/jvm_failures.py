@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from native.test_android_codes import INTERNAL_CODES, PUBLIC_CODES, THROWABLES
+from native.test_android_codes import (
+    INTERNAL_CODES,
+    MESSAGES,
+    PUBLIC_CODES,
+    THROWABLES,
+    UNKNOWN_MESSAGES,
+    WRAPPERS,
+)
 from on_android.device import device, faults, files_under, open_store
 from tokenkeep.backends.android import AndroidStore
 from tokenkeep.errors import (
@@ -30,7 +37,8 @@ from tokenkeep.storage import SecureStorage
 
 ITEM = ItemName("org.example", "token")
 INVALID_KEY = "java.security.InvalidKeyException"
-CODED = f"{INVALID_KEY}<android.security.KeyStoreException"
+KEYSTORE = "android.security.KeyStoreException"
+CODED = f"{INVALID_KEY}<{KEYSTORE}"
 
 FAILURES: list[tuple[str, Meaning]] = [
     *((name, meaning) for name, meaning in THROWABLES if not name.endswith("y.KeyStoreException")),
@@ -47,6 +55,17 @@ FAILURES: list[tuple[str, Meaning]] = [
     ),
     ("java.security.ProviderException<android.security.KeyStoreException(10,-72)", Meaning.LOCKED),
     ("java.lang.NullPointerException", Meaning.UNAVAILABLE),
+]
+
+#: The same as Android 9 to 12 tell them.
+OLDER_FAILURES = [
+    *((f"{INVALID_KEY}<{KEYSTORE}[{text}]", meaning) for text, meaning in MESSAGES),
+    *((f"{INVALID_KEY}<{KEYSTORE}[{code}]", meaning) for code, meaning in INTERNAL_CODES),
+    *(
+        (f"{wrapper}<{KEYSTORE}[{text}]", Meaning.UNAVAILABLE)
+        for wrapper in WRAPPERS
+        for text in UNKNOWN_MESSAGES
+    ),
 ]
 
 #: Where a failure of such a kind comes from on a device: while the key is looked up or used.
@@ -84,6 +103,39 @@ def test_failure_is_told_and_erases_nothing(
     """A failure that lasts ends as its error, by the deadline; afterwards everything is there."""
     if step != "getKey" and "Unrecoverable" in chain.split("<")[0]:
         return  # a cipher never throws it, and wraps what it throws
+    lasting_failure_erases_nothing(place, chain, meaning, step)
+
+
+@pytest.mark.parametrize(("chain", "meaning"), OLDER_FAILURES)
+def test_failure_of_an_older_android_is_told_and_erases_nothing(
+    place: str, chain: str, meaning: Meaning
+) -> None:
+    """Without codes, a key that is locked or busy is neither gone nor damaged."""
+    lasting_failure_erases_nothing(place, chain, meaning, "init")
+
+
+@pytest.mark.parametrize(("text", "meaning"), MESSAGES)
+def test_failure_of_an_older_android_is_told_at_the_end_too(
+    place: str, text: str, meaning: Meaning
+) -> None:
+    """`doFinal` wraps whatever it has no class for as if the bytes were of a wrong size."""
+    chain = f"javax.crypto.IllegalBlockSizeException<{KEYSTORE}[{text}]"
+    lasting_failure_erases_nothing(place, chain, meaning, "doFinal")
+
+
+def test_reset_leaves_a_vault_alone_that_an_older_android_locks(place: str, tmp_path: Path) -> None:
+    """What opens again once the device is unlocked is not set aside."""
+    before = files_under(place)
+    storage = SecureStorage(
+        ITEM.service, open_store(place), state_directory=str(tmp_path / "state"), timeout=5.0
+    )
+    faults().inject("init", f"{INVALID_KEY}<{KEYSTORE}[Device locked]", -1)
+    with pytest.raises(StoreLocked):
+        storage.reset()
+    assert before == files_under(place)
+
+
+def lasting_failure_erases_nothing(place: str, chain: str, meaning: Meaning, step: str) -> None:
     before = files_under(place)
     store = open_store(place)
     faults().inject(step, chain, -1)

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 FILES = {
     "jvm_chaquopy": 125,
     "jvm_contract": 90,
-    "jvm_failures": 240,
+    "jvm_failures": 350,
     "jvm_machine": 1,
     "jvm_migration": 20,
     "jvm_options": 35,

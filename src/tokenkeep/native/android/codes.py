@@ -1,7 +1,8 @@
 """What Android's failures mean: the one table of throwables and codes. Values only.
 
 Sources: android.security.KeyStoreException (public codes, API 33), keystore2's ResponseCode.aidl
-(positive internal codes), KeyMint's ErrorCode.aidl (negative internal codes), and the constants of
+(positive internal codes), KeyMint's ErrorCode.aidl (negative internal codes), for the texts before
+Android 13 android.security.KeyStore and KeymasterDefs.sErrorCodeToString, and the constants of
 android.hardware.biometrics.BiometricPrompt.
 """
 
@@ -93,6 +94,7 @@ INTERNAL = {
     6: _M.DENIED,  # PERMISSION_DENIED
     7: _M.INVALIDATED,  # KEY_NOT_FOUND
     8: _M.DAMAGED,  # VALUE_CORRUPTED
+    15: _M.LOCKED,  # OP_AUTH_NEEDED, before Android 12
     17: _M.INVALIDATED,  # KEY_PERMANENTLY_INVALIDATED
     18: _M.BUSY,  # BACKEND_BUSY
     19: _M.BUSY,  # OPERATION_BUSY
@@ -105,6 +107,7 @@ INTERNAL = {
     26: _M.UNAVAILABLE,
     29: _M.FULL,  # TOO_MANY_APP_KEYS
     30: _M.FULL,
+    -21: _M.UNDECIDED,  # INVALID_INPUT_LENGTH: shorter than anything that was sealed
     -25: _M.INVALIDATED,  # KEY_EXPIRED
     -26: _M.LOCKED,  # KEY_USER_NOT_AUTHENTICATED
     -28: _M.BUSY,  # INVALID_OPERATION_HANDLE: another operation took its place
@@ -123,10 +126,37 @@ INTERNAL = {
     -100: _M.UNAVAILABLE,  # UNIMPLEMENTED
 }
 
+#: The whole message of a KeyStoreException before Android 13, which names no code: for what has no
+#: text of its own it is the bare number.
+TEXTS = {
+    "User authentication required": 2,
+    "Keystore not initialized": 3,
+    "System error": 4,
+    "Permission denied": 6,
+    "Key not found": 7,
+    "Key blob corrupted": 8,
+    "Operation requires authorization": 15,
+    "Key permanently invalidated": 17,
+    "Invalid input length": -21,
+    "Key expired": -25,
+    "Key user not authenticated": -26,
+    "Invalid operation handle": -28,
+    "Signature/MAC verification failed": -30,
+    "Too many operations": -31,
+    "Invalid key blob": -33,
+    "Memory allocation failed": -41,
+    "Requested security level (likely Strongbox) is not available.": -68,
+    "Device locked": -72,
+    "Not implemented": -100,
+}
+
 #: Throwables that say less than a code would; the first match counts.
 GENERAL = {
     "javax.crypto.AEADBadTagException": _M.UNDECIDED,
     "javax.crypto.BadPaddingException": _M.UNDECIDED,
+    # Android wraps every failure of its Keystore that it has no class for into one of those below:
+    # with such a cause, whose code nobody knows, nothing is concluded from them.
+    "android.security.KeyStoreException": _M.UNAVAILABLE,
     "javax.crypto.IllegalBlockSizeException": _M.UNDECIDED,
     "java.security.UnrecoverableKeyException": _M.DOUBTED,
     "java.security.UnrecoverableEntryException": _M.DOUBTED,
@@ -138,8 +168,7 @@ GENERAL = {
     "java.lang.SecurityException": _M.DENIED,
     # Whatever else is in the chain says more; this is what a dead key says before API level 33.
     "java.security.InvalidKeyException": _M.INVALIDATED,
-    # Without a code these three tell nothing: nothing is concluded from them.
-    "android.security.KeyStoreException": _M.UNAVAILABLE,
+    # Without a code these two tell nothing: nothing is concluded from them.
     "java.security.KeyStoreException": _M.UNAVAILABLE,
     "java.security.ProviderException": _M.UNAVAILABLE,
 }

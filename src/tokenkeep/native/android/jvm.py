@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from tokenkeep.errors import MissingExtra, StoreError, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call
-from tokenkeep.native.android.codes import Thrown
+from tokenkeep.native.android.codes import TEXTS, Thrown
 from tokenkeep.native.bounded import bounded
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ T = TypeVar("T")
 _CODES = re.compile(r"\(public error code: (-?\d+) internal Keystore code: (-?\d+)\)")
 #: As Android 12's hidden class of the same name does in its message, for some codes.
 _INTERNAL = re.compile(r"internal Keystore code: (-?\d+)")
+#: As it was before them: a text of Android's, or the number that has none.
+_UNCODED = re.compile(r"android\.security\.KeyStoreException: (?:(-?\d{1,5})|([^\n]+?))\s*")
 _CLASS = re.compile(r"[A-Za-z_][\w.$]*")
 
 
@@ -155,10 +157,15 @@ def thrown_of(texts: list[str]) -> Thrown:
             continue
         classes.append(name.group())
         codes, inner = _CODES.search(text), _INTERNAL.search(text)
-        if codes is not None and internal is None:
+        uncoded = _UNCODED.fullmatch(text)
+        if internal is not None:
+            pass  # the outermost counts
+        elif codes is not None:
             public, internal = int(codes[1]), int(codes[2])
-        elif inner is not None and internal is None:
+        elif inner is not None:
             internal = int(inner[1])
+        elif uncoded is not None:
+            internal = TEXTS.get(uncoded[2]) if uncoded[1] is None else int(uncoded[1])
         is_full = is_full or "ENOSPC" in text or "No space left" in text
     return Thrown(tuple(classes), public, internal, is_full)
 

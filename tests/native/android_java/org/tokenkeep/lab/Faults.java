@@ -16,7 +16,8 @@ public final class Faults {
 
     /**
      * @param chain class names from the outermost to the innermost cause, with "&lt;" between;
-     *     android.security.KeyStoreException takes its two codes as "Name(10,-72)".
+     *     android.security.KeyStoreException takes its two codes as "Name(10,-72)", and
+     *     the text that is all it says before Android 13 as "Name[Device locked]".
      * @param times how often; negative for ever.
      */
     public static synchronized void inject(String step, String chain, int times) {
@@ -79,6 +80,14 @@ public final class Faults {
         // Whatever a message holds must reach nobody.
         String message = name.endsWith("IOException") ? "No space left on device" : "hunter2";
         try {
+            int text = name.indexOf('[');
+            if (text >= 0) {
+                Constructor<?> made =
+                        Class.forName(name.substring(0, text))
+                                .getDeclaredConstructor(String.class);
+                made.setAccessible(true);
+                return (Throwable) made.newInstance(name.substring(text + 1, name.length() - 1));
+            }
             int bracket = name.indexOf('(');
             if (bracket >= 0) {
                 String[] codes = name.substring(bracket + 1, name.length() - 1).split(",");
