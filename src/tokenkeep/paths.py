@@ -1,8 +1,9 @@
-"""Where tokenkeep keeps its files: configuration, data and state directories of the user.
+"""Where tokenkeep keeps its files, and on which platform: the user's directories there.
 
 On Linux the XDG rules are applied here, because importing `platformdirs` costs more than a whole
-cold read; a test holds both against each other. Elsewhere `platformdirs` answers. Nothing here
-touches the disk. Where the user has no home directory each of them raises `StoreUnavailable`.
+cold read; a test holds both against each other. Elsewhere `platformdirs` answers, on Android too,
+where its answers are what the shipped backup rules leave out. Nothing here touches the disk. Where
+the user has no home directory each of the directories raises `StoreUnavailable`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ _DEVICES = frozenset(
         *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
     )
 )
+
+
+def platform() -> str:
+    """The platform as the stores know it: linux, android, darwin, ios, win32, or another's name."""
+    # Before Python 3.13 an Android is "linux" to Python.
+    if sys.platform == "linux" and (
+        hasattr(sys, "getandroidapilevel") or "ANDROID_ARGUMENT" in os.environ
+    ):
+        return "android"
+    return sys.platform
 
 
 def config_directory() -> str:
@@ -55,7 +66,7 @@ def is_plain(service: str) -> bool:
 
 
 def _directory(variable: str, below_home: str, elsewhere: str) -> str:
-    if sys.platform != "linux":
+    if platform() != "linux":
         import platformdirs
 
         answer: str = getattr(platformdirs, elsewhere)(_APP, appauthor=False)

@@ -7,7 +7,6 @@ platform this is takes part; that it cannot be reached now is its error, never a
 
 from __future__ import annotations
 
-import os
 import sys
 
 from tokenkeep.errors import (
@@ -20,6 +19,7 @@ from tokenkeep.errors import (
     UnsupportedOption,
 )
 from tokenkeep.item import Call
+from tokenkeep.paths import platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,15 +201,6 @@ _KINDS = (
         remedy="pass MemoryOptions()",
     ),
 )
-
-
-def platform() -> str:
-    """The platform as the stores know it: linux, android, darwin, ios, win32, or another's name."""
-    if sys.platform == "linux" and (
-        hasattr(sys, "getandroidapilevel") or "ANDROID_ARGUMENT" in os.environ
-    ):
-        return "android"
-    return sys.platform
 
 
 def preload() -> None:
