@@ -71,10 +71,8 @@ def test_everything_is_released_whichever_step_fails(
     options: AppleOptions,
     failure: int,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At every allocation and every call: no leak, nothing released twice, nothing erased."""
-    monkeypatch.setattr("tokenkeep.backends.apple.store._PAUSES", ())
     if options.path is not None:
         options = AppleOptions(path=tmp_path / "own.keychain-db")
     store = opened(options)

@@ -36,6 +36,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.native.apple.status import STATUS, error_for, is_absent
 from tokenkeep.secret import Secret
+from tokenkeep.testing import FakeClock
 
 ONE = ItemName("org.example", "one")
 PROTECTED = AppleOptions(keychain=Keychain.DATA_PROTECTION)
@@ -46,7 +47,7 @@ TABLE: list[tuple[int, str, type[StoreError] | None]] = [
     (-25315, "errSecInteractionRequired", InteractionDenied),
     (-25320, "errSecInDarkWake", StoreLocked),
     (-34019, "errSecUpgradePending", StoreLocked),
-    (-25291, "errSecNotAvailable", StoreUnavailable),
+    (-25291, "errSecNotAvailable", StoreTimeout),
     (-26275, "errSecDecode", SecretInvalidated),
     (-25300, "errSecItemNotFound", None),
     (-25293, "errSecAuthFailed", InteractionDenied),
@@ -63,7 +64,7 @@ TABLE: list[tuple[int, str, type[StoreError] | None]] = [
     (-25292, "errSecReadOnly", AccessDenied),
     (-61, "errSecWrPerm", AccessDenied),
     (-49, "errSecOpWr", AccessDenied),
-    (-36, "errSecIO", SecretDamaged),
+    (-36, "errSecIO", StoreTimeout),
     (-25294, "errSecNoSuchKeychain", StoreUnavailable),
     (-25307, "errSecNoDefaultKeychain", StoreUnavailable),
     (-25295, "errSecInvalidKeychain", SecretDamaged),
@@ -151,16 +152,14 @@ def test_failure_erases_nothing(
     status: int,
     name: str,
     kind: type[StoreError] | None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever answers whichever call: our error, no secret in it, the item as it was."""
-    monkeypatch.setattr("tokenkeep.backends.apple.store._PAUSES", (0.001,) * 3)
     store = opened(options)
     store.write(ONE, Secret("s3cret-kept"), Call())
     stand_in.is_locked = int(status == -25308)  # what the file keychain says when it is asked
     stand_in.plan(function, status, 100)
     absent = {"read": None, "write": None, "delete": False, "names": [], "contains": False}
-    call = Call(20.0)
+    call = Call(20.0, clock=FakeClock())
     if kind is None or (status, function) == (-25299, "SecItemAdd"):
         if verb == "write":  # goes on to add, or to update again: what comes then is tested below
             return
@@ -189,6 +188,33 @@ def test_passing_answer_is_asked_again(
     store.write(ONE, Secret("new"), Call())
     stand_in.plan("SecItemCopyMatching", status, 2)
     assert Secret("new") == store.read(ONE, Call())
+
+
+@pytest.mark.requires("c compiler")
+@pytest.mark.parametrize(("verb", "arguments", "function"), VERBS, ids=IDS)
+@pytest.mark.parametrize("status", [-25291, -36, -108])
+def test_passing_answer_is_asked_again_until_the_deadline(
+    opened: Callable[[AppleOptions], AppleStore],
+    stand_in: StandIn,
+    verb: str,
+    arguments: tuple[Any, ...],
+    function: str,
+    status: int,
+) -> None:
+    """Late within the deadline is in time; past it there is a remedy, and nothing is erased."""
+    store, clock = opened(AppleOptions()), FakeClock()
+    store.write(ONE, Secret("kept"), Call())
+    began = clock.monotonic()
+    stand_in.plan(function, status, 10_000)
+    with pytest.raises(StoreTimeout) as caught:
+        getattr(store, verb)(*arguments, Call(5.0, clock=clock))
+    assert 4.0 <= clock.monotonic() - began <= 5.0
+    assert "restart" in (caught.value.hint or "")
+    stand_in.plan("", 0, 0)
+    assert Secret("kept") == store.read(ONE, Call())
+    assert [ONE] == store.names(ONE.service, Call())
+    stand_in.plan(function, status, 12)  # the twelfth answer comes in the fifth second
+    getattr(store, verb)(*arguments, Call(6.0, clock=clock))
 
 
 @pytest.mark.requires("c compiler")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +27,17 @@ from tokenkeep.errors import (
     ValueTooLarge,
 )
 from tokenkeep.item import Call
-from tokenkeep.native.tpm.codes import DEVICE, RESPONSES, RETRIED, device_error, response_error
+from tokenkeep.native.tpm.codes import (
+    BUSY_DEVICE,
+    DEVICE,
+    RESPONSES,
+    RETRIED,
+    device_error,
+    response_error,
+)
+from tokenkeep.native.tpm.device import Device
 from tokenkeep.secret import Secret
+from tokenkeep.testing import FakeClock
 from vault.places import item, passphrase
 
 #: Response code, as TPM 2.0 part 2 numbers it, and our error.
@@ -121,6 +132,73 @@ def test_a_driver_s_errno_is_this_error(number: int, error: type[StoreError]) ->
     assert errno.errorcode[number] in str(device_error(number, "/dev/tpmrm0"))
 
 
+def test_what_passes_says_to_retry() -> None:
+    """Every time-out has its way out."""
+    problems = [
+        *(response_error(code, "unsealing") for code, error in CODES if error is StoreTimeout),
+        *(device_error(number, "/dev/tpm") for number, error in DRIVER if error is StoreTimeout),
+    ]
+    assert len(problems) == 15
+    assert all("retry" in (problem.hint or "") for problem in problems)
+
+
+class BusySystem:
+    """The operating system, one of whose calls fails so often with an errno.
+
+    Args:
+        step: "open", "write" or "read".
+        after: how many such calls pass before.
+    """
+
+    def __init__(self, step: str, number: int, times: int, after: int = 0) -> None:
+        self._step, self._number = step, number
+        self.left, self._after = times, after
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        return self._busy(real) if name == self._step else real
+
+    def _busy(self, real: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            if self._after:
+                self._after -= 1
+            elif self.left:
+                self.left -= 1
+                raise OSError(self._number, "busy")
+            return real(*arguments)
+
+        return call
+
+
+@pytest.mark.requires("POSIX paths")
+@pytest.mark.parametrize("number", sorted(BUSY_DEVICE))
+@pytest.mark.parametrize("step", ["open", "write", "read"])
+def test_a_busy_device_is_asked_again_until_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str, number: int
+) -> None:
+    """At every step: late within the deadline is in time; past it there is a remedy."""
+    answer = bytes.fromhex("8001 0000000a 00000000")
+    clock = FakeClock()
+
+    def asked(times: int) -> bytes:
+        # A file in the device's place: what was written to it before is not read again.
+        path = tmp_path / "device"
+        path.write_bytes(bytes(4) + answer)
+        monkeypatch.setattr("tokenkeep.native.tpm.device.os", BusySystem(step, number, times))
+        device = Device(str(path), Call(5.0, clock=clock))
+        try:
+            return device.exchange(bytes(4))
+        finally:
+            device.close()
+
+    assert answer == asked(12)
+    began = clock.monotonic()
+    with pytest.raises(StoreTimeout, match=errno.errorcode[number]) as caught:
+        asked(10_000)
+    assert 4.0 <= clock.monotonic() - began <= 5.0
+    assert "retry" in (caught.value.hint or "")
+
+
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, Path]]:
     """A vault whose slots are a TPM's, behind a relay, and a passphrase."""
@@ -149,6 +227,46 @@ def test_a_vault_says_it_and_loses_nothing(
     again = VaultStore(VaultOptions(place, key)).read(item("a"), call())
     assert [Secret("kept"), Secret("kept")] == [other, again]
     assert before == (place / "header").read_bytes()
+
+
+def times_out(store: VaultStore) -> bool:
+    """Whether reading ends by its deadline; what was read before the device was busy is right."""
+    try:
+        value = store.read(item("a"), Call(30.0, clock=FakeClock()))
+    except StoreTimeout:
+        return True
+    assert Secret("kept") == value
+    return False
+
+
+@pytest.mark.requires("swtpm")
+@pytest.mark.parametrize("step", ["write", "read"])
+def test_a_busy_device_loses_nothing_at_any_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whichever command it is busy at: a time-out, nothing erased, and opened once it is free."""
+    place, busy = tmp_path / "vault", "tokenkeep.native.tpm.device.os"
+    timed_out = 0
+    with Emulator() as tpm:
+        key = TpmKey(device=tpm.device)
+        VaultStore(VaultOptions(place, key)).write(item("a"), Secret("kept"), call())
+        before = (place / "header").read_bytes()
+        for after in range(60):
+            for_ever = BusySystem(step, errno.EBUSY, 1_000_000, after)
+            monkeypatch.setattr(busy, for_ever)
+            timed_out += times_out(VaultStore(VaultOptions(place, key)))
+            finished = for_ever.left == 1_000_000
+            tpm.stop()  # which forgets, as the kernel does for who has gone, what was loaded
+            tpm.start()
+            monkeypatch.setattr(busy, BusySystem(step, errno.EBUSY, 2, after))
+            store = VaultStore(VaultOptions(place, key))
+            assert Secret("kept") == store.read(item("a"), call())
+            assert before == (place / "header").read_bytes()
+            if finished:
+                break
+        else:
+            raise AssertionError("the opening never ran to its end")
+    assert timed_out > 5
 
 
 @pytest.mark.requires("swtpm")

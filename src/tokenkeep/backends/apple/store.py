@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 
 from tokenkeep.backends.apple.options import AppleOptions, Constraint, Keychain
 from tokenkeep.errors import InteractionDenied, InvalidName, StoreLocked, StoreTimeout
 from tokenkeep.item import ITEM, MIGRATION, SESSION, Call, Interaction, ItemName, checked_name
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.apple.security import Control, KeychainFile, Security, Symbol, security_of
 from tokenkeep.native.apple.status import (
     DUPLICATE,
@@ -46,8 +46,6 @@ _PREFIXES = {
     MIGRATION: "tokenkeep-migration:",
     ITEM: "tokenkeep-item:",
 }
-#: Seconds between further tries, after an answer that may be another one in a moment.
-_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 _LONGEST_WAIT = threading.TIMEOUT_MAX
 _ASK = "SecureStorage(..., interaction=Interaction.ALLOWED)"
 
@@ -211,8 +209,8 @@ class AppleStore:
         work: Callable[[Security], tuple[int, T]],
     ) -> T | None:
         prompts = security.prompts if self._keychain is Keychain.FILE else None
-        may_ask = _may_ask(call)
-        for pause in (*_PAUSES, None):
+        may_ask, pauses = _may_ask(call), Pauses(call)
+        while True:
             call.check(doing)
             if prompts is not None:
                 prompts.enter(may_ask, call)
@@ -225,10 +223,8 @@ class AppleStore:
                 return answer
             if is_absent(status):
                 return None
-            if status not in PASSING or pause is None:
-                break
-            time.sleep(pause)
-        raise self._problem(security, status, doing, call)
+            if status not in PASSING or not pauses.wait():
+                raise self._problem(security, status, doing, call)
 
     def _problem(self, security: Security, status: int, doing: str, call: Call) -> StoreError:
         """Our error; tells a locked keychain from an item that wants the person."""

@@ -15,11 +15,11 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     StoreError,
-    StoreTimeout,
     StoreUnavailable,
     UnsupportedOption,
 )
 from tokenkeep.item import Call
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.android.codes import Meaning, Thrown
 from tokenkeep.native.android.jvm import Bridge, JavaThrown, as_bytes, run
 from tokenkeep.secret import Secret
@@ -39,8 +39,6 @@ _TAG_BITS = 128
 _NONCE_BYTES = 12
 #: Seconds between two attempts at a busy Keystore: the first, and the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-#: Seconds of trying for a call without a deadline.
-_LONGEST_BUSY = 60.0
 #: The API levels that brought what we ask for.
 _API_28, _API_30, _API_31 = 28, 30, 31
 
@@ -48,6 +46,7 @@ _HINTS = {
     Meaning.LOCKED: "unlock the device or authenticate, then retry",
     Meaning.INVALIDATED: "call storage.reset() and sign in again",
     Meaning.DOUBTED: "call storage.reset() and sign in again",
+    Meaning.BUSY: "retry in a moment",
     Meaning.DENIED: "only the application that made the key may use it",
     Meaning.NO_STRONGBOX: "AndroidOptions(strongbox=StrongBox.PREFERRED) takes what the device has",
     Meaning.FULL: "remove keys that this application no longer needs",
@@ -261,7 +260,7 @@ def settled(
         alias: the key it uses; None if none has to be there.
         is_unwrapping: a plain InvalidKeyException may mean the wrapped bytes.
     """
-    pause, began, was_doubted = _FIRST_PAUSE, call.clock.monotonic(), False
+    pauses, was_doubted = Pauses(call, _FIRST_PAUSE, _LONGEST_PAUSE), False
     while True:
         thrown: Thrown | None = None
         try:
@@ -272,10 +271,8 @@ def settled(
             pass
         meaning = _meaning(thrown, is_unwrapping)
         if meaning is Meaning.BUSY:
-            if call.clock.monotonic() - began > _LONGEST_BUSY or call.remaining() == 0.0:
-                raise StoreTimeout(f"{doing} did not finish in time: {thrown}")
-            _sleep(call, pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if not pauses.wait():
+                break
         elif meaning in (Meaning.UNDECIDED, Meaning.DOUBTED) and not was_doubted:
             was_doubted = True
             _sleep(call, _FIRST_PAUSE)

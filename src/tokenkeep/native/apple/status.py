@@ -39,6 +39,7 @@ _ENTITLE = (
 _LIST = "security list-keychains; security default-keychain"
 _VAULT = "tokenkeep vault create"
 _ERASE = "erase the item and sign in again"
+_LATER = "retry; if it stays so, restart the machine"
 
 #: OSStatus -> its name, our error (None: there is no such item), what happened, the remedy.
 STATUS: dict[int, tuple[str, type[StoreError] | None, str, str | None]] = {
@@ -47,7 +48,7 @@ STATUS: dict[int, tuple[str, type[StoreError] | None, str, str | None]] = {
     -25320: ("errSecInDarkWake", StoreLocked, "the machine is half asleep", UNLOCK),
     # Private: the keychain is being upgraded and waits for the device to be unlocked.
     -34019: ("errSecUpgradePending", StoreLocked, "the keychain waits for an upgrade", UNLOCK),
-    -25291: ("errSecNotAvailable", StoreUnavailable, "no keychain is available", None),
+    -25291: ("errSecNotAvailable", StoreTimeout, "no keychain is available now", _LATER),
     -26275: ("errSecDecode", SecretInvalidated, "the item's key is gone from this device", _ERASE),
     -25300: ("errSecItemNotFound", None, "there is no such item", None),
     -25304: ("errSecInvalidItemRef", None, "there is no such item any more", None),
@@ -66,7 +67,7 @@ STATUS: dict[int, tuple[str, type[StoreError] | None, str, str | None]] = {
     -25292: ("errSecReadOnly", AccessDenied, "the keychain is read-only", None),
     -61: ("errSecWrPerm", AccessDenied, "the keychain may not be written", None),
     -49: ("errSecOpWr", AccessDenied, "another program writes the keychain's file", None),
-    -36: ("errSecIO", SecretDamaged, "the keychain's file could not be read or written", None),
+    -36: ("errSecIO", StoreTimeout, "the keychain's file could not be read or written", _LATER),
     -25294: ("errSecNoSuchKeychain", StoreUnavailable, "there is no such keychain", _LIST),
     -25307: ("errSecNoDefaultKeychain", StoreUnavailable, "no default keychain", _LIST),
     -25295: ("errSecInvalidKeychain", SecretDamaged, "this is not a keychain", None),
@@ -82,10 +83,10 @@ STATUS: dict[int, tuple[str, type[StoreError] | None, str, str | None]] = {
     -50: ("errSecParam", UnsupportedOption, "the keychain does not take these options", None),
     -909: ("errSecBadReq", UnsupportedOption, "the keychain does not take this request", None),
     -4: ("errSecUnimplemented", UnsupportedOption, "this system does not implement it", None),
-    -108: ("errSecAllocate", StoreTimeout, "the keychain had no memory", None),
+    -108: ("errSecAllocate", StoreTimeout, "the keychain had no memory", _LATER),
 }
 
-#: Answers that may be another one in a moment: worth a few more tries.
+#: Answers that may be another one in a moment: asked again until the deadline.
 PASSING = frozenset({NOT_AVAILABLE, IO, ALLOCATE})
 
 

@@ -32,6 +32,7 @@ _GONE = (
 )
 _NO_TPM = "switch the TPM on in the firmware, or open the vault with another of its keys"
 _PERMISSION = "add the user to the group that owns the device, usually tss"
+_LATER = "retry in a moment, or open the vault with another of its keys"
 _PIN = "give the PIN of the vault's TPM key; wrong ones lock the TPM for a while"
 
 #: code -> what the TPM says, our error, the way out.
@@ -42,16 +43,16 @@ RESPONSES: dict[int, tuple[str, type[StoreError], str | None]] = {
         "wait until it lets go (minutes to hours), or open the vault with another of its keys",
     ),
     0x148: ("the TPM's memory is locked until it is reset", StoreLocked, "restart the machine"),
-    0x922: ("the TPM is busy", StoreTimeout, None),
-    0x908: ("the TPM yielded", StoreTimeout, None),
-    0x90A: ("the TPM is testing itself", StoreTimeout, None),
-    0x920: ("the TPM limits its writes", StoreTimeout, None),
-    0x923: ("the TPM's memory is not accessible now", StoreTimeout, None),
-    0x902: ("the TPM has no room for an object", StoreTimeout, None),
-    0x903: ("the TPM has no room for a session", StoreTimeout, None),
-    0x904: ("the TPM has no room", StoreTimeout, None),
-    0x905: ("the TPM has no session left", StoreTimeout, None),
-    0x128: ("a PCR changed while the TPM looked at it", StoreTimeout, None),
+    0x922: ("the TPM is busy", StoreTimeout, _LATER),
+    0x908: ("the TPM yielded", StoreTimeout, _LATER),
+    0x90A: ("the TPM is testing itself", StoreTimeout, _LATER),
+    0x920: ("the TPM limits its writes", StoreTimeout, _LATER),
+    0x923: ("the TPM's memory is not accessible now", StoreTimeout, _LATER),
+    0x902: ("the TPM has no room for an object", StoreTimeout, _LATER),
+    0x903: ("the TPM has no room for a session", StoreTimeout, _LATER),
+    0x904: ("the TPM has no room", StoreTimeout, _LATER),
+    0x905: ("the TPM has no session left", StoreTimeout, _LATER),
+    0x128: ("a PCR changed while the TPM looked at it", StoreTimeout, _LATER),
     0x909: ("the command to the TPM was cancelled", InteractionDenied, None),
     0x08E: ("the TPM refuses this authorization", AccessDenied, _PIN),
     0x0A2: ("the TPM refuses this authorization", AccessDenied, _PIN),
@@ -88,11 +89,11 @@ DEVICE: dict[int, tuple[str, type[StoreError], str | None]] = {
     errno.ECONNREFUSED: ("nothing answers in the TPM's place", StoreUnavailable, _NO_TPM),
     errno.EACCES: ("this user may not use the TPM", AccessDenied, _PERMISSION),
     errno.EPERM: ("this user may not use the TPM", AccessDenied, _PERMISSION),
-    errno.EBUSY: ("another program holds the TPM", StoreTimeout, None),
-    errno.EAGAIN: ("the TPM is busy", StoreTimeout, None),
-    errno.EINTR: ("the TPM's driver was interrupted", StoreTimeout, None),
-    errno.ETIME: ("the TPM does not answer its driver", StoreTimeout, None),
-    errno.ETIMEDOUT: ("the TPM does not answer", StoreTimeout, None),
+    errno.EBUSY: ("another program holds the TPM", StoreTimeout, _LATER),
+    errno.EAGAIN: ("the TPM is busy", StoreTimeout, _LATER),
+    errno.EINTR: ("the TPM's driver was interrupted", StoreTimeout, _LATER),
+    errno.ETIME: ("the TPM does not answer its driver", StoreTimeout, _LATER),
+    errno.ETIMEDOUT: ("the TPM does not answer", StoreTimeout, _LATER),
 }
 #: Tried again until the deadline.
 BUSY_DEVICE = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR})

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 
 from tokenkeep.errors import StoreTimeout, StoreUnavailable
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.tpm.codes import BUSY_DEVICE, device_error
 
 TYPE_CHECKING = False
@@ -30,7 +30,6 @@ _UNIX = "unix:"
 #: TCG PC Client: no command or response is longer.
 MAX_PACKET_BYTES = 4096
 _HEADER_BYTES = 10
-_PAUSE_SECONDS = 0.02
 
 
 def is_socket(path: str) -> bool:
@@ -51,7 +50,6 @@ class Device:
         self._call = call
         #: A command has no answer: nothing more can be asked, and closing may wait for the driver.
         self.is_stuck = False
-        self._is_busy = False
         self._fd = -1
         self._socket: socket.socket | None = None
         if sys.platform == "win32":
@@ -66,13 +64,14 @@ class Device:
         """The response to a command.
 
         Raises:
-            StoreTimeout: it did not come in time.
+            StoreTimeout: it did not come in time, or the device was busy until then.
             StoreUnavailable: the device went away.
         """
         self._call.check("the TPM")
         self.is_stuck = True
-        self._through(lambda: os.write(self._fd, command))  # short: it is taken whole
-        response = self._through(self._received)
+        # Short: it is taken whole, or not at all while the device is busy.
+        self._until_free(lambda: os.write(self._fd, command))
+        response = self._received()
         self.is_stuck = False
         if len(response) < _HEADER_BYTES:
             raise StoreUnavailable(f"the TPM's answer is cut short: {self._path}")
@@ -109,14 +108,17 @@ class Device:
     def _received(self) -> bytes:
         response, wanted = b"", _HEADER_BYTES
         while len(response) < wanted:
-            self._wait()
-            piece = os.read(self._fd, MAX_PACKET_BYTES)
+            piece = self._until_free(self._piece)
             if not piece:
                 break
             response += piece
             if len(response) >= _HEADER_BYTES:
                 wanted = min(int.from_bytes(response[2:6], "big"), MAX_PACKET_BYTES)
         return response if len(response) == wanted else b""
+
+    def _piece(self) -> bytes:
+        self._wait()
+        return os.read(self._fd, MAX_PACKET_BYTES)
 
     def _wait(self) -> None:
         import select
@@ -128,23 +130,15 @@ class Device:
             raise StoreTimeout(f"the TPM did not answer in time: {self._path}")
 
     def _until_free(self, attempt: Callable[[], T]) -> T:
+        """What the attempt gives, made again while the device is busy, until the deadline."""
+        pauses = Pauses(self._call)
         while True:
+            number: int | None = None
             try:
-                return self._through(attempt)
-            except StoreTimeout as exc:
-                problem = exc.with_traceback(None)
-            remaining = self._call.remaining()
-            if remaining == 0 or not self._is_busy:
-                raise problem
-            time.sleep(_PAUSE_SECONDS if remaining is None else min(_PAUSE_SECONDS, remaining))
-
-    def _through(self, attempt: Callable[[], T]) -> T:
-        number: int | None = None
-        try:
-            return attempt()
-        except TimeoutError:
-            raise StoreTimeout(f"the TPM did not answer in time: {self._path}") from None
-        except OSError as exc:
-            number = exc.errno
-        self._is_busy = number in BUSY_DEVICE
-        raise device_error(number, self._path)
+                return attempt()
+            except TimeoutError:
+                raise StoreTimeout(f"the TPM did not answer in time: {self._path}") from None
+            except OSError as exc:
+                number = exc.errno
+            if number not in BUSY_DEVICE or not pauses.wait():
+                raise device_error(number, self._path)

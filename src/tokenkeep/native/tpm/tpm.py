@@ -5,8 +5,6 @@ What the TPM loaded for us is flushed when the connection is closed, whatever ha
 
 from __future__ import annotations
 
-import time
-
 from tokenkeep.crypto import random_bytes
 from tokenkeep.errors import (
     AccessDenied,
@@ -16,6 +14,7 @@ from tokenkeep.errors import (
     StoreUnavailable,
     UnsupportedOption,
 )
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.tpm.codes import PCR_CHANGED, REFUSED, RETRIED, base_code, response_error
 from tokenkeep.native.tpm.device import Device
 from tokenkeep.native.tpm.session import NONCE_BYTES, Salt, Session, name_of, sized
@@ -204,6 +203,7 @@ class Tpm:
         area = _EMPTY_PASSWORD + sized(private) + sized(public)
         response = self._run(_SESSIONS, _LOAD, _u32(parent.handle) + area)
         handle = self._loaded(response.number(4))
+        pauses = Pauses(self._call, _FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             session = self._salted(parent, _POLICY, auth)
             self._state_policy(session.handle, bank, pcrs)
@@ -215,10 +215,9 @@ class Tpm:
                 return Secret(Reader(answer.reveal_bytes()).sized())
             except StoreTimeout:
                 # Something was measured between the policy and its use: it is stated anew.
-                if self._answered != PCR_CHANGED or self._call.remaining() == 0:
+                if self._answered != PCR_CHANGED or not pauses.wait():
                     raise
             self._flush(self._handles.pop())
-            time.sleep(_FIRST_PAUSE)
 
     def _provisioned(self) -> StorageKey | None:
         # ReadPublic of what is not there is "handle": no reason to give up.
@@ -309,17 +308,14 @@ class Tpm:
 
     def _exchange(self, command: bytes) -> tuple[Reader, int]:
         """A command's response and its code; asked again while the TPM is busy."""
-        pause = _FIRST_PAUSE
+        pauses = Pauses(self._call, _FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             response = self._device.exchange(command)
             code = int.from_bytes(response[6:10], "big")
             if base_code(code) not in RETRIED:
                 return Reader(response[10:]), code
-            remaining = self._call.remaining()
-            if remaining is not None and remaining <= pause:
+            if not pauses.wait():
                 raise response_error(code, "the TPM did not answer in time")
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 #: What a command that failed was for.
