@@ -36,10 +36,17 @@ from tokenkeep.errors import (
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.native.apple.status import STATUS, error_for, is_absent
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
 from tokenkeep.testing import FakeClock
 
 ONE = ItemName("org.example", "one")
 PROTECTED = AppleOptions(keychain=Keychain.DATA_PROTECTION)
+GATED = AppleOptions(
+    keychain=Keychain.DATA_PROTECTION, access_control=AccessControl(Constraint.USER_PRESENCE)
+)
+KINDS = pytest.mark.parametrize(
+    "options", [AppleOptions(), PROTECTED, GATED], ids=["file", "protected", "gated"]
+)
 
 #: Apple's number and name, and our error; None: there is no such item.
 TABLE: list[tuple[int, str, type[StoreError] | None]] = [
@@ -139,7 +146,7 @@ def test_missing_entitlement_says_what_to_do() -> None:
 
 
 @pytest.mark.requires("c compiler")
-@pytest.mark.parametrize("options", [AppleOptions(), PROTECTED], ids=["file", "protected"])
+@KINDS
 @pytest.mark.parametrize(("verb", "arguments", "function"), VERBS, ids=IDS)
 @pytest.mark.parametrize(("status", "name", "kind"), TABLE)
 def test_failure_erases_nothing(
@@ -153,17 +160,25 @@ def test_failure_erases_nothing(
     name: str,
     kind: type[StoreError] | None,
 ) -> None:
-    """Whatever answers whichever call: our error, no secret in it, the item as it was."""
+    """Whatever answers whichever call: our error, no secret in it, the item as it was.
+
+    An item that wants the person has one who agrees, unless that hides what a lock does.
+    """
     store = opened(options)
-    store.write(ONE, Secret("s3cret-kept"), Call())
+    kept = {ONE: Secret("s3cret-kept")}
+    store.write(ONE, kept[ONE], Call())
+    stand_in.answer = 1
+    may = Interaction.ALLOWED if options is GATED else Interaction.NEVER
     stand_in.is_locked = int(status == -25308)  # what the file keychain says when it is asked
     stand_in.plan(function, status, 100)
     absent = {"read": None, "write": None, "delete": False, "names": [], "contains": False}
-    call = Call(20.0, clock=FakeClock())
+    call = Call(20.0, Interaction.NEVER if status == -25308 else may, FakeClock())
+    if kind is None and function == "SecItemAdd":
+        kind = StoreUnavailable  # an item that was to be added is not there: that is no answer
     if kind is None or (status, function) == (-25299, "SecItemAdd"):
-        if verb == "write":  # goes on to add, or to update again: what comes then is tested below
-            return
         assert absent[verb] == getattr(store, verb)(*arguments, call)
+        if verb == "write":  # went on to add, or to update again, until that was through
+            kept[arguments[0]] = arguments[1]
     else:
         with pytest.raises(StoreError) as caught:
             getattr(store, verb)(*arguments, call)
@@ -172,8 +187,8 @@ def test_failure_erases_nothing(
         assert_nothing_leaks(caught.value, "s3cret")
     stand_in.plan("", 0, 0)
     stand_in.is_locked = 0
-    assert Secret("s3cret-kept") == store.read(ONE, Call())
-    assert [ONE] == store.names(ONE.service, Call())
+    there = store.names(ONE.service, Call())
+    assert kept == {each: store.read(each, Call(20.0, may)) for each in there}
     assert (0, 0, 0) == (stand_in.live, stand_in.misuses, stand_in.violations)
 
 
@@ -218,20 +233,37 @@ def test_passing_answer_is_asked_again_until_the_deadline(
 
 
 @pytest.mark.requires("c compiler")
-@pytest.mark.parametrize("options", [AppleOptions(), PROTECTED], ids=["file", "protected"])
+@KINDS
 def test_locked_keychain_is_locked_for_every_call(
     opened: Callable[[AppleOptions], AppleStore], stand_in: StandIn, options: AppleOptions
 ) -> None:
     """`StoreLocked`, no panel, and all is there after unlocking."""
     store = opened(options)
     store.write(ONE, Secret("kept"), Call())
+    stand_in.answer = 1
     stand_in.is_locked = 1
     for verb, arguments, _function in VERBS:
         with pytest.raises(StoreLocked):
             getattr(store, verb)(*arguments, Call())
     stand_in.is_locked = 0
     assert (0, 0) == (stand_in.panels, stand_in.violations)
-    assert Secret("kept") == store.read(ONE, Call())
+    assert Secret("kept") == store.read(ONE, Call(20.0, Interaction.ALLOWED))
+
+
+@pytest.mark.requires("c compiler")
+def test_unlocking_is_waited_for_where_items_want_the_person(
+    opened: Callable[[AppleOptions], AppleStore], stand_in: StandIn, tmp_path: Path
+) -> None:
+    """A locked device is told from an item that asks, which waiting does not mend."""
+    storage = SecureStorage(ONE.service, opened(GATED), state_directory=str(tmp_path / "state"))
+    storage.write(ONE.name, "kept")
+    stand_in.is_locked = 1
+    assert storage.wait_until_unlocked(0.2) is False
+    stand_in.is_locked = 0
+    assert storage.wait_until_unlocked(5.0) is True
+    with pytest.raises(InteractionDenied):
+        storage.read(ONE.name)
+    assert 0 == stand_in.panels
 
 
 @pytest.mark.requires("c compiler")
@@ -259,6 +291,9 @@ def test_item_with_access_control_asks_only_where_it_may(
     store.write(ONE, Secret("kept"), Call())
     with pytest.raises(InteractionDenied, match="asks for the person"):
         store.read(ONE, Call())
+    with pytest.raises(InteractionDenied, match="asks for the person"):
+        store.write(ONE, Secret("new"), Call())
+    assert store.contains(ONE, Call())
     assert 0 == stand_in.panels
     may = partial(Call, 20.0, Interaction.ALLOWED)
     stand_in.answer = 2

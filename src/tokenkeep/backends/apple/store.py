@@ -19,6 +19,7 @@ from tokenkeep.native.apple.security import Control, KeychainFile, Security, Sym
 from tokenkeep.native.apple.status import (
     DUPLICATE,
     LOCKED,
+    NOT_FOUND,
     PASSING,
     SUCCESS,
     error_for,
@@ -102,7 +103,7 @@ class AppleStore:
             query = self._query(security, name.service, account_of(name), call)
             return security.copy_data({**query, "kSecMatchLimit": limit})
 
-        return self._asked(call, "reading", work)
+        return self._asked(call, "reading", work, of_value=name)
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value in place of what is there; it, and the options, are what counts now.
@@ -115,7 +116,7 @@ class AppleStore:
         if kept is not None and kept.application_password and not _may_ask(call):
             raise InteractionDenied("the system would ask for the item's password", hint=_ASK)
 
-        def work(security: Security) -> tuple[int, None]:
+        def work(security: Security) -> tuple[int, bool]:
             query = self._query(security, name.service, account_of(name), call)
             changes = {**self._attributes(), "kSecValueData": value}
             place = self._place(security, name.service, account_of(name), is_query=False)
@@ -127,9 +128,12 @@ class AppleStore:
                     if status == DUPLICATE:  # somebody was quicker
                         call.check("writing")
                         continue
-                return status, None
+                return status, True
 
-        self._asked(call, "writing", work, is_change=True)
+        if self._asked(call, "writing", work, is_change=True, of_value=name) is None:
+            raise error_for(
+                NOT_FOUND, "writing"
+            )  # what is added cannot be absent: nothing was kept
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item; True if it existed."""
@@ -171,11 +175,19 @@ class AppleStore:
         doing: str,
         work: Callable[[Security], tuple[int, T]],
         is_change: bool = False,
+        of_value: ItemName | None = None,
     ) -> T | None:
-        """What the keychain answered; None if there is no such item."""
+        """What the keychain answered; None if there is no such item.
+
+        Args:
+            of_value: the item whose value it is about, for which a person may have to be asked.
+        """
 
         def wait(until: Call) -> T | None:
-            return bounded(until, lambda: self._worked(until, doing, work, is_change), doing)
+            def answer() -> T | None:
+                return self._worked(until, doing, work, is_change, of_value)
+
+            return bounded(until, answer, doing)
 
         # It does not say when it asks: the whole of a call that may prompt is the person's time.
         return call.while_asking(wait) if _may_ask(call) else wait(call)
@@ -186,10 +198,11 @@ class AppleStore:
         doing: str,
         work: Callable[[Security], tuple[int, T]],
         is_change: bool,
+        of_value: ItemName | None,
     ) -> T | None:
         security = self._security()
         if not is_change:
-            return self._answer(security, call, doing, work)
+            return self._answer(security, call, doing, work, of_value)
         changes, remaining = (
             self._changes.setdefault(os.getpid(), threading.Lock()),
             call.remaining(),
@@ -197,7 +210,7 @@ class AppleStore:
         if not changes.acquire(timeout=-1 if remaining is None else min(remaining, _LONGEST_WAIT)):
             raise StoreTimeout("an earlier change has not come back from the keychain")
         try:
-            return self._answer(security, call, doing, work)
+            return self._answer(security, call, doing, work, of_value)
         finally:
             changes.release()
 
@@ -207,6 +220,7 @@ class AppleStore:
         call: Call,
         doing: str,
         work: Callable[[Security], tuple[int, T]],
+        of_value: ItemName | None,
     ) -> T | None:
         prompts = security.prompts if self._keychain is Keychain.FILE else None
         may_ask, pauses = _may_ask(call), Pauses(call)
@@ -224,9 +238,16 @@ class AppleStore:
             if is_absent(status):
                 return None
             if status not in PASSING or not pauses.wait():
-                raise self._problem(security, status, doing, call)
+                raise self._problem(security, status, doing, call, of_value)
 
-    def _problem(self, security: Security, status: int, doing: str, call: Call) -> StoreError:
+    def _problem(
+        self,
+        security: Security,
+        status: int,
+        doing: str,
+        call: Call,
+        of_value: ItemName | None,
+    ) -> StoreError:
         """Our error; tells a locked keychain from an item that wants the person."""
         if status == LOCKED and not _may_ask(call):
             if self._keychain is Keychain.FILE:
@@ -234,10 +255,11 @@ class AppleStore:
                     return InteractionDenied(
                         f"{doing}: the keychain would ask whether this program may", hint=_ASK
                     )
-            elif self._options.access_control is not None:
-                return InteractionDenied(
-                    f"{doing}: the item asks for the person, or the device is locked", hint=_ASK
-                )
+            elif self._options.access_control is not None and of_value is not None:
+                query = self._query(security, of_value.service, account_of(of_value), call)
+                # Its attributes need no person, only an unlocked device.
+                if security.exists(query) == SUCCESS:
+                    return InteractionDenied(f"{doing}: the item asks for the person", hint=_ASK)
         return error_for(status, doing, security.message(status))
 
     def _query(

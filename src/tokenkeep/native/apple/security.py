@@ -131,11 +131,9 @@ class Security:
         return status
 
     def exists(self, query: Mapping[str, Value]) -> int:
-        """Looks whether an item matches, and asks for nothing of it; the status."""
+        """Looks whether an item matches, by its attributes, which need no person; the status."""
         with Scope(self.core) as scope:
-            query_ref = self._dictionary(scope, query)
-            status: int = self._calls.SecItemCopyMatching(query_ref, None)
-        return status
+            return self._copy(scope, {**query, "kSecReturnAttributes": True})[0]
 
     def copy_data(self, query: Mapping[str, Value]) -> tuple[int, Secret | None]:
         """The status, and the value of the item that matches."""
