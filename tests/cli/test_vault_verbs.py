@@ -161,6 +161,7 @@ def test_items_move_to_another_vault_and_sessions_do_not(
         items that were there already and stayed: 1
         $ tokenkeep vault import phrase
         error: this is not a tokenkeep export
+        hint: give the file of an export
         [7]
         $ tokenkeep vault import missing
         error: cannot use the export: No such file or directory
