@@ -162,7 +162,7 @@ ASKED = {
     "write": (*_ALL, "OpenSession", "SetSecret"),
     "storage write": (*_ALL, "OpenSession", "SetSecret"),
     "delete": (*_ALL, "Delete"),
-    "create": (*_ALL, "Get", "OpenSession", "CreateItem"),
+    "create": (*_ALL, "OpenSession", "CreateItem"),
     "read what is not there": (*_ALL, "Get"),
 }
 VERBS["create"] = VERBS["write"]

@@ -97,10 +97,21 @@ class FakeService:
         self._answer("search")
         return ([], self._found()) if self.is_locked else (self._found(), [])
 
-    def look(self, collection: str, searches: list[Any], call: Call) -> tuple[bool, list[Any]]:
+    def search_beside(
+        self, attributes: dict[str, str], alias: str, call: Call
+    ) -> tuple[tuple[list[str], list[str]], str]:
+        return self.search(attributes, call), self.alias(alias, call)
+
+    def look(
+        self, collection: str, alias: str, searches: list[Any], call: Call
+    ) -> tuple[str, bool, list[Any]]:
         self._answer("look")
         # A cold search in a locked collection finds nothing (gnome-keyring's issue 89).
-        return self.is_locked, [([] if self.is_locked else self._found(), []) for _ in searches]
+        found = [([] if self.is_locked else self._found(), []) for _ in searches]
+        return self.default, self.is_locked, found
+
+    def refuses_locked(self, call: Call) -> bool:
+        return True
 
     def alias(self, name: str, call: Call) -> str:
         self._answer("alias")
@@ -120,6 +131,8 @@ class FakeService:
 
     def create(self, *arguments: Any) -> None:
         self._answer("create")
+        if self.is_locked:
+            raise ErrorReply(f"{SECRET_SERVICE}IsLocked")
         self.item = arguments[3]
 
     def delete(self, item: str, call: Call) -> bool:
@@ -296,6 +309,37 @@ def test_locked_collection_is_never_an_empty_one(
     with pytest.raises(expected):
         CALLS[verb](store, Call())
     assert not {"replace", "create", "delete"} & set(service.asked)
+
+
+@pytest.mark.parametrize("unlocks", [True, StoreLocked("a person would have to be asked")])
+def test_write_finds_out_by_itself_that_the_collection_is_locked(
+    store: SecretServiceStore, service: FakeService, unlocks: StoreError | bool
+) -> None:
+    """A search that finds nothing is followed by the making, which a locked collection refuses:
+    then it is unlocked, and the item that it hid is changed in place.
+    """
+    service.is_locked, service.unlocks, hidden = True, unlocks, service._found
+    service._found = lambda: [] if service.is_locked else hidden()  # type: ignore[method-assign]
+    if unlocks is True:
+        store.write(NAME, Secret("new"), Call())
+        assert Secret("new") == store.read(NAME, Call())
+        assert "replace" in service.asked
+    else:
+        with pytest.raises(StoreLocked):
+            store.write(NAME, Secret("new"), Call())
+        assert Secret("kept") == service.item
+    assert 1 == service.asked.count("create")
+
+
+def test_what_was_seen_is_a_guess_and_never_an_answer(
+    store: SecretServiceStore, service: FakeService
+) -> None:
+    """Asked for in another way when it was there the last time, and the same is found."""
+    kept = service.item
+    for item in (kept, kept, None, None, kept, kept, None, kept):
+        service.item = item
+        assert item == store.read(NAME, Call())
+        assert (item is not None) == store.contains(NAME, Call())
 
 
 @pytest.mark.parametrize("verb", CALLS)

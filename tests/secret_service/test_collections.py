@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from secret_service.daemons import running
 from support.desktop import gnome_desktop, items, plain_session, put
 from support.gnome_keyring import GnomeKeyring
 from support.keyring_daemon import ROOT, SERVICE
@@ -74,6 +75,24 @@ def test_unknown_and_ambiguous_collections_are_unavailable(keyring: GnomeKeyring
 
 
 @pytest.mark.requires("gnome-keyring")
+def test_item_in_a_keyring_that_was_never_unlocked_is_not_made_a_second_time() -> None:
+    """A search finds nothing in it, so that a write takes the item for new: it is refused."""
+    with running("gnome-keyring", activates=True) as keyring:
+        store = SecretServiceStore()
+        store.write(NAME, Secret("old"), call())
+        keyring.kill()  # the bus starts another one, which nobody unlocks
+        for name in (NAME, ItemName(NAME.service, "new")):
+            with pytest.raises(StoreLocked):
+                store.write(name, Secret("new"), call())
+        keyring.unlock()
+        assert [NAME] == store.names(NAME.service, call())
+        assert Secret("old") == store.read(NAME, call())
+        store.write(NAME, Secret("newer"), call())
+        assert 1 == len(items(keyring.bus))
+        store.close()
+
+
+@pytest.mark.requires("gnome-keyring")
 def test_locked_collection_beside_an_open_one_is_locked(keyring: GnomeKeyring) -> None:
     """What is locked is the store's own collection, whatever others are."""
     path = made(keyring, "Work things")
@@ -97,6 +116,10 @@ def test_changed_default_is_followed(keyring: GnomeKeyring) -> None:
     put(keyring.bus, path, {"service": NAME.service, "username": NAME.name}, b"there")
     method = "org.freedesktop.Secret.Service.SetAlias"
     keyring.bus.call(SERVICE, ROOT, method, "so", "default", path)
+    new = ItemName(NAME.service, "new")
+    store.write(new, Secret("new"), call())
+    assert 2 == len(items(keyring.bus))
+    assert {path} == {item.rpartition("/")[0] for item in items(keyring.bus)}
     assert Secret("there") == store.read(NAME, call())
     store.close()
 

@@ -39,6 +39,8 @@ _IN_MEMORY = "session"
 _DEFAULT = "default"
 #: Seconds after which the collection behind an alias is asked for again.
 _COLLECTION_SECONDS = 30.0
+#: Names of which is remembered that their items were there.
+_MOST_SEEN = 1000
 #: Answers "no such object" or "method" of one object in a row that no race explains any more: what
 #: went away is not found again, and a daemon that starts has its objects within these pauses.
 _MOST_SEARCHES = 5
@@ -151,6 +153,7 @@ class SecretServiceStore:
         self._service: Service | None = None
         self._address: str | None = None
         self._collection: tuple[str, float] | None = None
+        self._seen: set[ItemName] = set()
 
     @property
     def facts(self) -> StoreFacts:
@@ -205,7 +208,8 @@ class SecretServiceStore:
                 f"the value has {value.size} bytes, a keyring takes {MAX_VALUE_BYTES} here",
                 hint="tokenkeep vault create",
             )
-        self._again(lambda: self._write(name, value, call), call)
+        tried: list[bool] = []
+        self._again(lambda: self._write(name, value, tried, call), call)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases every item of this name; True if this call found one to erase.
@@ -275,12 +279,17 @@ class SecretServiceStore:
             raise _Changed
         return value
 
-    def _write(self, name: ItemName, value: Secret, call: Call) -> None:
-        paths = self._find(name, call, is_write=True)
+    def _write(self, name: ItemName, value: Secret, tried: list[bool], call: Call) -> None:
         service = self._open(call)
+        # Making an item says itself that the collection is locked: only then is that looked at.
+        is_default = self._options.collection is None
+        is_quick = is_default and not tried and service.refuses_locked(call)
+        tried.append(True)
+        paths = self._find(name, call, is_write=True, is_quick=is_quick)
         if not paths:
             label, attributes = naming.label_of(name), naming.attributes_of(name)
             service.create(self._path(call), label, attributes, value, call)
+            self._saw(name, True)
         elif len(paths) == 1:
             service.replace(paths[0], value, call)
         else:
@@ -295,6 +304,7 @@ class SecretServiceStore:
         with self._binding.held(service.deleting, call):
             for path in self._find(name, call):
                 erased.append(service.delete(path, call))
+        self._saw(name, False)
 
     def _names(self, service: str, call: Call) -> list[ItemName]:
         searches = [{naming.SERVICE: service}, {naming.RECORD_SERVICE: service}]
@@ -303,24 +313,59 @@ class SecretServiceStore:
         named = {naming.name_of(attributes, service) for attributes in found}
         return sorted(name for name in named if name is not None)
 
-    def _find(self, name: ItemName, call: Call, is_write: bool = False) -> list[str]:
-        """The paths of the items of a name; none only if the collection was seen without it."""
+    def _find(
+        self, name: ItemName, call: Call, is_write: bool = False, is_quick: bool = False
+    ) -> list[str]:
+        """The paths of the items of a name; none only if the collection was seen without it.
+
+        What was here the last time is asked for as if it still were, and everything else as if it
+        were not: one round trip either way, and one more for who is surprised.
+
+        Args:
+            is_quick: none is good enough without a look at the collection's lock.
+        """
         searched = naming.search_of(name)
-        unlocked, locked = self._open(call).search(searched, call)
-        if self._collection is None and not (unlocked or locked):
-            # Nothing anywhere, but perhaps only as there is no default collection to write to.
-            self._path(call, is_write=is_write)
-        inside = self._path(call, (unlocked, locked), is_write) + "/"
-        found = [path for path in unlocked if path.startswith(inside)]
-        if found and not any(path.startswith(inside) for path in locked):
-            return found
-        return self._search_carefully([searched], call)
+        if not is_write and name not in self._seen and self._known(call) is not None:
+            found = self._search_carefully([searched], call)
+        else:
+            unlocked, locked = self._search(searched, call, is_fresh=name not in self._seen)
+            inside = self._path(call, (unlocked, locked), is_write) + "/"
+            found = [path for path in unlocked if path.startswith(inside)]
+            is_locked = any(path.startswith(inside) for path in locked)
+            if is_locked or not (found or is_quick):
+                found = self._search_carefully([searched], call)
+        self._saw(name, bool(found))
+        return found
+
+    def _saw(self, name: ItemName, is_there: bool) -> None:
+        """Remembers whether the item is there: a guess for the next question, never an answer."""
+        if not is_there:
+            self._seen.discard(name)
+        elif len(self._seen) < _MOST_SEEN:
+            self._seen.add(name)
+
+    def _search(
+        self, searched: dict[str, str], call: Call, is_fresh: bool
+    ) -> tuple[list[str], list[str]]:
+        """The unlocked and the locked items anywhere; the collection is asked for beside them."""
+        service = self._open(call)
+        if self._options.collection is not None or not (is_fresh or self._known(call) is None):
+            return service.search(searched, call)
+        self._collection, now = None, call.clock.monotonic()
+        found, path = service.search_beside(searched, _DEFAULT, call)
+        if path != self._binding.NOTHING:
+            self._collection = path, now
+        return found
 
     def _search_carefully(self, searches: list[dict[str, str]], call: Call) -> list[str]:
         """The paths found in the collection, which was seen unlocked before and after."""
-        collection = self._path(call, is_fresh=True)
+        wanted = self._options.collection
+        collection = self._path(call, is_fresh=wanted is not None)
         service = self._open(call)
-        is_locked, answers = service.look(collection, searches, call)
+        default, is_locked, answers = service.look(collection, _DEFAULT, searches, call)
+        if wanted is None and default != collection:  # another one by now
+            self._collection = None
+            raise _Changed
         inside = collection + "/"
         locked = [path for _, those in answers for path in those if path.startswith(inside)]
         if is_locked or locked:
@@ -357,16 +402,21 @@ class SecretServiceStore:
         Args:
             found: unlocked and locked items of the name in any collection.
         """
-        now = call.clock.monotonic()
-        known = self._collection  # once: another thread may forget it meanwhile
-        if known is not None and not is_fresh:
-            path, asked = known
-            if 0.0 <= now - asked < _COLLECTION_SECONDS:
-                return path
-        self._collection = None
+        known = None if is_fresh else self._known(call)
+        if known is not None:
+            return known
+        self._collection, now = None, call.clock.monotonic()
         path = self._resolved(found, is_write, call)
         self._collection = path, now
         return path
+
+    def _known(self, call: Call) -> str | None:
+        """The path of the collection, if it was asked for lately."""
+        known = self._collection  # once: another thread may forget it meanwhile
+        if known is None:
+            return None
+        path, asked = known
+        return path if 0.0 <= call.clock.monotonic() - asked < _COLLECTION_SECONDS else None
 
     def _resolved(self, found: tuple[list[str], list[str]], is_write: bool, call: Call) -> str:
         service = self._open(call)

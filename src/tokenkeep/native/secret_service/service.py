@@ -98,26 +98,40 @@ class Service:
         body = self.ask(_search(attributes), call)
         return body[0], body[1]
 
+    def search_beside(
+        self, attributes: dict[str, str], alias: str, call: Call
+    ) -> tuple[tuple[list[str], list[str]], str]:
+        """What `search` and `alias` give, asked at once."""
+        if self._is_keepassxc(call):
+            return self.search(attributes, call), self.alias(alias, call)
+        found, path = self._channel.ask_all([_search(attributes), _alias(alias)], call)
+        return (found[0], found[1]), path[0]
+
     def look(
-        self, collection: str, searches: Sequence[dict[str, str]], call: Call
-    ) -> tuple[bool, list[tuple[list[str], list[str]]]]:
-        """Whether the collection is locked before or after the searches, and what they found.
+        self, collection: str, alias: str, searches: Sequence[dict[str, str]], call: Call
+    ) -> tuple[str, bool, list[tuple[list[str], list[str]]]]:
+        """What the alias stands for, whether the collection is locked before or after the searches,
+        and what they found; asked at once.
 
         A search of a locked collection may find nothing (gnome-keyring's issue 89).
         """
         if self._is_keepassxc(call):
             was_locked = self.is_locked(collection, call)
             answers = of_collections(self._channel, [collection], searches, call)
-            return was_locked or self.is_locked(collection, call), answers
+            path = self.alias(alias, call)
+            return path, was_locked or self.is_locked(collection, call), answers
         is_locked = _locked(collection)
-        requests = [is_locked, *map(_search, searches), is_locked]
-        first, *found, last = self._channel.ask_all(requests, call)
-        return first[0] or last[0], [(body[0], body[1]) for body in found]
+        requests = [_alias(alias), is_locked, *map(_search, searches), is_locked]
+        known, first, *found, last = self._channel.ask_all(requests, call)
+        return known[0], first[0] or last[0], [(body[0], body[1]) for body in found]
+
+    def refuses_locked(self, call: Call) -> bool:
+        """Whether `create` in a locked collection is an error; KeePassXC asks to unlock it."""
+        return not self._is_keepassxc(call)
 
     def alias(self, name: str, call: Call) -> str:
         """The path of the collection with this alias; `NOTHING` if there is none."""
-        read = Request(NAME, PATH, SERVICE, "ReadAlias", "s", (name,), answer="o")
-        path: str = self.ask(read, call)[0]
+        path: str = self.ask(_alias(name), call)[0]
         return path
 
     def collections(self, call: Call) -> dict[str, str]:
@@ -209,7 +223,8 @@ class Service:
             call,
         )
         if body[1] != NOTHING:
-            is_silent = is_keepassxc(self._channel, call)
+            # KeePassXC's shows nothing, unless it was locked meanwhile.
+            is_silent = is_keepassxc(self._channel, call) and not self.is_locked(collection, call)
             self._prompts.confirm(body[1], call, "keeping an item", is_silent)
 
     def create_default(self, label: str, call: Call) -> None:
@@ -346,6 +361,10 @@ _services: dict[tuple[int, str], Service] = {}
 
 def _search(attributes: dict[str, str]) -> Request:
     return Request(NAME, PATH, SERVICE, "SearchItems", "a{ss}", (attributes,), answer="aoao")
+
+
+def _alias(name: str) -> Request:
+    return Request(NAME, PATH, SERVICE, "ReadAlias", "s", (name,), answer="o")
 
 
 def _locked(collection: str) -> Request:
