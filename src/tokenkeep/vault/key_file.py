@@ -156,7 +156,10 @@ class KeyFile:
             files.replace_file(path, content, _aside(path), keeps_access=True)
         except OSError as exc:
             problem = files.translated(exc, f"the key file {self.path}")
-        if problem is not None and not self.readable_by_group:
+        if problem is None or self.readable_by_group:
+            return
+        # On Windows several at once may keep each other from it for long: one of them is enough.
+        if self.read()[1] != vault_id:
             raise problem
 
     def require_nameable(self) -> None:
