@@ -15,6 +15,7 @@ from fido2.ctap import CtapError
 
 from support.captured import assert_nothing_leaks
 from support.security_key import SecurityKey
+from tokenkeep import fields
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.errors import (
@@ -81,6 +82,18 @@ def test_without_an_enrolled_one_nobody_is_asked(desk: Desk) -> None:
         desk.passphrase().verify("x", desk.call())
     with pytest.raises(PresenceUnavailable):
         desk.passphrase().enrol("")
+    assert [] == desk.questions
+
+
+def test_a_salt_that_the_derivation_does_not_take_is_damage(desk: Desk) -> None:
+    """Told before anybody is asked."""
+    desk.passphrase().enrol("correct horse")
+    kept = desk.storage.read("presence passphrase")
+    assert kept is not None
+    known = fields.unpack(kept.reveal_bytes())
+    desk.storage.write("presence passphrase", fields.pack({**known, "salt": b"1234567"}))
+    with pytest.raises(SecretDamaged):
+        desk.passphrase().verify("x", desk.call())
     assert [] == desk.questions
 
 

@@ -177,7 +177,7 @@ def _unpacked(value: Secret) -> tuple[bytes, Secret, Argon2Profile, int, float]:
     try:
         kept = fields.unpack(value.reveal_bytes())
         profile = Argon2Profile(int(kept["memory-kib"]), int(kept["passes"]), int(kept["lanes"]))
-        if profile.is_acceptable():
+        if profile.is_acceptable() and len(kept["salt"]) == _SALT_BYTES:
             found = (
                 kept["salt"],
                 Secret(kept["hash"]),
