@@ -6,9 +6,12 @@ each situation the keyring comes back, and what was kept is there: nothing was e
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +24,15 @@ from secret_service.daemons import NAMES, running
 from support.desktop import in_environment
 from support.keyring_daemon import KeyringDaemon
 from support.screen import screen
-from tokenkeep import Interaction, SecureStorage
+from support.stalls import lost, taken
+from tokenkeep import (
+    AsyncSecureStorage,
+    Interaction,
+    Provider,
+    SecureStorage,
+    Session,
+    TokenStorage,
+)
 from tokenkeep.backends.secret_service import SecretServiceOptions, SecretServiceStore, probe
 from tokenkeep.cli.main import run
 from tokenkeep.errors import TokenkeepError
@@ -33,12 +44,15 @@ RECORD = ItemName(SERVICE, "alice", SESSION)
 KEPT = {"api_key": b"s3cret", "alice": b"record"}
 #: Seconds that each call into the store may take.
 TIMEOUT = 0.3
-#: Seconds beyond its deadline that a call may take on a machine that has other things to do.
-MARGIN = 1.5
+#: Seconds beyond its deadline that a call may take for what it does itself: start a thread, raise
+#: an error, write a report. What the machine kept from this process meanwhile, as Linux counts it,
+#: comes on top: two processors may have ten programs to run.
+MARGIN = 0.3
 #: `doctor` looks at every store of the platform first, so many seconds long.
 LOOK = 2.0
 
-#: Every public call, by the name it has in the table, with the deadlines it has one after another.
+#: Every public call, by the name it has in the table, with the deadlines it has one after another;
+#: and the verbs of the command, which no terminal asks to prompt.
 CALLS: dict[str, tuple[Callable[[SecureStorage], object], float]] = {
     "read": (lambda storage: storage.read("api_key"), TIMEOUT),
     "read of what is not there": (lambda storage: storage.read("nothing"), TIMEOUT),
@@ -55,10 +69,36 @@ CALLS: dict[str, tuple[Callable[[SecureStorage], object], float]] = {
     "wait_until_unlocked": (lambda storage: storage.wait_until_unlocked(TIMEOUT), TIMEOUT),
     "facts": (lambda storage: storage.facts.backend, 0.0),
     "probe": (lambda storage: probe(SecretServiceOptions(), Call(TIMEOUT)), TIMEOUT),
-    "doctor": (lambda storage: _doctor(), LOOK + 3 * TIMEOUT),
+    # From an event loop: all at once, each on a thread of its own.
+    "AsyncSecureStorage": (lambda storage: asyncio.run(_async_calls(storage)), TIMEOUT),
+    "TokenStorage.read_refresh_token": (
+        lambda storage: tokens(storage).read_refresh_token(),
+        TIMEOUT,
+    ),
+    "TokenStorage.save_refresh_token": (
+        lambda storage: tokens(storage, "bob").save_refresh_token("t"),
+        TIMEOUT,
+    ),
+    "TokenStorage.clear_session": (lambda storage: tokens(storage, "bob").clear_session(), TIMEOUT),
+    "Session.restore": (lambda storage: in_session(storage, _restored), TIMEOUT),
+    "Session.access_token": (lambda storage: in_session(storage, Session.access_token), TIMEOUT),
+    "Session.accounts": (lambda storage: in_session(storage, Session.accounts), TIMEOUT),
+    "Session.begin": (lambda storage: in_session(storage, _begun), 2 * TIMEOUT),
+    "Session.logout": (lambda storage: in_session(storage, _signed_out), 3 * TIMEOUT),
+    "get": (lambda storage: command("get", "api_key"), TIMEOUT),
+    "set": (lambda storage: command("set", "new"), TIMEOUT),
+    "list": (lambda storage: command("list"), TIMEOUT),
+    "status": (lambda storage: command("status", "--account=alice"), TIMEOUT),
+    "doctor": (lambda storage: _doctor(), LOOK + TIMEOUT),
 }
-#: What answers the same in every situation.
-_ALWAYS = {"facts": "secret-service"}
+#: What answers the same in every situation: a session is over, or lives in memory, whatever the
+#: store says.
+_ALWAYS = {
+    "facts": "secret-service",
+    "TokenStorage.clear_session": False,
+    "Session.begin": "MEMORY_ONLY",
+    "Session.logout": {"end": "done", "erase": "failed", "revoke": "failed"},
+}
 
 
 @dataclass(frozen=True)
@@ -89,9 +129,19 @@ def expected(situation: Situation) -> dict[str, object]:
     return {name: {**_ALWAYS, **situation.others}.get(name, situation.error) for name in CALLS}
 
 
-LOCKED = {"check": "locked", "wait_until_unlocked": False, "probe": None, "doctor": 4}  # fmt: skip
-AWAY = {"check": "unavailable", "doctor": 6}
-SILENT = {"check": "timed out", "doctor": 4}
+def _verbs(code: int, state: str) -> dict[str, object]:
+    return {**dict.fromkeys(("get", "set", "list", "status"), code), "doctor": (code, state)}
+
+
+LOCKED: dict[str, object] = {
+    "check": "locked",
+    "wait_until_unlocked": False,
+    "probe": None,
+    "Session.restore": "LOCKED",
+    **_verbs(4, "locked"),
+}
+AWAY: dict[str, object] = {"check": "unavailable", **_verbs(6, "unavailable")}
+SILENT: dict[str, object] = {"check": "timed out", **_verbs(4, "timed out")}
 
 
 def _unlock(daemon: KeyringDaemon) -> None:
@@ -134,7 +184,7 @@ SITUATIONS = {
         lambda daemon: daemon.lock(),
         _unlock,
         "StoreTimeout",
-        {**LOCKED, "check": "timed out"},
+        {**LOCKED, "check": "timed out", "Session.restore": "StoreTimeout"},
         interaction=Interaction.ALLOWED,
         needs={"gnome-keyring": "screen"},
         activates=True,
@@ -143,7 +193,7 @@ SITUATIONS = {
         lambda daemon: daemon.lock(),
         _unlock,
         "InteractionDenied",
-        {**LOCKED, "check": "denied"},
+        {**LOCKED, "check": "denied", "Session.restore": "InteractionDenied"},
         interaction=Interaction.ALLOWED,
         not_on={
             "kwallet": "its prompt without a screen waits unseen: see the row above",
@@ -195,7 +245,7 @@ def _cells() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("row", "name"), list(_cells()))
 def test_every_call_ends_by_its_deadline_with_the_right_error(
-    row: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    row: str, name: str, tmp_path: Path
 ) -> None:
     """Each cell of a row, and then: what was kept is there, and nothing else."""
     situation = SITUATIONS[row]
@@ -259,17 +309,69 @@ def _answers(situation: Situation, tmp_path: Path) -> tuple[dict[str, object], d
         state_directory=str(tmp_path),
     ) as storage:
         for name, (call, seconds) in CALLS.items():
-            began = time.monotonic()
+            began, before = time.monotonic(), taken()
             try:
                 answers[name] = call(storage)
             except TokenkeepError as exc:
                 answers[name] = type(exc).__name__
             took = time.monotonic() - began
-            if took > seconds + MARGIN:
+            if took > seconds + MARGIN + lost(before, taken()):
                 late[name] = took
     return answers, late
 
 
-def _doctor() -> int:
-    words = [f"--app={SERVICE}", "--store=secret-service", f"--timeout={TIMEOUT}", "doctor"]
-    return run(words)
+async def _async_calls(storage: SecureStorage) -> object:
+    async with AsyncSecureStorage(
+        SERVICE, storage.store, timeout=TIMEOUT, interaction=storage.interaction
+    ) as faced:
+        calls = faced.read("api_key"), faced.write("new", "v"), faced.names(), faced.delete("a")
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    (answer,) = {type(each).__name__ for each in answers}
+    return answer
+
+
+def tokens(storage: SecureStorage, account: str = "alice") -> TokenStorage:
+    return TokenStorage(storage, account=account)
+
+
+def in_session(storage: SecureStorage, call: Callable[[Session], object]) -> object:
+    """What a new session answers; nothing that it does here needs its provider."""
+    provider = Provider("https://issuer.invalid", client_id="notes")
+    session = Session(provider, tokens(storage))
+    try:
+        return call(session)
+    finally:
+        session.close()
+
+
+def _restored(session: Session) -> object:
+    return session.restore().name
+
+
+def _begun(session: Session) -> object:
+    session.begin({"access_token": "a", "token_type": "Bearer", "refresh_token": "r"})
+    return session.state.name
+
+
+def _signed_out(session: Session) -> object:
+    report = session.logout()
+    return {step.name: step.outcome for step in report.steps if step.outcome != "not needed"}
+
+
+def command(*words: str) -> int:
+    """The exit code of a command."""
+    return run([f"--app={SERVICE}", "--store=secret-service", f"--timeout={TIMEOUT}", *words])
+
+
+def _doctor() -> tuple[int, str]:
+    """The exit code, and the word that tells locked, denied and late apart, which have the same."""
+    before = os.dup(1)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 1)
+        try:
+            code = command("--json", "doctor")
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+        said.seek(0)
+        return code, json.load(said)["state"]

@@ -44,7 +44,7 @@ class Round(NamedTuple):
 async def one_round(work: Callable[[], Awaitable[object]]) -> Round:
     """Does the work beside a task that ticks."""
     worst = 0.0
-    begun = _taken()
+    begun = taken()
 
     async def tick() -> None:
         nonlocal worst
@@ -54,8 +54,8 @@ async def one_round(work: Callable[[], Awaitable[object]]) -> Round:
             # No gap between two ticks: to look at the counters, too, takes the interpreter.
             now = time.perf_counter()
             late, last = now - last - _TICK, now
-            counted = _taken()
-            worst = max(worst, late - _lost(before, counted))
+            counted = taken()
+            worst = max(worst, late - lost(before, counted))
             before = counted
 
     ticking = asyncio.create_task(tick())
@@ -65,7 +65,7 @@ async def one_round(work: Callable[[], Awaitable[object]]) -> Round:
     ticking.cancel()
     with suppress(asyncio.CancelledError):
         await ticking
-    return Round(worst, _lost(begun, _taken()))
+    return Round(worst, lost(begun, taken()))
 
 
 async def rounds_of(work: Callable[[], Awaitable[object]]) -> list[Round]:
@@ -95,12 +95,12 @@ def longest_stall(rounds: Sequence[Round]) -> float:
     return sorted(each.stall for each in quietest)[_COUNTED * 3 // 4 - 1]
 
 
-class _Taken(NamedTuple):
+class Taken(NamedTuple):
     waited: dict[str, int]
     stolen: list[int]
 
 
-def _lost(before: _Taken, now: _Taken) -> float:
+def lost(before: Taken, now: Taken) -> float:
     """The largest of the losses and not their sum: they fall together.
 
     A thread waits, too, for a processor that the host has taken, or for one to see that another
@@ -112,7 +112,7 @@ def _lost(before: _Taken, now: _Taken) -> float:
     return max(max(stolen, default=0) / tick, max(waited, default=0) / 1e9)
 
 
-def _taken() -> _Taken:
+def taken() -> Taken:
     """Nanoseconds that each thread waited for a processor, and ticks that each processor lost.
 
     Linux, sched-stats.rst and proc_stat(5), "steal"; nothing where nobody counts.
@@ -125,4 +125,4 @@ def _taken() -> _Taken:
         with open(_PROCESSORS, "rb", 0) as file:
             lines = file.read(8_192).splitlines()[1:]
             stolen = [int(line.split()[8]) for line in lines if line.startswith(b"cpu")]
-    return _Taken(waited, stolen)
+    return Taken(waited, stolen)
