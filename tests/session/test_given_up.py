@@ -54,7 +54,7 @@ def test_a_session_that_lived_before_lives_on(place: Place, server: Authorizatio
         session.login(
             open_browser=server.drive_browser, is_cancelled=lambda: server.token_requests > 0
         )
-    assert "shares its grant" in str(caught.value)
+    assert "may share its grant" in str(caught.value)
     assert session.is_current(before)
     assert server.accepts(before.reveal())
     assert 2 == session.access_token(min_ttl=10**6).generation

@@ -31,7 +31,7 @@ def revoke(tokens: KeptRecord, client: Client, record: Record) -> tuple[bool, st
     cached = Metadata.from_json(record.metadata) if record.metadata else None
     metadata = client.metadata(cached, provider.timeout)
     if _has_newer_session(tokens, record):
-        return False, "not revoked, because a newer session shares its grant"
+        return False, "not revoked, because a newer session may share its grant"
     token, hint = record.refresh_token, "refresh_token"
     if token is None:
         token, hint = record.access_token, "access_token"
