@@ -1,16 +1,18 @@
-"""A connection to a message bus that was interrupted is used no more."""
+"""A connection to a message bus: interrupted it is used no more, and a message has a limit."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from leaks.cases import SECRET, found_in
 from support.bus import Bus
-from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable
+from tokenkeep.errors import AccessDenied, StoreError, StoreUnavailable, ValueTooLarge
 from tokenkeep.item import Call
 from tokenkeep.native.dbus.connection import BUS, BUS_PATH, Connection
 from tokenkeep.native.dbus.errors import ConnectionLost
@@ -81,3 +83,27 @@ def test_bus_that_hangs_up_is_gone_unless_it_refuses(
         with pytest.raises(error):
             Connection(f"unix:path={path}", Call(10.0))
         bus.join()
+
+
+def test_message_that_is_too_large_is_refused_and_the_connection_goes_on(bus: Bus) -> None:
+    """An array has at most 64 MiB (D-Bus Specification, "Marshalling"): no byte of a larger one is
+    sent, so that the stream stays whole; and no frame shows what was in it.
+    """
+    connection = Connection(bus.address, Call(10.0))
+    value = SECRET.encode() + bytes(64 << 20)
+    refused = Request(BUS, BUS_PATH, BUS, "GetId", "ay", (value,), answer="s", has_value=True)
+    for ask in (
+        lambda: connection.ask(refused, Call(10.0)),
+        lambda: connection.ask_all([refused, refused], Call(10.0)),
+    ):
+        with pytest.raises(ValueTooLarge) as caught:
+            ask()
+        assert "tokenkeep vault create" == caught.value.hint
+        assert caught.value.__context__ is None
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        library = [frame for frame in shown.stack if "/tokenkeep/native/" in frame.filename]
+        assert library
+        assert not found_in("".join(str(frame.locals) for frame in library))
+    known = Request(BUS, BUS_PATH, BUS, "NameHasOwner", "s", (BUS,), answer="b")
+    assert (True,) == connection.ask(known, Call(10.0))
+    connection.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +163,41 @@ def test_without_windows_the_key_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="only on Windows"):
         filled(tmp_path / "vault")
     assert not (tmp_path / "vault").exists()
+
+
+class Advising:
+    """In the place of `crypt32` and `kernel32`: opens, and says that it should be sealed anew.
+
+    CRYPT_I_NEW_PROTECTION_REQUIRED is what the last error is beside a success, on the page of
+    CryptUnprotectData.
+    """
+
+    NEW_PROTECTION_REQUIRED = 0x00091012
+
+    def __init__(self) -> None:
+        self.given = ctypes.create_string_buffer(b"s3cret", 6)
+        self.asked: list[str] = []
+
+    def CryptUnprotectData(self, *arguments: Any) -> int:  # noqa: N802 - Windows' name
+        self.asked.append("unprotect")
+        plain = arguments[-1]._obj
+        plain.size, plain.data = len(self.given), ctypes.addressof(self.given)
+        return 1
+
+    def LocalFree(self, data: int) -> None:  # noqa: N802 - Windows' name
+        assert ctypes.addressof(self.given) == data
+        self.asked.append("free")
+
+    def last_error(self) -> int:
+        return self.NEW_PROTECTION_REQUIRED
+
+
+def test_advice_to_seal_anew_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secret is there: it is given, nothing is sealed or written, and Windows' copy is gone."""
+    windows = Advising()
+    monkeypatch.setattr(dpapi, "_crypt32", lambda: windows)
+    monkeypatch.setattr(dpapi, "_kernel32", lambda: windows)
+    monkeypatch.setattr(dpapi, "last_error", windows.last_error)
+    assert Secret("s3cret") == dpapi.unprotect(b"sealed")
+    assert ["unprotect", "free"] == windows.asked
+    assert bytes(6) == windows.given.raw
