@@ -130,13 +130,14 @@ class Call:
         Args:
             answer: waits, within the call that it is given.
         """
-        if self.prompt_timeout is None or self.deadline is None:
+        if self.prompt_timeout is None:
             return answer(self)
         began = self.clock.monotonic()
         try:
             return answer(Call(self.prompt_timeout, self.interaction, self.clock))
         finally:
-            self.deadline += self.clock.monotonic() - began
+            if self.deadline is not None:
+                self.deadline += self.clock.monotonic() - began
 
 
 def checked_name(text: object, what: str) -> str:

@@ -171,3 +171,11 @@ def test_prompt_counts_as_part_of_the_call_unless_it_has_a_time_of_its_own(
 
     assert call.while_asking(answered) is call
     assert (None if timeout is None else 3.0) == call.remaining()
+
+
+def test_person_has_the_time_of_a_prompt_in_a_call_without_an_end() -> None:
+    """A limit that was given holds, whatever else waits for ever."""
+    clock = FakeClock()
+    call = Call(None, Interaction.ALLOWED, clock, prompt_timeout=60.0)
+    assert 60.0 == call.while_asking(lambda asked: asked.remaining())
+    assert call.remaining() is None
