@@ -367,6 +367,24 @@ def test_item_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
     assert ["passphrase"] == [each.kind for each in access.list_keys(vault)]
 
 
+def test_rekey_is_reported_though_the_removed_slots_item_cannot_be_erased(tmp_path: Path) -> None:
+    """Everything is done by then: what is left over opens nothing."""
+    platform, place = Platform(), tmp_path / "vault"
+    filled(place, platform)
+    vault = Vault(str(place), keys(passphrase(), StoreItemKey(platform)))
+    slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
+    vault.opened(call())
+
+    def lock(step: str) -> None:
+        if step == "forget":
+            platform.fails = StoreLocked("the platform is locked")
+
+    report = rekey(vault, call, remove=slot.id, step=lock)
+    assert 1 == report.items
+    assert isinstance(report.problem, StoreLocked)
+    assert [passphrase().kind] == [each.kind for each in access.list_keys(vault)]
+
+
 def ending_at(number: int, steps: list[str], error: BaseException) -> Callable[[str], None]:
     """What ends the work at its step of that number; the steps' names are noted."""
 

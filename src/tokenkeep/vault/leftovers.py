@@ -5,7 +5,7 @@ What a vault never had and cannot be taken back is left over, and opens nothing:
 
 from __future__ import annotations
 
-from tokenkeep.errors import StoreError, TokenkeepError
+from tokenkeep.errors import MissingExtra, StoreError, TokenkeepError
 from tokenkeep.item import Call
 from tokenkeep.vault import slots
 
@@ -34,17 +34,19 @@ def forget(keys: Sequence[Key], slot: Slot, vault_id: bytes, call: Call) -> None
     """Lets the keys at hand erase what they keep for a slot that the vault had.
 
     Raises:
-        StoreError: it is still there.
+        StoreError, MissingExtra: it is still there.
     """
-    problem: StoreError | None = None
+    problem: StoreError | MissingExtra | None = None
     for key in keys:
         erase = getattr(key, "forget", None)
         if erase is None or not slots.fits(key, slot):
             continue
         try:
             erase(slot, vault_id, call)
-        except StoreError as exc:
+        except (StoreError, MissingExtra) as exc:
             problem = exc.with_traceback(None)
+    if isinstance(problem, MissingExtra):
+        raise problem
     if problem is not None:
         raise type(problem)(
             f"the key slot is removed, and what its key keeps elsewhere is still there: {problem}",

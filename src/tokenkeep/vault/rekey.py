@@ -9,7 +9,7 @@ opened by the old keys, which the header keeps until nothing needs them.
 from __future__ import annotations
 
 from tokenkeep.crypto import KEY_BYTES, random_bytes
-from tokenkeep.errors import SecretDamaged, VaultKeyMissing, WriteConflict
+from tokenkeep.errors import SecretDamaged, TokenkeepError, VaultKeyMissing, WriteConflict
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import erasing, quarantine, slots
@@ -39,14 +39,17 @@ class RekeyReport:
         items: how many items are sealed with the new keys now.
         damaged: how many do not open; they lie as they were, and keep their old key in the header.
         pending: old bytes remain in the files for now; see `Erased.pending`.
+        problem: why something that the removed slot's key keeps elsewhere, such as an item in the
+            platform's store, is still there; it opens nothing any more.
     """
 
-    __slots__ = ("damaged", "items", "pending")
+    __slots__ = ("damaged", "items", "pending", "problem")
 
     def __init__(self, items: int, damaged: int, pending: bool) -> None:
         self.items = items
         self.damaged = damaged
         self.pending = pending
+        self.problem: TokenkeepError | None = None
 
     def __repr__(self) -> str:
         return f"RekeyReport(items={self.items}, damaged={self.damaged}, pending={self.pending})"
@@ -104,7 +107,10 @@ def rekey(
     for slot in keys.header.slots:
         if slot.id == remove:
             step("forget")
-            forget(vault.keys, slot, keys.vault_id, call())
+            try:
+                forget(vault.keys, slot, keys.vault_id, call())
+            except TokenkeepError as exc:
+                report.problem = exc.with_traceback(None)  # everything else is done
     return report
 
 

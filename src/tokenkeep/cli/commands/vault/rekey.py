@@ -10,7 +10,7 @@ import click
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.progress import progress
-from tokenkeep.cli.terminal import tell
+from tokenkeep.cli.terminal import shown, tell
 from tokenkeep.cli.tree import FILE, consent, options, settings_of
 from tokenkeep.errors import StoreError
 from tokenkeep.item import Call
@@ -84,4 +84,7 @@ def say_rekeyed(report: RekeyReport) -> int:
             "hint: tokenkeep vault check",
         )
         return exits.DAMAGED
+    if report.problem is not None:
+        tell(shown(str(report.problem)))
+        return exits.exit_code(report.problem)
     return exits.OK

@@ -41,8 +41,11 @@ def command(
     call = calls(settings)
     try:
         if not and_rekey:
-            remove_key(vault, slot_id, call())
-            lock_again(vault, call())
+            try:
+                remove_key(vault, slot_id, call())
+            finally:
+                # Also where the slot is gone and what its key keeps elsewhere is not.
+                lock_again(vault, call())
             tell("its holder may know the root key: `remove-key --rekey` would have replaced it")
             return 0
         with progress("rekeying") as told:
