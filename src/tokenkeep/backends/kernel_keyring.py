@@ -7,13 +7,13 @@ value. Nothing here waits: the calls are answered by the kernel alone.
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from enum import Enum
 
 from tokenkeep.errors import AccessDenied, InvalidName, UnsupportedOption, ValueTooLarge
 from tokenkeep.item import Call, ItemName, checked_name
 from tokenkeep.native import key_limits, keyctl
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.keyctl import Keyctl, KeyctlError, translated
 from tokenkeep.secret import Secret
 from tokenkeep.store import Isolation, Persistence, Protection, StoreFacts
@@ -216,19 +216,17 @@ class KernelKeyringStore:
         """
         call.check(doing)
         code, tries = 0, 0
+        pauses = Pauses(call, _PAUSE_SECONDS, _PAUSE_SECONDS)
         while True:
             try:
                 return work(self._ring(is_second_try=tries > 0))
             except KeyctlError as exc:
                 code = exc.code
             tries += 1
-            left = call.remaining()
             # What is not possessed is refused too, which `_ring` mends at the second try.
             again = code in keyctl.BUSY or (code in _SOON and tries <= _TRIES)
-            if not again or left == 0:
+            if not again or (tries > 1 and not pauses.wait()):
                 break
-            if tries > 1:
-                time.sleep(_PAUSE_SECONDS if left is None else min(_PAUSE_SECONDS, left))
         raise translated(code, doing)
 
     def _ring(self, is_second_try: bool) -> int:

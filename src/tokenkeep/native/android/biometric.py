@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenkeep.errors import InteractionDenied, StoreError, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call, Interaction
+from tokenkeep.native.again import Pauses
 from tokenkeep.native.android import application
 from tokenkeep.native.android.codes import PROMPT, UNKNOWN, Meaning
 from tokenkeep.native.android.jvm import Bridge, JavaThrown, run, run_here
@@ -21,8 +22,8 @@ _CONFIRMED = 0
 _LEAST_API = 30
 #: Milliseconds of one wait, so that the deadline is noticed.
 _TICK = 100
-#: Seconds until a prompt is shown again that a busy sensor had ended, and for how long at most.
-_BUSY_PAUSE, _LONGEST_BUSY = 0.5, 60.0
+#: Seconds until a prompt is shown again that a busy sensor had ended.
+_BUSY_PAUSE = 0.5
 #: `BiometricManager.Authenticators`.
 BIOMETRIC_STRONG, DEVICE_CREDENTIAL = 0x000F, 0x8000
 
@@ -87,17 +88,13 @@ def confirmation(call: Call, title: str, authenticators: int) -> Confirm:
     outcome_class, context = _parts(call)
 
     def confirm(way: Bridge, cipher: Any) -> None:
-        began = call.clock.monotonic()
+        pauses = Pauses(call, _BUSY_PAUSE, _BUSY_PAUSE)
         while True:
             code = _show(way, call, outcome_class(), context, title, authenticators, cipher)
             if code == _CONFIRMED:
                 return
-            left, waited = call.remaining(), call.clock.monotonic() - began
-            # Told before the deadline, at which nobody would know any more what was the matter.
-            is_over = waited > _LONGEST_BUSY or (left is not None and left <= _BUSY_PAUSE)
-            if PROMPT.get(code) is not Meaning.BUSY or is_over:
+            if PROMPT.get(code) is not Meaning.BUSY or not pauses.wait():
                 raise outcome_error(code)
-            call.clock.sleep(_BUSY_PAUSE)
 
     return confirm
 
