@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tokenkeep.errors import FormatUnsupported, StoreUnavailable
+from tokenkeep.errors import FormatUnsupported, StoreUnavailable, VaultDamaged
 from tokenkeep.item import Call
 from tokenkeep.vault import files, rows
 from tokenkeep.vault.engine import Engine
@@ -67,6 +67,12 @@ def _take_step(
         changed = change(dict(known), connection)
         # As with every change of the header: one generation more, and the database never ahead.
         generation = int.from_bytes(changed["generation"], "big")
+        (there,) = connection.execute("SELECT generation FROM state WHERE one = 1").fetchone()
+        if there > generation:
+            raise VaultDamaged(
+                "the vault's header is older than its database",
+                hint="restore both from one backup",
+            )
         connection.execute("UPDATE state SET generation = ?", (generation,))
         connection.execute("COMMIT")
         newer = {**changed, "generation": (generation + 1).to_bytes(8, "big")}
