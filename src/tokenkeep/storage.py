@@ -190,8 +190,8 @@ class SecureStorage:
             )
         store = self._store or self._choose()
         call = self.call()
-        marker = self._marker or self.marker
-        if marker.may_be_open():
+        marker = self._marker or self._marker_if_any()
+        if marker is not None and marker.may_be_open():
             with marker.claimed(name, call):
                 store.write(item, value, call)
         else:
@@ -252,10 +252,7 @@ class SecureStorage:
         found: list[ItemName] = []
         pending = False
         if hasattr(store, "erase"):  # `Erasing`, without importing the contract
-            try:
-                found = store.names(self.service, self.call())
-            except SecretDamaged:
-                pass  # a name that does not open can be erased, but not counted
+            found = self._names_that_open()
             pending = store.erase(self.service, self.call())
         else:
             found = store.names(self.service, self.call())
@@ -285,7 +282,7 @@ class SecureStorage:
             return self.delete_all()
         ended, problem = self._end_sessions()
         try:
-            names = [item.name for item in self._items()]
+            names = [item.name for item in self._names_that_open() if item.kind == ITEM]
         except StoreError:
             names = []  # what does not open is not counted
         set_aside = store.reset(self.service, self.call())
@@ -381,6 +378,13 @@ class SecureStorage:
             limit = None  # it may take that much, for all we know
         return "store less" if limit and limit < size else "store less, or raise max_value_bytes"
 
+    def _marker_if_any(self) -> Marker | None:
+        """The marker; None without a state directory, in which nobody can have begun one."""
+        try:
+            return self.marker
+        except StoreUnavailable:
+            return None
+
     def _end_sessions(self) -> tuple[int, StoreError | None]:
         """How many sessions ended, and what kept a log from being written."""
         from tokenkeep.sessionlog import end_all
@@ -390,6 +394,16 @@ class SecureStorage:
             return end_all(self.state_directory, self.service, reason="logout", now=now), None
         except StoreError as exc:
             return 0, exc.with_traceback(None)
+
+    def _names_that_open(self) -> list[ItemName]:
+        """The items of every kind, but for those whose very names are damaged."""
+        store: Any = self.store
+        try:
+            found: list[ItemName] = store.names(self.service, self.call())
+        except SecretDamaged:
+            inspect = getattr(store, "inspect", None)  # `Inspectable`, without the contract
+            found = [] if inspect is None else inspect(self.service, self.call())[0]
+        return found
 
     def _items(self) -> list[ItemName]:
         found = self.store.names(self.service, self.call())

@@ -91,7 +91,7 @@ def test_damaged_name_hides_no_other_item(storage: SecureStorage, tmp_path: Path
     assert ["ok", "ok"] == [item.state for item in report.items]
     with pytest.raises(SecretDamaged):
         storage.names()
-    storage.delete_all()
+    assert 2 == storage.delete_all()
     assert storage.check().is_healthy
 
 

@@ -16,7 +16,6 @@ from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any
 
@@ -168,12 +167,12 @@ def listing(
     state: tuple[Engine, Keys],
     service: str,
     call: Call,
-    skip: Callable[[SecretDamaged], None] | None = None,
+    unnamed: list[SecretDamaged] | None = None,
 ) -> tuple[int, set[ItemName]]:
     """The vault's generation, and the names of a service.
 
     Args:
-        skip: told of each name that does not open, instead of the caller by raising.
+        unnamed: takes an error for each name that does not open, instead of the caller.
     """
     engine, keys = state
     generation = 0
@@ -189,9 +188,9 @@ def listing(
             try:
                 found.add(listed(keys, finder, service, place_a, place_b, sealed))
             except SecretDamaged as exc:
-                if skip is None:
+                if unnamed is None:
                     raise
-                skip(exc)
+                unnamed.append(exc)
     return generation, found
 
 

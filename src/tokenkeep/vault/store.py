@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from tokenkeep.errors import SecretDamaged
     from tokenkeep.item import Call, ItemName
     from tokenkeep.secret import Secret
     from tokenkeep.vault.vault import Vault
@@ -62,9 +63,8 @@ class StoreOverVault:
         """The items whose names open, sorted, and how many more there are."""
         checked_name(service, "service")
         self._begin(call, "listing in the vault")
-        unnamed: list[object] = []
-        names = self._vault.names(service, call, unnamed.append)
-        return names, len(unnamed)
+        unnamed: list[SecretDamaged] = []
+        return self._vault.names(service, call, unnamed), len(unnamed)
 
     def replace(
         self, name: ItemName, expected: Secret | None, value: Secret | None, call: Call

@@ -97,12 +97,18 @@ class Vault:
         self,
         service: str,
         call: Call,
-        skip: Callable[[SecretDamaged], None] | None = None,
+        unnamed: list[SecretDamaged] | None = None,
     ) -> list[ItemName]:
-        """The service's items of every kind, sorted; raises as `Store.names`, `skip` as there."""
+        """The service's items of every kind, sorted; raises as `Store.names`.
+
+        Args:
+            unnamed: takes an error for each name that does not open, instead of the caller.
+        """
         state = self._open_state or self._open(call)
         while state is not None:
-            generation, found = rows.listing(state, service, call, skip)
+            if unnamed is not None:
+                unnamed.clear()  # of an attempt whose keys were no longer the right ones
+            generation, found = rows.listing(state, service, call, unnamed)
             if generation <= state[1].header.generation:
                 return sorted(found)
             state = self._reopen(state, generation, call)
