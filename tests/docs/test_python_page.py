@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from importlib import import_module
 
@@ -16,6 +17,7 @@ from tokenkeep.migrate.migration import Migration
 from tokenkeep.presence.gate import PresenceGate
 from tokenkeep.session.session import Session
 from tokenkeep.storage import SecureStorage
+from tokenkeep.store import StoreFacts
 from tokenkeep.tokens.storage import TokenStorage
 
 PAGE = (REPOSITORY / "docs/reference/python-api.md").read_text(encoding="utf-8")
@@ -55,6 +57,13 @@ def test_every_public_name_is_on_the_page() -> None:
     """What an application can import from tokenkeep is described where it looks."""
     assert len(tokenkeep.__all__) > 30
     assert [] == sorted(set(tokenkeep.__all__) - words_in(PAGE))
+
+
+def test_every_fact_of_a_store_is_on_the_page() -> None:
+    """What an application may ask a store about itself."""
+    facts = {field.name for field in dataclasses.fields(StoreFacts)}
+    entry = next(part for name, part in ENTRIES.items() if name.startswith("StoreFacts"))
+    assert [] == sorted(facts - words_in(entry))
 
 
 def test_every_name_that_an_example_imports_is_on_the_page() -> None:

@@ -1,7 +1,7 @@
 """The Secret Service as a store: gnome-keyring, KWallet or KeePassXC on a Linux desktop.
 
 An item is found by the attributes `service` and `username`, which is how python-keyring and
-`secret-tool lookup service SERVICE username NAME` know it. A session record has attributes of its
+`secret-tool lookup service SERVICE username NAME` know it. Our own records have attributes of their
 own, which nobody takes for a password. Nothing is believed absent before its collection is seen
 unlocked.
 """

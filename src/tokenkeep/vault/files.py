@@ -144,7 +144,6 @@ def require_database(directory: str) -> None:
     """Looks at the database's files without opening them.
 
     Raises:
-        NotAVault: the directory holds nothing of a vault.
         VaultDamaged: the database is missing, empty or no file.
         AccessDenied: as `require_private`.
     """

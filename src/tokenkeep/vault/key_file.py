@@ -29,8 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenkeep.vault.key import Key as Key
-
 
 _MAX_KEY_FILE_BYTES = 4096
 

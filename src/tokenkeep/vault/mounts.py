@@ -7,6 +7,13 @@ import sys
 
 from tokenkeep.errors import StoreUnavailable
 
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs",
+     "davfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.curlftpfs", "fuse.davfs", "fuse.davfs2",
+     "fuse.gcsfuse", "fuse.glusterfs", "fuse.gvfsd-fuse", "fuse.rclone", "fuse.s3fs",
+     "fuse.smbnetfs", "fuse.sshfs")
+)  # fmt: skip
+
 
 def require_local(path: str, mounts: str = "/proc/self/mountinfo") -> None:
     """Ends an attempt to write a vault where SQLite's locks and shared memory do not work.
@@ -27,14 +34,6 @@ def require_local(path: str, mounts: str = "/proc/self/mountinfo") -> None:
             f"a vault cannot lie on a network file system ({kind}): {path}",
             hint="choose a path on a local disk",
         )
-
-
-_NETWORK_FILE_SYSTEMS = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs",
-     "davfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.curlftpfs", "fuse.davfs", "fuse.davfs2",
-     "fuse.gcsfuse", "fuse.glusterfs", "fuse.gvfsd-fuse", "fuse.rclone", "fuse.s3fs",
-     "fuse.smbnetfs", "fuse.sshfs")
-)  # fmt: skip
 
 
 def _file_system(path: str, mounts: str) -> str:

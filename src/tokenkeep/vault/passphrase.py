@@ -24,8 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenkeep.vault.key import Key as Key
-
 
 class Passphrase:
     """A passphrase, or a callable that gives it when a vault is opened.

@@ -131,9 +131,8 @@ class AppleStore:
                 return status, True
 
         if self._asked(call, "writing", work, is_change=True, of_value=name) is None:
-            raise error_for(
-                NOT_FOUND, "writing"
-            )  # what is added cannot be absent: nothing was kept
+            # What is added cannot be absent: nothing was kept.
+            raise error_for(NOT_FOUND, "writing")
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item; True if it existed."""
