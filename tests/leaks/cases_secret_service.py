@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jeepney import HeaderFields, MessageType, Parser, new_error, new_method_return
 
@@ -84,13 +84,19 @@ class Daemon(threading.Thread):
             if not data:
                 return
 
+    def answer_to(self, member: str, body: tuple[Any, ...]) -> Answer | Literal[False]:
+        """What a daemon with a mind of its own answers; False for what is in the table."""
+        return False
+
     def _answer(self, message: Any) -> bytes | None:
         member = message.header.fields[HeaderFields.member]
         self.asked.add(member)
-        answer: Answer = self._answers.get(member, f"{_DBUS}UnknownMethod")
-        if member == "OpenSession" and member not in self._answers:
-            plain = message.body[0] == "plain"
-            answer = ("vo", (("s", ""), "/s")) if plain else f"{_DBUS}NotSupported"
+        answer = self.answer_to(member, message.body)
+        if answer is False:
+            answer = self._answers.get(member, f"{_DBUS}UnknownMethod")
+            if member == "OpenSession" and member not in self._answers:
+                plain = message.body[0] == "plain"
+                answer = ("vo", (("s", ""), "/s")) if plain else f"{_DBUS}NotSupported"
         if answer is None:
             return None
         if isinstance(answer, str):
@@ -112,11 +118,11 @@ def talking(directory: Path, answers: dict[str, Answer]) -> Iterator[SecretServi
 
 @contextmanager
 def serving(
-    directory: Path, answers: dict[str, Answer]
+    directory: Path, answers: dict[str, Answer], kind: type[Daemon] = Daemon
 ) -> Iterator[tuple[SecretServiceStore, Daemon]]:
     """A store, and the daemon that it talks to."""
     path = directory / "bus"
-    daemon = Daemon(path, answers)
+    daemon = kind(path, answers)
     daemon.start()
     before = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
     os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={path}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -19,12 +20,16 @@ from leaks.cases_secret_service import (
     NAME,
     RIGHT,
     VERBS,
+    Answer,
+    Daemon,
     malformed,
     serving,
 )
 from tokenkeep.backends.secret_service import SecretServiceStore
+from tokenkeep.crypto import CbcCipher, hkdf_sha256
 from tokenkeep.errors import StoreUnavailable
 from tokenkeep.item import Call
+from tokenkeep.native.secret_service.session import Exponent
 from tokenkeep.secret import Secret
 
 
@@ -91,3 +96,39 @@ def test_service_without_methods_is_unavailable_at_once(verb: str, tmp_path: Pat
     ):
         PATIENT[verb](store)
     assert time.monotonic() - began < 2.0
+
+
+class Stripping(Daemon):
+    """Encrypts as KWallet does: it leaves leading zeros of the agreed number out.
+
+    Attributes:
+        numbers: the agreed numbers, one for each session; the first begins with a zero byte.
+    """
+
+    def __init__(self, path: Path, answers: dict[str, Answer]) -> None:
+        super().__init__(path, answers)
+        self.numbers: list[Secret] = []
+
+    def answer_to(self, member: str, body: tuple[Any, ...]) -> Answer | Literal[False]:
+        """Negotiates, and gives the value in the newest session."""
+        if member == "OpenSession":
+            theirs, agreed = Exponent(), None
+            while agreed is None or (agreed.reveal_bytes()[0] == 0) is bool(self.numbers):
+                theirs = Exponent()
+                agreed = theirs.agreed(body[1][1])
+            self.numbers.append(agreed)
+            return "vo", (("ay", theirs.public()), f"/s{len(self.numbers)}")
+        if member == "GetSecrets":
+            number = self.numbers[-1].reveal_bytes().lstrip(b"\0")
+            start, sealed = CbcCipher(hkdf_sha256(Secret(number), 16)).seal(Secret("kept"))
+            secret = f"/s{len(self.numbers)}", start, sealed, "text/plain"
+            return "a{o(oayays)}", ({body[0][0]: secret},)
+        return False
+
+
+def test_key_that_the_service_derives_in_another_way_is_not_used(tmp_path: Path) -> None:
+    """An agreed number with a leading zero is agreed on anew, before a value is sent or taken."""
+    with serving(tmp_path, {}, Stripping) as (store, daemon):
+        assert Secret("kept") == store.read(NAME, Call(30.0))
+    assert isinstance(daemon, Stripping)
+    assert [True, False] == [number.reveal_bytes()[0] == 0 for number in daemon.numbers]

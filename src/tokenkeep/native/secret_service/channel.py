@@ -12,7 +12,7 @@ from tokenkeep.errors import StoreTimeout, StoreUnavailable
 from tokenkeep.native.dbus.connection import Connection
 from tokenkeep.native.dbus.errors import ConnectionLost, ErrorReply, Verdict, verdict
 from tokenkeep.native.dbus.wire import Request
-from tokenkeep.native.secret_service.session import DH, PLAIN, Exponent, Session
+from tokenkeep.native.secret_service.session import DH, PLAIN, Exponent, Session, cipher_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 _MOST_PAUSES = 200
 #: How often a request is repeated whose answer the daemon died over: it may be the request.
 _MOST_LOST_REPLIES = 2
+#: One negotiation in 256 has to be made again.
+_MOST_NEGOTIATIONS = 8
 _NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
 _NOT_SUPPORTED = "org.freedesktop.DBus.Error.NotSupported"
 
@@ -202,20 +204,24 @@ class held:  # noqa: N801 - a context manager, which a generator would make at a
 
 
 def _negotiate(connection: Connection, call: Call) -> Session:
-    exponent = Exponent()
-    try:
-        output, path = _open(connection, DH, ("ay", exponent.public()), call)
-    except ErrorReply as exc:
-        # The specification's answer to an algorithm that is not known; anything else is a failure.
-        if exc.name != _NOT_SUPPORTED:
-            raise
-        _output, path = _open(connection, PLAIN, ("s", ""), call)
-        return Session(path, None)
-    kind, public = output
-    cipher = exponent.agreed(public) if kind == "ay" else None
-    if cipher is None:
-        raise StoreUnavailable("the Secret Service negotiates with a number that is no key")
-    return Session(path, cipher)
+    for _attempt in range(_MOST_NEGOTIATIONS):
+        exponent = Exponent()
+        try:
+            output, path = _open(connection, DH, ("ay", exponent.public()), call)
+        except ErrorReply as exc:
+            # The specification's answer to an algorithm that is not known; else it is a failure.
+            if exc.name != _NOT_SUPPORTED:
+                raise
+            _output, path = _open(connection, PLAIN, ("s", ""), call)
+            return Session(path, None)
+        kind, public = output
+        agreed = exponent.agreed(public) if kind == "ay" else None
+        if agreed is None:
+            break
+        cipher = cipher_of(agreed)
+        if cipher is not None:
+            return Session(path, cipher)
+    raise StoreUnavailable("the Secret Service negotiates with a number that is no key")
 
 
 def _open(

@@ -46,12 +46,19 @@ class Exponent:
         """What the other side gets."""
         return _power(_GENERATOR, self._secret).reveal_bytes()
 
-    def agreed(self, public: bytes) -> CbcCipher | None:
-        """The cipher both sides have now; None if the other half is none (RFC 2631 2.1.5)."""
+    def agreed(self, public: bytes) -> Secret | None:
+        """The number both sides have now; None if the other half is none (RFC 2631 2.1.5)."""
         theirs = int.from_bytes(public, "big")
-        if not 1 < theirs < _PRIME - 1:
-            return None
-        return CbcCipher(hkdf_sha256(_power(theirs, self._secret), _AES_BYTES))
+        return _power(theirs, self._secret) if 1 < theirs < _PRIME - 1 else None
+
+
+def cipher_of(agreed: Secret) -> CbcCipher | None:
+    """The cipher of an agreed number; None if that begins with a zero byte, as one in 256 does.
+
+    The specification keeps that byte and KWallet leaves it out before it derives the key: of a key
+    that one side has not, what the other sends would be garbage that looks like a value.
+    """
+    return CbcCipher(hkdf_sha256(agreed, _AES_BYTES)) if agreed.reveal_bytes()[0] else None
 
 
 class Session:
