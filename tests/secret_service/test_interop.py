@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from secret_service.daemons import EACH, running
 from support.desktop import attributes_of, delete, found, gnome_desktop, items, label_of, put
 from support.gnome_keyring import COLLECTION, GnomeKeyring
 from tokenkeep.backends.secret_service import SecretServiceStore
@@ -38,29 +39,72 @@ def call() -> Call:
     return Call(20.0)
 
 
-def secret_tool(*arguments: str, value: bytes = b"") -> bytes:
-    answer = subprocess.run(["secret-tool", *arguments], input=value, capture_output=True)
+def run(command: Sequence[str], value: bytes = b"") -> bytes:
+    """What a program of other people's prints.
+
+    One run in 128 or so fails with KWallet, and is made again. libsecret and secretstorage send
+    their public number without leading zeros, and KWallet takes none that is shorter than the
+    group's; and it leaves out leading zeros of the number agreed on, where they keep them.
+    """
+    env = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"}
+    for _attempt in range(3):
+        answer = subprocess.run(command, input=value, capture_output=True, env=env)
+        if not answer.stderr:
+            break
+    assert b"" == answer.stderr
     return answer.stdout
+
+
+def secret_tool(*arguments: str, value: bytes = b"") -> bytes:
+    return run(["secret-tool", *arguments], value)
 
 
 def by_python_keyring(verb: str, *arguments: str) -> str:
     """What python-keyring prints, in a process of its own, with its own choice of backend."""
     script = f"import sys, keyring; print(keyring.{verb}(*sys.argv[1:]))"
-    answer = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"},
-    )
-    return answer.stdout.rstrip("\n")
+    return run([sys.executable, "-c", script, *arguments]).decode().rstrip("\n")
 
 
-def test_others_find_what_we_wrote(store: SecretServiceStore) -> None:
-    """By `service` and `username`, with any tool."""
-    store.write(NAME, Secret("ours"), call())
-    assert b"ours" == secret_tool("lookup", "service", SERVICE, "username", NAME.name)
-    assert "ours" == by_python_keyring("get_password", SERVICE, NAME.name)
+@pytest.mark.parametrize("daemon", EACH)
+def test_each_finds_what_the_others_wrote(daemon: str) -> None:
+    """We, secret-tool and python-keyring, on every keyring: by `service` and `username`."""
+    with running(daemon):
+        store = SecretServiceStore()
+        names = {writer: ItemName(SERVICE, writer) for writer in ("us", "secret-tool", "keyring")}
+        store.write(names["us"], Secret("of us"), call())
+        where = ("service", SERVICE, "username", "secret-tool")
+        secret_tool("store", "--label=theirs", *where, value=b"of secret-tool")
+        by_python_keyring("set_password", SERVICE, "keyring", "of keyring")
+        for writer, name in names.items():
+            value = f"of {writer}"
+            assert Secret(value) == store.read(name, call()), writer
+            assert store.contains(name, call()), writer
+            found = secret_tool("lookup", "service", SERVICE, "username", writer)
+            assert value.encode() == found, writer
+            assert value == by_python_keyring("get_password", SERVICE, writer)
+        assert sorted(names.values()) == store.names(SERVICE, call())
+        store.close()
+
+
+@pytest.mark.parametrize("daemon", EACH)
+@pytest.mark.parametrize("writer", ["python-keyring", "secret-tool"])
+def test_what_others_wrote_is_changed_in_place(daemon: str, writer: str) -> None:
+    """On every keyring: one item, its label stays, and who wrote it reads the new value."""
+    with running(daemon) as keyring:
+        where = ("service", SERVICE, "username", NAME.name)
+        if writer == "secret-tool":
+            secret_tool("store", "--label=theirs", *where, value=b"theirs")
+        else:
+            by_python_keyring("set_password", SERVICE, NAME.name, "theirs")
+        (item,) = items(keyring.bus)
+        before = label_of(keyring.bus, item)
+        store = SecretServiceStore()
+        store.write(NAME, Secret("ours"), call())
+        store.close()
+        assert [item] == items(keyring.bus)
+        assert before == label_of(keyring.bus, item)
+        assert b"ours" == secret_tool("lookup", *where)
+        assert "ours" == by_python_keyring("get_password", SERVICE, NAME.name)
 
 
 @pytest.mark.parametrize("writer", ["python-keyring", "secret-tool"])
