@@ -65,10 +65,15 @@ def _read(
     path: str, text: bytearray, timeout: float, what: str, option: str
 ) -> TokenkeepError | None:
     """Reads all of it, one byte more than is allowed; or what is wrong."""
+    # What is no file is not to be closed to others; and Windows does not open a directory.
+    if os.path.isdir(path):
+        return UnsupportedOption(f"{path}: is a directory", hint=f"{option} FILE")
     try:
         fd = os.open(path, os.O_RDONLY | _FLAGS)
         try:
             mode = os.fstat(fd).st_mode
+            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                return UnsupportedOption(f"{path}: is a device", hint=f"{option} FILE")
             if os.name == "posix" and mode & 0o77:
                 return AccessDenied(f"{path}: other users can read it", hint=f"chmod 600 {path}")
             if _read_to_the_end(fd, text, timeout, is_file=stat.S_ISREG(mode)):

@@ -64,11 +64,22 @@ def test_unusable_passphrase_file_is_an_error(
 
 
 @pytest.mark.requires("POSIX files")
-def test_directory_in_its_place_is_an_error(tmp_path: Path) -> None:
-    """With the option that should have named a file."""
-    (tmp_path / "d").mkdir(0o700)
-    with pytest.raises(UnsupportedOption, match="Is a directory") as caught:
-        read_passphrase(str(tmp_path / "d"), "--tpm-pin-file")
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0])
+def test_directory_in_its_place_is_an_error(tmp_path: Path, mode: int) -> None:
+    """With the option that should have named a file; a directory's mode is nobody's mistake."""
+    place = tmp_path / "d"
+    place.mkdir()
+    place.chmod(mode)
+    with pytest.raises(UnsupportedOption, match=f"{place}: is a directory") as caught:
+        read_passphrase(str(place), "--tpm-pin-file")
+    assert "--tpm-pin-file FILE" == caught.value.hint
+
+
+@pytest.mark.requires("POSIX files")
+def test_device_in_its_place_is_an_error() -> None:
+    """It holds no secret, and closing it to others would break it for them."""
+    with pytest.raises(UnsupportedOption, match="/dev/null: is a device") as caught:
+        read_passphrase("/dev/null", "--tpm-pin-file")
     assert "--tpm-pin-file FILE" == caught.value.hint
 
 
