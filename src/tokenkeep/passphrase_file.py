@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_048_576
 #: A password manager that writes into a pipe may have to ask a person first.
 PIPE_SECONDS = 30.0
+#: Of one `poll`, which takes no more than a C `int` of milliseconds: 24 days.
+LONGEST_LOOK_SECONDS = 1.0
 
 # Opening a named pipe would otherwise wait for its writer, who may never come.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -96,7 +98,7 @@ def _read_to_the_end(fd: int, text: bytearray, timeout: float, *, is_file: bool)
     clock = SystemClock()
     deadline = clock.monotonic() + timeout
     while len(text) <= MAX_BYTES:
-        if not is_file and not _is_ready(fd, deadline - clock.monotonic()):
+        if not is_file and not _is_ready(fd, clock, deadline):
             return False
         piece = os.read(fd, MAX_BYTES + 1 - len(text))
         if piece:
@@ -108,14 +110,15 @@ def _read_to_the_end(fd: int, text: bytearray, timeout: float, *, is_file: bool)
     return True
 
 
-def _is_ready(fd: int, timeout: float) -> bool:
+def _is_ready(fd: int, clock: SystemClock, deadline: float) -> bool:
     """Whether a read of what is no file tells something before the time is over."""
-    if timeout <= 0:
-        return False
     try:
         from select import POLLIN, poll
     except ImportError:  # Windows has no pipes among its files
-        return True
+        return bool(clock.monotonic() < deadline)
     waiting = poll()
     waiting.register(fd, POLLIN)
-    return bool(waiting.poll(timeout * 1000))
+    while (left := deadline - clock.monotonic()) > 0:
+        if waiting.poll(min(left, LONGEST_LOOK_SECONDS) * 1000):
+            return True
+    return False

@@ -16,7 +16,7 @@ from tokenkeep.errors import (
     TokenkeepError,
     UnsupportedOption,
 )
-from tokenkeep.passphrase_file import MAX_BYTES, read_passphrase
+from tokenkeep.passphrase_file import LONGEST_LOOK_SECONDS, MAX_BYTES, read_passphrase
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,17 @@ def writes(place: Path, *pieces: bytes, pause: float = 0.2) -> threading.Thread:
 
 @pytest.mark.requires("POSIX files")
 def test_pipe_is_read_to_the_end_however_slowly_it_comes(pipe: Path) -> None:
-    """Its writer comes late, and writes half of it at first."""
-    writer = writes(pipe, b"pass ", b"phrase\n")
+    """Its writer comes late, and writes half of it at first; however long it may take."""
+    for timeout in (None, 3_000_000.0, 999_999_999.0):  # the last two are more than `poll` takes
+        writer = writes(pipe, b"pass ", b"phrase\n")
+        assert b"pass phrase" == read_passphrase(str(pipe), timeout=timeout).reveal_bytes()
+        writer.join()
+
+
+@pytest.mark.requires("POSIX files")
+def test_pipe_is_waited_for_longer_than_one_look_takes(pipe: Path) -> None:
+    """A look ends early; only the deadline ends the wait."""
+    writer = writes(pipe, b"pass phrase", pause=LONGEST_LOOK_SECONDS + 0.5)
     assert b"pass phrase" == read_passphrase(str(pipe)).reveal_bytes()
     writer.join()
 
