@@ -89,7 +89,8 @@ def _read(
     except OSError as exc:
         return UnsupportedOption(f"{path}: {exc.strerror}", hint=f"{option} FILE")
     return StoreTimeout(
-        f"{path}: the {what} did not come to an end within {timeout:g} s", hint="--timeout SECONDS"
+        f"{path}: the {what} did not come to an end within {timeout:g} s",
+        hint="tokenkeep --timeout SECONDS VERB",
     )
 
 

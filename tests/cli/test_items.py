@@ -284,7 +284,8 @@ def test_a_passphrase_comes_through_a_pipe(shell: Shell) -> None:
     """
     shell.variables |= {"TOKENKEEP_APP": "a", "TOKENKEEP_CLIENT_ID": "c"}
     shell.variables["TOKENKEEP_ISSUER"] = "https://issuer.example"
-    never = "did not come to an end within 0.5 s\n        hint: --timeout SECONDS\n        [4]"
+    hint = "tokenkeep --timeout SECONDS VERB"  # behind `login` it is the person's time
+    never = f"did not come to an end within 0.5 s\n        hint: {hint}\n        [4]"
     shell.plays(f"""
         $ (umask 077; echo correct horse > phrase; mkfifo pipe)
         $ tokenkeep vault create --passphrase-file phrase
@@ -303,6 +304,10 @@ def test_a_passphrase_comes_through_a_pipe(shell: Shell) -> None:
         $ tokenkeep --timeout 0.5 vault add-key --tpm --tpm-pin-file pipe
         error: pipe: the tpm pin file {never}
         $ tokenkeep --timeout 0.5 login --client-secret-file pipe
+        error: pipe: the client secret file {never}
+        $ tokenkeep --timeout 0.5 login --client-secret-file pipe --timeout 300
+        error: pipe: the client secret file {never}
+        $ TOKENKEEP_TIMEOUT=0.5 tokenkeep login --client-secret-file pipe
         error: pipe: the client secret file {never}
     """)
 

@@ -137,7 +137,7 @@ def test_pipe_without_an_end_is_not_waited_for(pipe: Path, writer: str) -> None:
         read_passphrase(str(pipe), "--tpm-pin-file", timeout=0.5)
     assert 0.4 < time.monotonic() - began < 5
     assert f"{pipe}: the tpm pin file did not come to an end within 0.5 s" == str(caught.value)
-    assert "--timeout SECONDS" == caught.value.hint
+    assert "tokenkeep --timeout SECONDS VERB" == caught.value.hint
     for each in (reader, fd):
         if each >= 0:
             os.close(each)
