@@ -193,6 +193,23 @@ def test_new_passphrase_from_a_file_is_what_the_configuration_names(
     """)
 
 
+def test_new_passphrase_from_a_pipe_is_not_recorded(shell_with_vault: Shell) -> None:
+    """The next command could not read it there: it is told, or asks."""
+    shell_with_vault.plays("""
+        $ printf v | tokenkeep set name
+        $ (umask 077; echo correct horse > phrase; mkfifo pipe)
+        $ (cat phrase > pipe &) && tokenkeep vault replace-all --yes --new-passphrase-file pipe
+        ...
+        pipe brought the passphrase to this command only, so that none is recorded
+        hint: tokenkeep --passphrase-file FILE VERB
+        ...
+        $ cat .config/tokenkeep/config.toml
+        store = "vault"
+        $ tokenkeep --passphrase-file phrase get name; echo
+        v
+    """)
+
+
 @pytest.mark.requires("kernel keyring")
 def test_an_unlocked_vault_is_locked(shell_with_vault: Shell) -> None:
     """What was given under an old key opens nothing, and is taken back."""

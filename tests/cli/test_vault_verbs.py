@@ -84,6 +84,40 @@ def test_a_vault_in_the_home_directory_is_named_with_a_tilde(shell: Shell) -> No
 
 
 @pytest.mark.parametrize(
+    ("before", "path"),
+    [
+        ("cat phrase |", "/dev/stdin"),
+        ("< phrase", "/dev/stdin"),
+        ("< phrase", "/dev/fd/0"),
+        ("< phrase", "/proc/self/fd/0"),
+        ("(cat phrase > pipe &);", "pipe"),
+    ],
+)
+def test_passphrase_from_a_pipe_is_not_recorded(shell: Shell, before: str, path: str) -> None:
+    """The next command could not read it there: it is told, or asks. What was recorded goes, too.
+
+    A name for what this process has open is no better, whatever lies behind it.
+    """
+    shell.plays(f"""
+        $ (umask 077; echo correct horse > phrase; mkfifo pipe; mkdir -p .config/tokenkeep)
+        $ echo 'passphrase_file = "old"' > .config/tokenkeep/config.toml
+        $ {before} tokenkeep vault create --passphrase-file {path}
+        ~/.local/share/tokenkeep/vault
+        {path} brought the passphrase to this command only, so that none is recorded
+        hint: tokenkeep --passphrase-file FILE VERB
+        $ cat .config/tokenkeep/config.toml
+        store = "vault"
+        $ tokenkeep --app a get name
+        error: the vault needs its passphrase, and there is no terminal to ask on
+        hint: --passphrase-file FILE
+        [4]
+        $ printf v | tokenkeep --app a --passphrase-file phrase set name
+        $ (cat phrase > pipe &); tokenkeep --app a --passphrase-file pipe get name; echo
+        v
+    """)
+
+
+@pytest.mark.parametrize(
     ("command", "option"),
     [
         ("add-key", "--new-passphrase-file"),

@@ -10,7 +10,7 @@ import click
 from tokenkeep import config, config_edit
 from tokenkeep.backends.vault import platform_key as platform_s_own
 from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
-from tokenkeep.cli.commands.vault.opening import calls, given_passphrase
+from tokenkeep.cli.commands.vault.opening import calls, given_passphrase, lasting_file
 from tokenkeep.cli.terminal import shown, tell, write_lines
 from tokenkeep.cli.tree import DIRECTORY, consent, options, settings_of
 from tokenkeep.errors import UnsupportedOption
@@ -102,10 +102,9 @@ def _record(chosen: config.Config, where: str, key: Key) -> None:
     key_file = key.path if isinstance(key, KeyFile) else None
     if key_file == os.path.abspath(config.default_key_path()) and platform_s_own() is None:
         key_file = None
-    passphrase_file = chosen.passphrase_file
     config_edit.save(
         chosen.path,
         store=store,
         key_file=key_file,
-        passphrase_file=None if passphrase_file is None else os.path.abspath(passphrase_file),
+        passphrase_file=lasting_file(chosen.passphrase_file),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from tokenkeep.cli.settings import Settings, SlotKeys
-from tokenkeep.cli.terminal import ask_hidden_twice
+from tokenkeep.cli.terminal import ask_hidden_twice, shown, tell
 from tokenkeep.cli.tree import FILE
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
@@ -86,6 +87,25 @@ def given_passphrase(
     if path is not None:
         return Passphrase(settings.secret_in(path, option))
     return Passphrase(ask(question))
+
+
+def lasting_file(path: str | None) -> str | None:
+    """Where a passphrase's file lies for later commands too; a pipe is there for this one only.
+
+    None for what brings the passphrase once, which is said on stderr.
+    """
+    if path is None:
+        return None
+    where = os.path.abspath(path)
+    # Also a file that stands for one that only this process has open.
+    is_of_process = where == "/dev/stdin" or where.startswith(("/dev/fd/", "/proc/"))
+    if os.path.isfile(where) and not is_of_process:
+        return where
+    tell(
+        f"{shown(path)} brought the passphrase to this command only, so that none is recorded",
+        "hint: tokenkeep --passphrase-file FILE VERB",
+    )
+    return None
 
 
 def given_pin(settings: Settings, path: str | None) -> Secret:

@@ -6,7 +6,6 @@ counts; last the configuration. Whatever it is interrupted by, the same call aga
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +14,12 @@ from tokenkeep import config, config_edit
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.vault.key_options import platform_key, platform_keys
-from tokenkeep.cli.commands.vault.opening import calls, chosen_vault, given_passphrase
+from tokenkeep.cli.commands.vault.opening import (
+    calls,
+    chosen_vault,
+    given_passphrase,
+    lasting_file,
+)
 from tokenkeep.cli.commands.vault.rekey import lock_again, say_rekeyed
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.progress import progress
@@ -201,9 +205,7 @@ def _choose(settings: Settings, keys: tuple[Key, ...], passphrase_file: str | No
         config_edit.save(
             chosen.path,
             key_file=paths[0] if paths else None,
-            passphrase_file=os.path.abspath(passphrase_file)
-            if passphrase_file is not None and not paths
-            else None,
+            passphrase_file=None if paths else lasting_file(passphrase_file),
         )
     except StoreError as exc:
         tell(f"{shown(chosen.path)} still names the old key: {shown(str(exc))}")
