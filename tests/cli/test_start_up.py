@@ -111,6 +111,10 @@ def test_the_hot_verbs_import_nothing_else(signed_in: tuple[Shell, Server]) -> N
     assert {name for name in get if name.startswith("tokenkeep")} <= GET
     assert {name for name in token if name.startswith("tokenkeep")} <= GET | TOKEN
     assert {name for name in get | token if not name.startswith("tokenkeep")} <= OTHERS
+    recorded = 'key_file = "vault.key"\n'  # where it is configured, nobody is asked
+    with open(shell.home / ".config" / "tokenkeep" / "config.toml", "a") as configuration:
+        configuration.write(recorded)
+    assert "tokenkeep.vault.passphrase" not in loaded_by(shell, "get", "name")
     # The list speaks of what happens: most of it is really loaded.
     assert len(get & GET) > 20
     assert token >= TOKEN

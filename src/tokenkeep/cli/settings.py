@@ -177,10 +177,11 @@ class Settings:
         if self.option("key_file") is not None or self.option("passphrase_file") is not None:
             return options
         from tokenkeep.backends.vault import VaultOptions
-        from tokenkeep.vault.passphrase import Passphrase
 
         keys = (*options.keys, WhileUnlocked(), SlotKeys(self))
         if config.key_file is None and config.passphrase_file is None:
+            from tokenkeep.vault.passphrase import Passphrase
+
             # Not as one that prompts: where it may ask is for itself to say, not for the call.
             self.question = Passphrase(self._ask_passphrase)
             keys = (*keys, self.question)
