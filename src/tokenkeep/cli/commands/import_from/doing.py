@@ -61,7 +61,7 @@ def import_options(function: F) -> F:
     for name, text in reversed(_ACTS.items()):
         make = click.option if name == "dry_run" else consent
         wrapped = make(_flag(name), name, is_flag=True, help=text)(wrapped)
-    wrapped = click.option(
+    wrapped = consent(
         "--existing",
         type=click.Choice([FAIL, SKIP, REPLACE]),
         default=FAIL,

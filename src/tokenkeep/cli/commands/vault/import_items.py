@@ -13,14 +13,14 @@ from tokenkeep.cli.commands.vault.opening import (
 )
 from tokenkeep.cli.progress import progress
 from tokenkeep.cli.terminal import ask_hidden, tell
-from tokenkeep.cli.tree import FILE, options, settings_of
+from tokenkeep.cli.tree import FILE, consent, options, settings_of
 from tokenkeep.vault.transfer import FAIL, REPLACE, SKIP, import_items
 
 
 @click.command()
 @click.argument("file", type=FILE)
 @with_export_passphrase
-@click.option(
+@consent(
     "--existing",
     type=click.Choice([FAIL, SKIP, REPLACE]),
     default=FAIL,
