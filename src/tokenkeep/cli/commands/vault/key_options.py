@@ -88,17 +88,20 @@ def platform_key(settings: Settings, given: dict[str, Any]) -> Key | None:
 
 
 def _tpm(settings: Settings, given: dict[str, Any]) -> Key:
-    from tokenkeep.backends.tpm import DEFAULT_PCRS, TpmKey
+    from tokenkeep.backends.tpm import DEFAULT_PCRS, PCR_COUNT, TpmKey
 
     words = given["pcr"]
     if not words:
         pcrs: tuple[int, ...] = DEFAULT_PCRS
     elif words == ("none",):
         pcrs = ()
-    elif all(word.isascii() and word.isdigit() for word in words):
-        pcrs = tuple(int(word) for word in words)
     else:
-        raise UnsupportedOption("a PCR is a number from 0 to 23, or none", hint="--pcr 7")
+        numbers = {str(number): number for number in range(PCR_COUNT)}
+        if not all(word in numbers for word in words):
+            raise UnsupportedOption(
+                f"a PCR is a number from 0 to {PCR_COUNT - 1}, or none", hint="--pcr 7"
+            )
+        pcrs = tuple(numbers[word] for word in words)
     pin = None
     if given["tpm_pin"] or given["tpm_pin_file"]:
         pin = given_pin(settings, given["tpm_pin_file"])
