@@ -163,7 +163,7 @@ def test_a_removed_slot_opens_nothing_any_more(shell_with_passphrase: Shell) -> 
     # By Python, which does not lock as the command does: what is left is stale.
     program = (
         "from tokenkeep.vault.vault import Vault; from tokenkeep.vault.access import remove_key;"
-        "from tokenkeep.vault.slots import Passphrase; from tokenkeep.item import Call;"
+        "from tokenkeep.vault.passphrase import Passphrase; from tokenkeep.item import Call;"
         f"remove_key(Vault('.local/share/tokenkeep/vault', (Passphrase('second'),)),"
         f" bytes.fromhex('{first}'), Call(30))"
     )
