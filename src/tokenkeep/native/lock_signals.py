@@ -42,6 +42,8 @@ SYSTEM_RULES = (
 _SYSTEM_BUS = "unix:path=/var/run/dbus/system_bus_socket"
 #: The system bus is worth so many seconds: its hints are no more than that.
 _SYSTEM_SECONDS = 0.5
+#: Seconds that `poll` can count; a longer wait begins again.
+_LONGEST_WAIT = 1e6
 
 
 class LockSignals:
@@ -77,7 +79,7 @@ class LockSignals:
             poll = select.poll()
             for ear in self._ears:
                 poll.register(ear, select.POLLIN)
-            poll.poll(left * 1000)
+            poll.poll(min(left, _LONGEST_WAIT) * 1000)
 
     def close(self) -> None:
         """Stops listening."""

@@ -30,6 +30,8 @@ _UNIX = "unix:"
 #: TCG PC Client: no command or response is longer.
 MAX_PACKET_BYTES = 4096
 _HEADER_BYTES = 10
+#: Seconds that `poll` can count, and far more than any TPM takes.
+_LONGEST_WAIT = 1e6
 
 
 def is_socket(path: str) -> bool:
@@ -126,7 +128,7 @@ class Device:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         remaining = self._call.remaining()
-        if not poll.poll(None if remaining is None else remaining * 1000):
+        if not poll.poll(None if remaining is None else min(remaining, _LONGEST_WAIT) * 1000):
             raise StoreTimeout(f"the TPM did not answer in time: {self._path}")
 
     def _until_free(self, attempt: Callable[[], T]) -> T:
