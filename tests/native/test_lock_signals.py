@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -121,6 +122,16 @@ def test_a_hint_ends_the_wait(hint: str, signals: LockSignals, buses: tuple[Bus,
     assert signals.wait(HINT) is True
     assert time.monotonic() - began < HINT
     assert signals.wait(SILENCE) is False
+
+
+def test_a_wait_of_a_month_begins(signals: LockSignals, buses: tuple[Bus, Bus]) -> None:
+    """`poll` counts milliseconds in 31 bits; a hint ends a longer wait all the same."""
+    hint = threading.Timer(0.3, next(iter(HINTS.values())), buses)
+    hint.start()
+    try:
+        assert signals.wait(3_000_000.0) is True
+    finally:
+        hint.join()
 
 
 @pytest.mark.parametrize("word", NO_HINTS)
