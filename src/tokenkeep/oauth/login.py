@@ -101,7 +101,7 @@ def go_on(is_cancelled: Callable[[], bool]) -> None:
         LoginCancelled: it is one.
     """
     if is_cancelled():
-        raise LoginCancelled("the login was cancelled")
+        raise LoginCancelled("the login was cancelled", hint=LOG_IN_AGAIN)
 
 
 def new_key(client: Client, metadata: Metadata) -> DpopKey | None:

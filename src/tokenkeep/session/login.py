@@ -151,7 +151,8 @@ def give_back(tokens: KeptRecord, client: Client, confirmed: Confirmed) -> NoRet
         LoginCancelled: always; says what became of the tokens.
     """
     late = confirmed.record(tokens.account, shares=False, keeps_id_token=False)
-    raise LoginCancelled(f"the login was cancelled: {revoke_late(tokens, client, late)}")
+    report = revoke_late(tokens, client, late)
+    raise LoginCancelled(f"the login was cancelled: {report}", hint=LOG_IN_AGAIN)
 
 
 def save(
