@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support.small_disk import fill, small_disk
+from support.small_disk import fill, set_read_only, small_disk
 from tokenkeep.backends.vault import VaultStore
-from tokenkeep.errors import StoreFull
+from tokenkeep.errors import AccessDenied, StoreFull
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
@@ -162,3 +162,22 @@ def test_a_change_of_keys_is_made_once_its_header_is(disk: Path) -> None:
     access.add_key(before, passphrase("third"), call())
     for key in (key_file(disk), passphrase(), passphrase("third")):
         assert "late" == value(open_store(disk, key), "late")
+
+
+def test_a_vault_that_was_read_on_a_read_only_disk_can_be_written_once_the_disk_can(
+    disk: Path,
+) -> None:
+    """SQLite keeps to what it met; a write that fails has it look anew, once."""
+    writer = open_store(disk)
+    writer.write(item("a"), Secret("1"), call())
+    writer.close()
+    set_read_only(disk, True)
+    store = open_store(disk)
+    assert "1" == value(store, "a")
+    with pytest.raises(AccessDenied):
+        store.write(item("a"), Secret("2"), call())
+    assert "1" == value(store, "a")
+    set_read_only(disk, False)
+    store.write(item("a"), Secret("3"), call())
+    assert "3" == value(store, "a")
+    store.close()

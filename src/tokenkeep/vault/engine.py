@@ -115,6 +115,7 @@ class Engine:
             StoreError: whatever the database said.
         """
         pause = _FIRST_PAUSE
+        has_looked_anew = False
         problem: StoreError
         while True:
             if not self._writing.acquire(False):
@@ -130,6 +131,12 @@ class Engine:
                 problem = StoreTimeout("another process was writing to the vault all the time")
             except sqlite.ERRORS_OF_ROWS as exc:
                 self._forget_writer_after_failure()
+                if sqlite.is_read_only(exc) and not has_looked_anew:
+                    # SQLite goes on saying so of files that it once met on a read-only disk.
+                    has_looked_anew = True
+                    with self._reading:
+                        self._close_connections()
+                    continue
                 problem = sqlite.translated(exc)
                 if not sqlite.is_busy(exc):
                     raise problem from exc
@@ -349,12 +356,15 @@ class Engine:
         return bool(row) and row[0] == 0
 
     def _close(self) -> None:
+        self._close_connections()
+        self._close_lock()
+
+    def _close_connections(self) -> None:
         # The writer first, see the module's invariants.
         for connection in (self._writer, self._reader):
             if connection is not None:
                 connection.close()
         self._writer = self._reader = None
-        self._close_lock()
 
     def _close_lock(self) -> None:
         if self._lock is not None:

@@ -78,6 +78,7 @@ ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
 }
 _BUSY = (5, 6, 15)
 _FULL = 13
+_READONLY_CODE, _MOVED = 8, 1032
 
 #: What damaged rows and schemas raise in the binding itself.
 BINDING_ERRORS = (UnicodeDecodeError, TypeError, ValueError, OverflowError, SystemError)
@@ -131,6 +132,12 @@ def is_busy(exc: Exception) -> bool:
 def is_full(exc: Exception) -> bool:
     """Whether there was no room."""
     return (getattr(exc, "sqlite_errorcode", 0) & 0xFF) == _FULL
+
+
+def is_read_only(exc: Exception) -> bool:
+    """Whether the database that has the name cannot be written through this connection."""
+    code = getattr(exc, "sqlite_errorcode", 0)
+    return (code & 0xFF) == _READONLY_CODE and code != _MOVED
 
 
 def translated(exc: Exception) -> StoreError:
