@@ -14,8 +14,8 @@ import pytest
 
 from support.sessions import Place
 from support.waiting import eventually
-from tokenkeep import AsyncSession, State
-from tokenkeep.errors import LoginCancelled
+from tokenkeep import AsyncSession, MemoryStore, State
+from tokenkeep.errors import LoginCancelled, StoreFull
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Endpoint,
@@ -24,6 +24,7 @@ from tokenkeep.testing.authorization_server import (
     RevocationReach,
     When,
 )
+from tokenkeep.testing.faulty import Fails, FaultyStore
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -58,6 +59,27 @@ def test_a_session_that_lived_before_lives_on(place: Place, server: Authorizatio
     assert session.is_current(before)
     assert server.accepts(before.reveal())
     assert 2 == session.access_token(min_ttl=10**6).generation
+
+
+def test_a_session_that_could_not_be_saved_lives_on(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Only the log knows of one that the store refused."""
+    server.policy = Policy(
+        access_token_seconds=300, revocation_reach=RevocationReach.CLIENT_AND_USER
+    )
+    refusing = {verb: Fails(StoreFull) for verb in ("write", "replace")}
+    place.store = FaultyStore(MemoryStore(), refusing)
+    session = place.signed_in(server)
+    assert State.MEMORY_ONLY is session.state
+    before = session.access_token()
+    with pytest.raises(LoginCancelled) as caught:
+        session.login(
+            open_browser=server.drive_browser, is_cancelled=lambda: server.token_requests > 0
+        )
+    assert "may share its grant" in str(caught.value)
+    assert State.MEMORY_ONLY is session.state
+    assert server.accepts(before.reveal())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -504,3 +504,15 @@ def was_replaced_by_login(place: Place) -> bool:
     if words.count("end login") < 2:
         return False
     return words.index("end login", 1) < words.index("end logout")
+
+
+def test_a_session_that_has_begun_and_is_not_written_yet_is_spared(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """Another process's login is between its two steps when our sign-out comes to the provider."""
+    session = place.signed_in(server)
+    log = place.tokens().kept.log
+    session.register_cache(lambda: log.begin("ab" * 16, 0.0))
+    revoke = session.logout().step("revoke")
+    assert ("failed", True) == (revoke.outcome, "may share its grant" in revoke.detail)
+    assert [False] == [family.revoked for family in server.grants()]
