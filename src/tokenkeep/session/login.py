@@ -168,8 +168,15 @@ def save(
     Raises:
         LoginFailed: somebody signed out while it was being saved; the new token was revoked.
         StoreFull, AccessDenied, StoreUnavailable: the session log cannot be written.
+        UnsupportedOption: another account's session lies under the record's name.
     """
     access_token: Secret = confirmed.response.access_token
+    try:
+        tokens.require_ours()
+    except UnsupportedOption:
+        raise
+    except StoreError:
+        pass  # the write tells, and leaves the session in memory
     tokens.log.begin(record.session_id, record.obtained.wall)
     got = Got(record, access_token)
     try:

@@ -18,6 +18,7 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     StoreError,
+    UnsupportedOption,
     WriteConflict,
 )
 from tokenkeep.fence import Fence
@@ -176,8 +177,34 @@ class KeptRecord:
         return self._left_behind() is not None
 
     def write(self, record: Record) -> None:
-        """Keeps a record that begins a session, whatever lies there. Under the fence."""
+        """Keeps a record in place of whatever lies there of ours. Under the fence.
+
+        Raises:
+            UnsupportedOption: another account's lies there; nothing changed.
+            StoreError: nobody can tell whose lies there, or it could not be written.
+        """
+        self.require_ours()
         self.storage.store.write(self._name, encode(record), self.storage.call())
+
+    def require_ours(self) -> None:
+        """Ends what would put a record in the place of another account's.
+
+        What does not open any more is nobody's: a store sets it aside.
+
+        Raises:
+            UnsupportedOption: another account's lies under the name.
+            StoreError: nobody can tell now.
+        """
+        try:
+            value = self._read(self._name)
+            record = None if value is None else decode(value)
+        except (SecretDamaged, SecretInvalidated):
+            return
+        if record is not None and self._is_anothers(record):
+            raise UnsupportedOption(
+                "another account's session lies under this name",
+                hint="give the account's record a name of its own",
+            )
 
     def replace(self, expected: Record, record: Record) -> None:
         """Keeps a record in place of the same session's and generation's. Under the fence.

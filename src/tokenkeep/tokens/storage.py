@@ -68,6 +68,7 @@ class TokenStorage:
 
         Raises:
             RefreshUnavailable: somebody else is inside the fence; nothing was saved.
+            UnsupportedOption: another account's session lies under the name; nothing was saved.
             StoreError: it could not be saved; no session lives.
         """
         try:
@@ -87,6 +88,7 @@ class TokenStorage:
             lifetime=0.0,
         )
         with self.kept.hold("login"):
+            self.kept.require_ours()
             self.kept.log.begin(record.session_id, record.obtained.wall)
             self.kept.write(record)
             if self.kept.has_ended(record.session_id):

@@ -17,7 +17,9 @@ from tokenkeep.errors import (
     RefreshUnavailable,
     SecretDamaged,
     StoreError,
+    StoreLocked,
     StoreUnavailable,
+    UnsupportedOption,
     WriteConflict,
 )
 from tokenkeep.item import SESSION, Call, ItemName
@@ -475,3 +477,50 @@ def test_a_save_that_fails_at_any_step_leaves_no_half_session() -> None:
         found = revealed(tokens_in(run.inner).read_refresh_token())
         assert isinstance(run.error, StoreError)
         assert found in (None, "first")
+
+
+def both(store: Store, account: str = "alice") -> TokenStorage:
+    """An account whose record has the name of bob's."""
+    return tokens_in(store, account, name="bob")
+
+
+def test_a_login_does_not_take_the_place_of_another_account_s_record(store: MemoryStore) -> None:
+    """It is refused before the log ends anything; bob's session goes on."""
+    bob = tokens_in(store, "bob")
+    bob.save_refresh_token("bob's")
+    alice = both(store)
+    with pytest.raises(UnsupportedOption) as caught:
+        alice.save_refresh_token("alice's")
+    assert caught.value.hint
+    assert "bob" not in str(caught.value)
+    assert not alice.kept.log.read().exists
+    assert "bob's" == revealed(bob.read_refresh_token())
+
+
+def test_a_rename_does_not_take_the_place_of_another_account_s_record(store: MemoryStore) -> None:
+    """The record stays under its previous name, where it is found."""
+    tokens_in(store, name="old").save_refresh_token("alice's")
+    tokens_in(store, "bob").save_refresh_token("bob's")
+    renamed = tokens_in(store, name="bob", previous_name="old")
+    with pytest.raises(UnsupportedOption):
+        renamed.kept.settle()
+    assert "alice's" == revealed(renamed.read_refresh_token())
+    assert "bob's" == revealed(tokens_in(store, "bob").read_refresh_token())
+
+
+@pytest.mark.parametrize("error", [StoreLocked, StoreUnavailable, AccessDenied])
+def test_where_nobody_can_tell_whose_record_lies_there_nothing_is_overwritten(
+    store: MemoryStore, error: type[StoreError]
+) -> None:
+    tokens_in(store, "bob").save_refresh_token("bob's")
+    alice = both(FaultyStore(store, {"read": Fails(error)}))
+    with pytest.raises(error):
+        alice.save_refresh_token("alice's")
+    assert not alice.kept.log.read().exists
+    assert "bob's" == revealed(tokens_in(store, "bob").read_refresh_token())
+
+
+def test_a_record_that_does_not_open_any_more_gives_way_to_a_login(store: MemoryStore) -> None:
+    store.write(ItemName(SERVICE, "bob", SESSION), Secret("?"), Call())
+    both(store).save_refresh_token("alice's")
+    assert "alice's" == revealed(both(store).read_refresh_token())
