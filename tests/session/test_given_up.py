@@ -6,16 +6,23 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from support.sessions import Place
+from support.sessions import Place, Recording
 from support.waiting import eventually
-from tokenkeep import AsyncSession, MemoryStore, State
-from tokenkeep.errors import LoginCancelled, StoreFull
+from tokenkeep import AsyncSession, MemoryStore, State, TokenStorage
+from tokenkeep.errors import (
+    LoginCancelled,
+    RefreshUnavailable,
+    StoreFull,
+    StoreUnavailable,
+    TokenkeepError,
+)
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Endpoint,
@@ -80,6 +87,71 @@ def test_a_session_that_could_not_be_saved_lives_on(
     assert "may share its grant" in str(caught.value)
     assert State.MEMORY_ONLY is session.state
     assert server.accepts(before.reveal())
+
+
+def without_a_log(tokens: TokenStorage) -> None:
+    def full(_: str) -> None:
+        raise StoreFull("no room for the log")
+
+    tokens.kept.log = Recording(tokens.kept.log, {"begin": ""}, full)  # type: ignore[assignment]
+
+
+def without_the_fence(tokens: TokenStorage) -> None:
+    def busy(_: str) -> None:
+        raise StoreUnavailable("the fence cannot be had")
+
+    tokens.kept.fence = Recording(tokens.kept.fence, {"acquire": ""}, busy)  # type: ignore[assignment]
+
+
+def behind_somebody(tokens: TokenStorage) -> None:
+    class Busy:
+        def acquire(self, _purpose: str, _timeout: float) -> None:
+            return None
+
+        def holder(self) -> str:
+            return "somebody else"
+
+    tokens.kept.fence = Busy()  # type: ignore[assignment]
+
+
+FAILURES = [
+    (without_a_log, StoreFull),
+    (without_the_fence, StoreUnavailable),
+    (behind_somebody, RefreshUnavailable),
+]
+
+
+@pytest.mark.parametrize(("failing", "kind"), FAILURES)
+def test_tokens_of_a_login_that_cannot_begin_are_given_back(
+    place: Place,
+    server: AuthorizationServer,
+    failing: Callable[[TokenStorage], None],
+    kind: type[TokenkeepError],
+) -> None:
+    """Nobody has them, so they are not left to live on at the provider; a note says so."""
+    tokens = place.tokens()
+    failing(tokens)
+    with pytest.raises(kind) as caught:
+        place.session(tokens=tokens).login(open_browser=server.drive_browser)
+    assert ["a late token was revoked: revoked at the provider"] == caught.value.__notes__
+    assert [True] == [family.revoked for family in server.grants()]
+    assert State.SIGNED_OUT is place.session().restore()
+
+
+@pytest.mark.parametrize(("failing", "kind"), FAILURES)
+def test_an_application_keeps_the_tokens_of_a_login_of_its_own(
+    place: Place,
+    server: AuthorizationServer,
+    failing: Callable[[TokenStorage], None],
+    kind: type[TokenkeepError],
+) -> None:
+    """It may call `begin` again with the same answer."""
+    tokens, answer = place.tokens(), server.login("notes")
+    failing(tokens)
+    with pytest.raises(kind):
+        place.session(tokens=tokens).begin(answer)
+    assert State.ACTIVE is place.session().begin(answer)
+    assert [False] == [family.revoked for family in server.grants()]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

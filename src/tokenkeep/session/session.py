@@ -34,6 +34,7 @@ from tokenkeep.session.logout import LogoutReport, end_quietly, sign_out
 from tokenkeep.session.obtain import Obtainer
 from tokenkeep.session.redemption import Got, Wanted
 from tokenkeep.session.refresh import Redeemer
+from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.state import AccessToken, Change, State
 from tokenkeep.tokens.accounts import stored_accounts
 from tokenkeep.tokens.storage import TokenStorage
@@ -174,6 +175,7 @@ class Session:
             LoginCancelled: refused, not finished in time, or cancelled.
             LoginFailed, ProviderRefused, ProtocolViolation: nothing was saved.
             RefreshUnavailable: the network, or another process inside the fence.
+            StoreError: it cannot begin. Tokens that have come are revoked; a note tells.
         """
         result = by_person(
             self._client,
@@ -188,7 +190,7 @@ class Session:
         confirmed = Confirmed.by_flow(self.provider, result, self._kept.now())
         if is_cancelled is not None and is_cancelled():
             give_back(self._kept, self._client, confirmed)
-        return self._begin(confirmed)
+        return self._begin(confirmed, gives_back=True)
 
     def begin(
         self,
@@ -383,12 +385,17 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.provider.issuer!r} {self.state.value}>"
 
-    def _begin(self, confirmed: Confirmed) -> State:
+    def _begin(self, confirmed: Confirmed, *, gives_back: bool = False) -> State:
         known = self._known
         record = confirmed.record(
             self.account, shares=self._shares, keeps_id_token=self._keeps_id_token
         )
-        got = self._saved(confirmed, record)
+        try:
+            got = self._saved(confirmed, record)
+        except (StoreError, RefreshUnavailable) as exc:
+            if gives_back:  # nobody else has them
+                exc.add_note(revoke_late(self._kept, self._client, record))
+            raise
         epoch, before, _ = known.begin_anew()
         if before is not None:
             known.work.cancel_all()
