@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from support.children import Child, in_child
-from support.sessions import SERVICE, Place, changes_of, refresh_token
+from support.sessions import SERVICE, Place, Recording, changes_of, refresh_token
 from support.small_disk import set_read_only, small_disk
 from support.waiting import eventually
 from tokenkeep import MemoryStore, State
@@ -25,6 +26,7 @@ from tokenkeep.oauth import idtoken, transport
 from tokenkeep.secret import Secret
 from tokenkeep.session.logout import LogoutReport
 from tokenkeep.session.revocation import revoke_late
+from tokenkeep.session.stored import sign_out_stored
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Endpoint,
@@ -516,3 +518,39 @@ def test_a_session_that_has_begun_and_is_not_written_yet_is_spared(
     revoke = session.logout().step("revoke")
     assert ("failed", True) == (revoke.outcome, "may share its grant" in revoke.detail)
     assert [False] == [family.revoked for family in server.grants()]
+
+
+@pytest.mark.requires("/proc")
+def test_a_sign_out_of_two_records_asks_for_the_secret_once_and_leaves_no_connection(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """A pipe gives it once; what somebody else began and ended meanwhile is revoked with it."""
+    place.signed_in(server)
+    tokens = place.tokens()
+    given = iter([None])
+
+    def meanwhile(_: str) -> None:
+        place.signed_in(server).tokens.kept.log.end("logout", tokens.kept.now().wall)
+
+    tokens.kept.fence = Recording(tokens.kept.fence, {"acquire": ""}, meanwhile)  # type: ignore[assignment]
+
+    def sockets() -> int:
+        return len([fd for fd in os.listdir("/proc/self/fd") if is_socket(fd)])
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = sockets()
+        report = sign_out_stored(tokens, lambda: next(given))
+        eventually(lambda: sockets() <= before)
+    finally:
+        gc.enable()
+    assert "done" == report.step("revoke").outcome
+    assert [True, True] == [family.revoked for family in server.grants()]
+
+
+def is_socket(fd: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+    except OSError:
+        return False  # that of the listing itself

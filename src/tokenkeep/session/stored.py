@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 
 from tokenkeep.errors import (
     LoginRequired,
@@ -116,14 +118,18 @@ def sign_out_stored(
     """Signs an account out, whoever's its session is, and also where no record can be read.
 
     Args:
-        client_secret: gives a confidential client's secret, once the session is over here; a
-            failure to is one to tell the provider.
+        client_secret: gives a confidential client's secret, once the session is over here, and is
+            not asked again: a pipe gives it once. A failure to is one to tell the provider.
     """
+    secret = cache(client_secret)
+    with ExitStack() as clients:
 
-    def client(record: Record) -> Client:
-        return Client(provider_of(record, client_secret()), clock=tokens.storage.clock)
+        def client(record: Record) -> Client:
+            made = Client(provider_of(record, secret()), clock=tokens.storage.clock)
+            clients.callback(made.close)
+            return made
 
-    return sign_out(tokens.kept, client, Work(), None, None)
+        return sign_out(tokens.kept, client, Work(), None, None)
 
 
 def _replay_window(record: Record) -> float:
