@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 #: RFC 8628, section 3.5: slow_down adds 5 seconds "for this and all subsequent requests".
 _SLOW_DOWN_SECONDS = 5.0
+#: How late the last question may come: one interval where the provider names none (section 3.2).
+_LATE_SECONDS = 5.0
 #: The least that one poll has to be answered, however near the deadline.
 _POLL_SECONDS = 3.0
 _EXPIRED = "the code expired before anybody used it"
@@ -69,7 +71,8 @@ def device_login(
     Args:
         on_code: shows the code and the address to the person. They are not for a log.
         timeout: seconds for the person; the code may end earlier. Both ends are told as the code's
-            `expires_in`. What is under way then is still answered, within seconds.
+            `expires_in`. Within seconds of it the provider is asked once more, for an approval in
+            the last moment, unless it wants to be asked later than that.
         is_cancelled: asked several times a second; once True, nothing is asked for any more.
 
     Raises:
@@ -139,7 +142,8 @@ def _polled(
 ) -> Answered | None:
     """Asks until the person has decided (RFC 8628, sections 3.4 and 3.5).
 
-    None if they had not when the deadline came, as the last question tells.
+    None if they had not when the deadline came. Nothing is asked sooner than the provider allows:
+    the last question may come `_LATE_SECONDS` after the deadline, and is dropped beyond that.
     """
     interval = device.interval
     pause = interval
@@ -147,9 +151,11 @@ def _polled(
         client.provider, metadata, device_code=device.device_code
     )
     while True:
-        left = deadline - client.clock.monotonic()
-        is_last = pause >= left
-        _wait_until(client, deadline - max(0.0, left - pause), is_cancelled)
+        at = client.clock.monotonic() + pause
+        if at > deadline + _LATE_SECONDS:
+            _wait_until(client, deadline, is_cancelled)
+            return None
+        _wait_until(client, at, is_cancelled)
         pause = interval
         seconds = max(_POLL_SECONDS, seconds_left(client, deadline))
         match client.token_request(request, seconds, dpop_key):
@@ -170,7 +176,7 @@ def _polled(
                 pause = interval
             case outcome:
                 return answered_by(outcome)
-        if is_last:
+        if at >= deadline:
             return None
 
 

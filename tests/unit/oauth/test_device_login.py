@@ -156,15 +156,16 @@ def test_an_expired_code_is_a_cancelled_login(server: AuthorizationServer) -> No
     device = Device(server, device_seconds=30.0, device_interval=4)
     assert str(problem) == str(device.failure(LoginCancelled))
     assert device.shown[0].expires_in == 30.0
-    assert device.pauses() == [4.0] * 6 + [2.0]
+    assert device.pauses() == [4.0] * 7
 
 
 def test_a_device_login_ends_at_its_own_deadline(server: AuthorizationServer) -> None:
-    """Not later than asked; the person is told that time, and not the longer one of the code."""
+    """One question later at most; the person is told the time asked for, and not the code's."""
     device = Device(server, device_interval=4, device_seconds=900.0)
     began = device.clock.monotonic()
     problem = device.failure(LoginCancelled, timeout=10.0)
-    assert device.clock.monotonic() - began == pytest.approx(10.0)
+    assert device.clock.monotonic() - began == pytest.approx(12.0)
+    assert device.pauses() == [4.0, 4.0]
     assert device.shown[0].expires_in == pytest.approx(10.0)
     assert "nobody approved the login in time" == str(problem)
     assert "--timeout" in (problem.hint or "")
@@ -174,7 +175,10 @@ def test_a_device_login_ends_at_its_own_deadline(server: AuthorizationServer) ->
 def test_an_approval_in_the_last_moment_counts(
     server: AuthorizationServer, lifetime: float, patience: float
 ) -> None:
-    """The last question comes at the deadline, and what follows it has time of its own."""
+    """The last question comes an interval after the one before, though that is after the deadline.
+
+    What follows it has time of its own.
+    """
     device = Device(server, device_interval=4, device_seconds=lifetime)
 
     class Late(Recorded):
@@ -186,7 +190,50 @@ def test_an_approval_in_the_last_moment_counts(
     device.transport = Late(device.clock)
     device.client = Client(device.client.provider, device.transport, device.clock)
     assert device.log_in(timeout=patience).claims is not None
-    assert device.pauses() == [4.0, 1.0]
+    assert device.pauses() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "pauses"),
+    [
+        (broken.OAuthError("slow_down"), []),
+        (broken.Status(503, 40), []),
+        (broken.Status(503, 9), [9.0]),
+        (broken.Status(503), [4.0, 4.0]),
+    ],
+    ids=repr,
+)
+def test_the_last_question_waits_as_the_provider_wants(
+    server: AuthorizationServer, fault: broken.Fault, pauses: list[float]
+) -> None:
+    """Also near the deadline (section 3.5); one that would come too late is dropped."""
+    device = Device(server, device_interval=4)
+    server.faults.add(Endpoint.TOKEN, fault)
+    timeout = 7.0 if isinstance(fault, broken.OAuthError) else 10.0
+    began = device.clock.monotonic()
+    device.failure(LoginCancelled, timeout=timeout)
+    assert device.pauses() == pauses
+    assert timeout <= device.clock.monotonic() - began <= timeout + 5.0
+
+
+@pytest.mark.parametrize(("interval", "pauses"), [(4, [6.0]), (7, [])])
+def test_a_question_that_outlasts_the_deadline_is_not_repeated_at_once(
+    server: AuthorizationServer, interval: int, pauses: list[float]
+) -> None:
+    """An interval passes first, from the answer on."""
+    device = Device(server, device_interval=interval)
+
+    class Slow(Recorded):
+        def send(self, request: HttpRequest, timeout: float) -> HttpResponse:
+            response = super().send(request, timeout)
+            if len(self.polled) == 1 and request.url.endswith("/token"):
+                self.clock.advance(2.0)
+            return response
+
+    device.transport = Slow(device.clock)
+    device.client = Client(device.client.provider, device.transport, device.clock)
+    device.failure(LoginCancelled, timeout=interval + 1.0)
+    assert device.pauses() == pauses
 
 
 @pytest.mark.parametrize(
