@@ -103,8 +103,9 @@ def browser_login(
         redirect = loopback.wait(
             pending.state,
             deadline - client.clock.monotonic(),
+            is_cancelled=is_cancelled,
             # Somebody who was shown the address may still come.
-            is_hopeless=lambda: is_cancelled() or (on_url is None and opening.has_failed()),
+            is_hopeless=lambda: on_url is None and opening.has_failed(),
         )
         go_on(is_cancelled)
         if redirect is None and on_url is None and opening.has_failed():

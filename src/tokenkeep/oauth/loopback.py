@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from tokenkeep.errors import LoginFailed
+from tokenkeep.oauth.login import never
 from tokenkeep.oauth.remedies import WITH_A_DEVICE_CODE
 from tokenkeep.secret import Secret
 
@@ -81,13 +82,15 @@ class Loopback:
         state: Secret,
         timeout: float,
         *,
-        is_hopeless: Callable[[], bool] | None = None,
+        is_cancelled: Callable[[], bool] = never,
+        is_hopeless: Callable[[], bool] = never,
     ) -> Redirect | None:
         """The first redirect with this state; None if none came in time.
 
         Args:
             timeout: seconds.
-            is_hopeless: asked several times a second whether to give up; True ends the wait.
+            is_cancelled: asked several times a second; True ends the wait, whatever came.
+            is_hopeless: asked when nothing has come for a moment; True ends the wait.
         """
         deadline = time.monotonic() + timeout
         answer: Redirect | None = None
@@ -96,9 +99,12 @@ class Loopback:
             if now >= deadline:
                 return None
             # Every time, however much is going on here.
-            if is_hopeless is not None and is_hopeless():
+            if is_cancelled():
                 return None
             ready = self._selector.select(min(deadline - now, 0.25))
+            # A redirect that is here already counts, whatever became of the browser's command.
+            if not ready and is_hopeless():
+                return None
             for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._accept()

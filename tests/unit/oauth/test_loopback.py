@@ -197,6 +197,21 @@ def test_a_hopeless_wait_ends_early() -> None:
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(("reason", "code"), [("is_hopeless", "c"), ("is_cancelled", None)])
+def test_a_redirect_that_waits_already_counts_unless_the_login_was_cancelled(
+    reason: str, code: str | None
+) -> None:
+    """A browser's command may fail when it has done what it was for."""
+    with Loopback("/callback") as loopback:
+        port = urlsplit(loopback.redirect_uri).port or 0
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as browser:
+            request = f"GET /callback?code=c&state={STATE.reveal()} HTTP/1.1\r\n\r\n"
+            browser.sendall(request.encode())
+            answer = loopback.wait(STATE, 5, **{reason: lambda: True})
+    found = None if answer is None or answer.code is None else answer.code.reveal()
+    assert code == found
+
+
 def test_the_port_is_on_this_machine_only_and_free_afterwards() -> None:
     """127.0.0.1, not "localhost" and not every interface (RFC 8252 section 8.3)."""
     with Loopback("/a/b") as loopback:
