@@ -14,25 +14,36 @@ import webbrowser
 from collections.abc import Iterator
 
 _STDERR = 2
+#: What a command that opens a browser in the background has for failing; the standard library
+#: gives those that it asks by remote control as long.
+_FAILING_SECONDS = 5.0
 
 
 def open_browser(url: str) -> bool:
     """Opens the address; False if no browser took it.
 
-    `BROWSER` names commands, of which the first that takes it counts. Returns when a browser in the
-    terminal was left.
+    The first that takes it counts: of those that `BROWSER` names, or else of those that the
+    standard library knows, in its order. Returns when the browser was left, if it was started here.
     """
     return any(_opens(browser, url) for browser in _browsers())
 
 
 def _browsers() -> Iterator[webbrowser.BaseBrowser]:
     names = [name for name in os.environ.get("BROWSER", "").split(os.pathsep) if name]
-    for name in names or [""]:
+    for name in names or _known_names():
         try:
-            yield webbrowser.get(name or None)
+            yield webbrowser.get(name)
         except webbrowser.Error:
-            if name:
-                yield webbrowser.GenericBrowser(name)
+            yield webbrowser.GenericBrowser(name)
+
+
+def _known_names() -> list[str]:
+    """The standard library's order, which it keeps to itself and fills when first asked."""
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return []
+    return list(getattr(webbrowser, "_tryorder", None) or [])
 
 
 def _opens(browser: webbrowser.BaseBrowser, url: str) -> bool:
@@ -51,7 +62,11 @@ def _opens(browser: webbrowser.BaseBrowser, url: str) -> bool:
     except OSError:
         return False
     # On a thread that nobody waits for: a browser that stays open holds up nothing.
-    return process.wait() == 0 or in_background
+    try:
+        return process.wait(_FAILING_SECONDS if in_background else None) == 0
+    except subprocess.TimeoutExpired:
+        process.wait()  # it is open, however it ends one day
+        return True
 
 
 def _stderr() -> int:

@@ -101,3 +101,41 @@ def test_the_system_s_own_browser_says_nothing_on_our_stdout(
     )
     assert (0, "") == (answer.returncode, answer.stdout), answer.stderr
     assert URL == said.read_text().strip()
+
+
+@pytest.mark.parametrize("ends", ["exit 3", "sleep 0.2; exit 3", "kill $$"])
+def test_the_next_of_the_system_s_browsers_is_tried_where_one_fails(
+    tmp_path: Path, ends: str
+) -> None:
+    """In the standard library's order: a desktop's opener may be there without a browser."""
+    said = tmp_path / "said"
+    for name, what in (("xdg-open", ends), ("x-www-browser", f'echo "$1" > {said}')):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{what}\n")
+        program.chmod(0o755)
+    code = "import sys; from tokenkeep.oauth.browser import open_browser as opens;"
+    code += f"sys.exit(0 if opens({URL!r}) else 7)"
+    environment = {**os.environ, "PATH": str(tmp_path), "BROWSER": "", "DISPLAY": ":9"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (0, "") == (answer.returncode, answer.stdout), answer.stderr
+    assert URL == said.read_text().strip()
+
+
+def test_a_browser_in_the_background_that_fails_opened_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BROWSER", "false %s &")
+    assert not open_browser(URL)
+
+
+def test_a_browser_that_was_open_for_a_while_opened_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody wants the address opened once more when it crashes later."""
+    program = tmp_path / "crashes"
+    program.write_text("#!/bin/sh\nsleep 6\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{shlex.quote(str(program))} %s &")
+    assert open_browser(URL)
