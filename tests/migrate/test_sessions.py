@@ -8,7 +8,12 @@ import pytest
 
 from migrate.places import Before, Crash, own_items, storage_in
 from tokenkeep.backends.memory import MemoryStore
-from tokenkeep.errors import RefreshUnavailable, StoreLocked, UnsupportedOption
+from tokenkeep.errors import (
+    InteractionDenied,
+    RefreshUnavailable,
+    StoreLocked,
+    UnsupportedOption,
+)
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.migrate.report import MigrationReport, Outcome
 from tokenkeep.migrate.sessions import move_sessions
@@ -147,6 +152,30 @@ def test_a_new_place_that_locks_at_any_call_loses_no_session(tmp_path: Path) -> 
         else:
             break
     assert number > 5
+
+
+def test_a_place_that_deletes_nothing_by_itself_is_said_to_be_emptied(
+    old: SecureStorage, new: SecureStorage
+) -> None:
+    """The session has moved, and not everything of it is gone from there."""
+    denying = FaultyStore(old.store, {"delete": Fails(InteractionDenied)})
+    asking = SecureStorage(old.service, denying, state_directory=old.state_directory)
+    assert {"ada": Outcome.EMPTIED, "grace": Outcome.EMPTIED} == outcomes(
+        move_sessions(asking, new)
+    )
+    assert ("s3cret", None) == (token(new), token(old))
+    assert {} == outcomes(move_sessions(asking, new))
+
+
+def test_another_account_s_session_in_the_new_place_stays(
+    old: SecureStorage, tmp_path: Path
+) -> None:
+    """Nothing has moved then."""
+    new = storage_in(tmp_path)
+    TokenStorage(new, account="zoe", name="ada").save_refresh_token("zoe's")
+    with pytest.raises(UnsupportedOption):
+        move_sessions(old, new)
+    assert ("s3cret", "zoe's") == (token(old), token(new, "zoe", "ada"))
 
 
 class FastClock:

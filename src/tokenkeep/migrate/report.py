@@ -21,6 +21,7 @@ class Outcome(Enum):
     BAD_NAME = "bad name"  #: this cannot be a name in the new place
     CHANGED = "changed"  #: left as it is: it is not what was copied any more
     REMOVE = "remove"  #: taken from the old place
+    EMPTIED = "emptied"  #: taken from the old place, where an empty item stays
     RESTORE = "restore"  #: taken from the new place, which has again what it had before
     UNRESTORED = "unrestored"  #: what it replaced is kept: something else would be lost
 

@@ -16,7 +16,7 @@ from tokenkeep.migrate.fingerprint import new_id
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
-from tokenkeep.tokens.kept import KeptRecord
+from tokenkeep.tokens.kept import KeptRecord, Left
 from tokenkeep.tokens.record import Record, decode
 
 
@@ -30,7 +30,8 @@ def move_sessions(
 
     Returns:
         By account: REMOVE for a session that is in the new place now and gone from the old one,
-        CHANGED for one that has ended, UNREADABLE for a record that does not open.
+        EMPTIED where the old one deletes only what a person agrees to (its history may keep the
+        token), CHANGED for one that has ended, UNREADABLE for a record that does not open.
 
     Raises:
         UnsupportedOption: the two are the same place, or have different logs: another service or
@@ -93,10 +94,10 @@ def _move(old: KeptRecord, new: KeptRecord, step: Callable[[str], object]) -> Ou
             new.erase_dead()
             return Outcome.CHANGED
         step("erase session")
-        old.erase()
+        left = old.erase()
         step("erased session")
     old.shred()
-    return Outcome.REMOVE
+    return Outcome.EMPTIED if left == Left.EMPTY else Outcome.REMOVE
 
 
 def _stored(kept: KeptRecord) -> Record | None:

@@ -67,6 +67,8 @@ def command(
         if sessions:
             with settings.storage() as target:
                 report = move_sessions(storage, target)
-            tell(f"sessions moved: {len(report.having(Outcome.REMOVE))}")
+            emptied = report.having(Outcome.EMPTIED)
+            tell(f"sessions moved: {len(report.having(Outcome.REMOVE)) + len(emptied)}")
+            tell(*(f"  {shown(item.old)} left an empty item behind: delete it" for item in emptied))
             tell(*(f"  {shown(item.old)} stayed" for item in report.having(*_STAYED)))
         return code
