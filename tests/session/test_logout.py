@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
@@ -23,7 +22,9 @@ from tokenkeep import MemoryStore, State
 from tokenkeep.errors import InteractionDenied, LoginRequired, SessionError, StoreLocked
 from tokenkeep.item import Call
 from tokenkeep.oauth import idtoken, transport
+from tokenkeep.oauth.client import Client
 from tokenkeep.secret import Secret
+from tokenkeep.session import stored
 from tokenkeep.session.logout import LogoutReport
 from tokenkeep.session.revocation import revoke_late
 from tokenkeep.session.stored import sign_out_stored
@@ -520,9 +521,8 @@ def test_a_session_that_has_begun_and_is_not_written_yet_is_spared(
     assert [False] == [family.revoked for family in server.grants()]
 
 
-@pytest.mark.requires("/proc")
-def test_a_sign_out_of_two_records_asks_for_the_secret_once_and_leaves_no_connection(
-    place: Place, server: AuthorizationServer
+def test_a_sign_out_of_two_records_asks_for_the_secret_once_and_closes_its_clients(
+    place: Place, server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipe gives it once; what somebody else began and ended meanwhile is revoked with it."""
     place.signed_in(server)
@@ -534,23 +534,15 @@ def test_a_sign_out_of_two_records_asks_for_the_secret_once_and_leaves_no_connec
 
     tokens.kept.fence = Recording(tokens.kept.fence, {"acquire": ""}, meanwhile)  # type: ignore[assignment]
 
-    def sockets() -> int:
-        return len([fd for fd in os.listdir("/proc/self/fd") if is_socket(fd)])
+    clients: list[Client] = []
 
-    gc.collect()
-    gc.disable()
-    try:
-        before = sockets()
-        report = sign_out_stored(tokens, lambda: next(given))
-        eventually(lambda: sockets() <= before)
-    finally:
-        gc.enable()
+    class Closing(Client):
+        def close(self) -> None:
+            super().close()
+            clients.append(self)
+
+    monkeypatch.setattr(stored, "Client", Closing)
+    report = sign_out_stored(tokens, lambda: next(given))
+    assert 2 == len(clients)
     assert "done" == report.step("revoke").outcome
     assert [True, True] == [family.revoked for family in server.grants()]
-
-
-def is_socket(fd: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
-    except OSError:
-        return False  # that of the listing itself
