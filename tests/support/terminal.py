@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -37,8 +38,7 @@ class AtTerminal:
             cwd=cwd,
             env={"TERM": "xterm", **env},
             start_new_session=True,
-            # So that Ctrl-C reaches it as a signal.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_a_terminal_does,
         )
         os.close(terminal)
 
@@ -93,3 +93,13 @@ class AtTerminal:
         self.process.wait(30)
         with contextlib.suppress(OSError):
             os.close(self._controller)
+
+
+def _as_a_terminal_does() -> None:
+    """Before the program runs: Ctrl-C reaches it as a signal, and none is ignored by inheritance.
+
+    Whatever runs the tests in the background may ignore some, which its children would too.
+    """
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
