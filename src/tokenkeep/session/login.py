@@ -171,18 +171,22 @@ def save(
         UnsupportedOption: another account's session lies under the record's name.
     """
     access_token: Secret = confirmed.response.access_token
+    problem: StoreError | None = None
     try:
         tokens.require_ours()
     except UnsupportedOption:
         raise
-    except StoreError:
-        pass  # the write tells, and leaves the session in memory
+    except StoreError as exc:
+        problem = exc.with_traceback(None)  # a store that cannot tell is not asked to write
     tokens.log.begin(record.session_id, record.obtained.wall)
     got = Got(record, access_token)
     try:
-        tokens.write(record)
+        if problem is None:
+            tokens.write(record)
     except StoreError as exc:
-        got = Got(record, access_token, hold, f"{exc.code}: {exc}")
+        problem = exc.with_traceback(None)
+    if problem is not None:
+        got = Got(record, access_token, hold, f"{problem.code}: {problem}")
     if tokens.has_ended(record.session_id):
         _erase_dead(tokens)
         report = revoke_late(tokens, client, record)
