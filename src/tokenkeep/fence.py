@@ -201,9 +201,32 @@ if sys.platform == "win32":
         return True
 
     def _is_free(fd: int) -> bool:
-        if not try_lock(fd):
-            return False
-        unlock(fd)
+        # A shared lock, which the C library does not have: two who look at once must not take each
+        # other for a holder.
+        import ctypes
+        import msvcrt
+        from ctypes import wintypes
+
+        class Overlapped(ctypes.Structure):
+            _fields_ = (
+                ("internal", ctypes.c_size_t),
+                ("internal_high", ctypes.c_size_t),
+                ("offset", wintypes.DWORD),
+                ("offset_high", wintypes.DWORD),
+                ("event", wintypes.HANDLE),
+            )
+
+        # minwinbase.h: LOCKFILE_FAIL_IMMEDIATELY; winerror.h: ERROR_LOCK_VIOLATION.
+        fail_immediately, lock_violation = 1, 33
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(fd))
+        place = Overlapped(offset=_WINDOWS_OFFSET)
+        if not kernel32.LockFileEx(handle, fail_immediately, 0, 1, 0, ctypes.byref(place)):
+            code = ctypes.get_last_error()
+            if code == lock_violation:
+                return False
+            raise ctypes.WinError(code)
+        kernel32.UnlockFileEx(handle, 0, 1, 0, ctypes.byref(place))
         return True
 
     def unlock(fd: int) -> None:

@@ -491,6 +491,7 @@ def test_reading_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.requires("/proc")  # elsewhere the state directory hangs on more than HOME
 def test_user_without_a_home_directory_writes_where_they_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
