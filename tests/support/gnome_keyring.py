@@ -6,6 +6,7 @@ import subprocess
 
 from support.bus import Bus
 from support.keyring_daemon import ROOT, SERVICE, KeyringDaemon
+from support.waiting import eventually
 
 PASSWORD = b"login password"
 COLLECTION = f"{ROOT}/collection/login"
@@ -31,6 +32,11 @@ class GnomeKeyring(KeyringDaemon):
     def lock(self) -> None:
         """Locks the keyring, as the desktop does."""
         self.bus.call(SERVICE, ROOT, "org.freedesktop.Secret.Service.Lock", "ao", [COLLECTION])
+        interface = "org.freedesktop.Secret.Collection"
+        eventually(
+            lambda: bool(self.bus.get(SERVICE, COLLECTION, interface, "Locked")),
+            "the keyring did not lock",
+        )
 
     def unlock(self) -> None:
         """Unlocks the keyring with its password, without a prompt."""
