@@ -53,5 +53,7 @@ def test_link_to_a_share_is_a_share(tmp_path: Path) -> None:
 
 
 def test_system_that_does_not_tell_forbids_nothing(tmp_path: Path) -> None:
-    """No list of mounts, no answer."""
+    """What the list of mounts forbids passes without one."""
+    with pytest.raises(StoreUnavailable):
+        require_local(str(tmp_path), mounts(tmp_path, (tmp_path, "nfs")))
     require_local(str(tmp_path), str(tmp_path / "not there"))
