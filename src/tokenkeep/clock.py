@@ -12,7 +12,7 @@ from _functools import partial  # type: ignore[import-not-found]  # `functools` 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Clock(Protocol):
         """What the library asks of a clock; `tokenkeep.testing.FakeClock` is another one."""
@@ -34,13 +34,32 @@ if TYPE_CHECKING:
             ...
 
 
+#: Seconds that a wait on Windows takes at once, which Ctrl-C does not end; and the shortest wait
+#: that needs no finer timer than the one that makes 64 ticks a second.
+_LONGEST_NAP, _SHORTEST_NAP = 0.05, 0.04
+
+
+def _sleep_on_windows(seconds: float) -> None:
+    """Waits without the timer that `time.sleep` makes, which under Wine is its server's."""
+    if seconds < _SHORTEST_NAP:
+        time.sleep(seconds)
+        return
+    import ctypes
+
+    library: Any = ctypes
+    nap = library.windll.kernel32.Sleep
+    until = time.perf_counter() + seconds
+    while (left := until - time.perf_counter()) > 0:
+        nap(int(min(left, _LONGEST_NAP) * 1000) + 1)
+
+
 class SystemClock:
     """The machine's own clock."""
 
     __slots__ = ()
 
     wall = staticmethod(time.time)
-    sleep = staticmethod(time.sleep)
+    sleep = staticmethod(_sleep_on_windows if sys.platform == "win32" else time.sleep)
 
     if hasattr(time, "CLOCK_BOOTTIME"):
         # Goes on while the machine is suspended (clock_gettime(2)).
@@ -49,7 +68,9 @@ class SystemClock:
         # Counts sleep there, which `time.monotonic` does not.
         monotonic = staticmethod(partial(time.clock_gettime, time.CLOCK_MONOTONIC))
     else:
-        monotonic = staticmethod(time.monotonic)  # Windows' counter goes on during sleep
+        # Windows' counter goes on during sleep, and is what `time.monotonic` is since Python 3.13.
+        # Before, that was a count of 64 a second, and under Wine one that stops with the server.
+        monotonic = staticmethod(time.perf_counter)
 
     def boot_id(self) -> str:
         """Linux's random boot id; "" elsewhere."""

@@ -11,7 +11,10 @@ import pytest
 from tokenkeep.errors import StoreLocked, StoreTimeout
 from tokenkeep.item import Call
 from tokenkeep.native.bounded import bounded
+from tokenkeep.native.crew import Crew
 from tokenkeep.secret import Secret
+
+SECONDS = 10.0
 
 
 def test_answer_comes_back() -> None:
@@ -33,13 +36,16 @@ def test_platform_that_hangs_ends_with_the_deadline() -> None:
 def test_hanging_thread_is_a_daemon() -> None:
     """A process can end though the platform never lets go."""
     let_go = threading.Event()
+    hanging: list[threading.Thread] = []
+
+    def hang() -> None:
+        hanging.append(threading.current_thread())
+        let_go.wait(SECONDS)
+
     with pytest.raises(StoreTimeout):
-        bounded(Call(0.05), let_go.wait)
-    stuck = [each for each in threading.enumerate() if each.name == "tokenkeep native call"]
-    assert all(each.daemon for each in stuck)
+        bounded(Call(0.05), hang)
     let_go.set()
-    for each in stuck:
-        each.join(10.0)
+    assert [True] == [each.daemon for each in hanging]
 
 
 def test_passed_deadline_makes_no_call() -> None:
@@ -48,6 +54,17 @@ def test_passed_deadline_makes_no_call() -> None:
     with pytest.raises(StoreTimeout):
         bounded(Call(0.0), lambda: made.append(True))
     assert [] == made
+
+
+def test_deadline_ends_what_waits_for_a_thread() -> None:
+    """It is not begun later either: its caller was told that it did not happen in time."""
+    crew, let_go, made = Crew(most_idle=1), threading.Event(), threading.Event()
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.05), lambda: let_go.wait(SECONDS), crew=crew)
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.05), made.set, crew=crew)
+    let_go.set()
+    assert bounded(Call(SECONDS), lambda: not made.is_set(), crew=crew)
 
 
 def test_call_without_deadline_is_made_in_the_callers_thread() -> None:

@@ -1,4 +1,4 @@
-"""A crew's threads do one work after another, and never wait for each other."""
+"""A crew's threads do one work after another, and wait for each other only while one hangs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ from tokenkeep.native.crew import Crew
 SECONDS = 10.0
 
 
+class Doing:
+    """A work of one function."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self.is_dropped = False
+
+    def __call__(self) -> None:
+        self._function()
+
+
 def done_by(crew: Crew) -> threading.Thread:
     """The thread that did something just now."""
     found: list[threading.Thread] = []
@@ -25,7 +36,7 @@ def done_by(crew: Crew) -> threading.Thread:
         found.append(threading.current_thread())
         done.set()
 
-    crew.give(work)
+    crew.give(Doing(work))
     assert done.wait(SECONDS)
     return found[0]
 
@@ -47,10 +58,12 @@ def test_thread_that_is_done_does_the_next() -> None:
 
 
 def test_thread_that_hangs_keeps_nobody_waiting() -> None:
-    """Whatever is given is begun at once, on a thread that has nothing else to do."""
+    """While somebody waits for all that is done, what is given is begun at once, on a thread that
+    has nothing else to do.
+    """
     crew, let_go = Crew(most_idle=1), threading.Event()
     for _number in range(3):
-        crew.give(functools.partial(let_go.wait, SECONDS))  # type: ignore[arg-type]
+        crew.give(Doing(functools.partial(let_go.wait, SECONDS)))
         done_by(crew)
     let_go.set()
 
@@ -62,7 +75,7 @@ def test_no_more_threads_are_kept_than_may_be_idle(most_idle: int) -> None:
     ends = [threading.Lock() for _number in range(3)]
     for end in ends:
         end.acquire()
-        crew.give(functools.partial(end.acquire, timeout=SECONDS))  # type: ignore[arg-type]
+        crew.give(Doing(functools.partial(end.acquire, timeout=SECONDS)))
     ours = set(threading.enumerate()) - before
     assert 3 == len(ours)
     for number, end in enumerate(ends):
@@ -72,14 +85,53 @@ def test_no_more_threads_are_kept_than_may_be_idle(most_idle: int) -> None:
     until(lambda: most_idle == len(crew._idle))
 
 
+def test_threads_are_there_before_they_are_needed() -> None:
+    """From the first work on: where a thread cannot be started any more, there are these."""
+    crew = Crew(most_idle=3)
+    done_by(crew)
+    until(lambda: len(crew._idle) == 3)
+
+
+def test_new_thread_is_not_started_while_one_hangs() -> None:
+    """What nobody waits for any more and is not done keeps its thread; when all kept ones hang,
+    what is given waits until one comes back.
+    """
+    crew, let_go, begun = Crew(most_idle=2), threading.Event(), threading.Event()
+    done_by(crew)
+    until(lambda: len(crew._idle) == 2)
+    for _number in range(2):
+        hanging = Doing(functools.partial(let_go.wait, SECONDS))
+        crew.give(hanging)
+        hanging.is_dropped = True
+    before = set(threading.enumerate())
+    crew.give(Doing(begun.set))
+    assert not begun.wait(0.05)
+    assert before == set(threading.enumerate())
+    let_go.set()
+    assert begun.wait(SECONDS)
+    until(lambda: len(crew._idle) == 2 and not crew._busy)
+
+
+def test_withdrawn_work_is_not_begun() -> None:
+    """Its caller was told that its time was over; and nothing of it is kept."""
+    crew, let_go, begun = Crew(most_idle=1), threading.Event(), threading.Event()
+    done_by(crew)
+    until(lambda: len(crew._idle) == 1)
+    hanging = Doing(functools.partial(let_go.wait, SECONDS))
+    crew.give(hanging)
+    hanging.is_dropped = True
+    withdrawn = Doing(begun.set)
+    crew.give(withdrawn)
+    crew.withdraw(withdrawn)
+    let_go.set()
+    done_by(crew)
+    assert not begun.is_set()
+    assert [] == crew._waiting
+
+
 def test_what_was_done_does_not_stay_alive() -> None:
     """A work may hold a secret: an idle thread keeps none."""
-
-    class Work:
-        def __call__(self) -> None:
-            pass
-
-    crew, work = Crew(most_idle=1), Work()
+    crew, work = Crew(most_idle=1), Doing(lambda: None)
     gone = weakref.ref(work)
     crew.give(work)
     del work

@@ -19,6 +19,8 @@ from support.wine import REPOSITORY, TESTS, Wine, started, windows_path
 PORTABLE = (
     "contract/test_memory.py",
     "contract/test_vault.py",
+    "native/test_bounded.py",
+    "native/test_crew.py",
     "session/test_freshness.py",
     "session/test_locked.py",
     "session/test_logout.py",

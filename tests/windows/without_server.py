@@ -3,14 +3,16 @@
 python without_server.py LOCK-FILE
 
 Writes "ready" where everything is loaded and every call was made once; then, for each line that it
-reads, which is a call's name, what the call answered or raised, and what is kept then. Each stands
-in a line of JSON behind a mark, as one of the calls writes lines too.
+reads, which is the names of calls, what each answered or raised, what is kept then, and "rested"
+once the next may come. Each stands in a line of JSON behind a mark, as one of the calls writes
+lines too.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 
 from tokenkeep import SecureStorage, WindowsOptions
@@ -21,9 +23,12 @@ from tokenkeep.errors import TokenkeepError
 from tokenkeep.item import Call
 
 SERVICE = "org.example.apart"
-#: Seconds that a call may take; and those that prepare it, or look at what it left.
-TIMEOUT, AMPLE = 0.3, 60.0
-MARK = "> "
+#: Seconds that a call may take; that it may wait for several looks; and those that prepare it, or
+#: look at what it left.
+TIMEOUT, LONG, AMPLE = 0.3, 2.5, 60.0
+#: Seconds for the threads that made the last call to be done with it.
+REST = 0.2
+MARK, SEPARATOR = "> ", ", "
 
 CALLS: dict[str, Callable[[SecureStorage], object]] = {
     "read": lambda storage: _shown(storage.read("api_key")),
@@ -37,6 +42,7 @@ CALLS: dict[str, Callable[[SecureStorage], object]] = {
     "delete_all": lambda storage: storage.delete_all(),
     "check": lambda storage: storage.check().state,
     "wait_until_unlocked": lambda storage: storage.wait_until_unlocked(TIMEOUT),
+    "wait_until_unlocked for long": lambda storage: storage.wait_until_unlocked(LONG),
     "facts": lambda storage: storage.facts.backend,
     "probe": lambda storage: probe(WindowsOptions(), Call(TIMEOUT)),
     "DPAPI": lambda storage: len(DpapiKey().remember(b"slot", b"vault", Call(TIMEOUT))),
@@ -54,11 +60,15 @@ def main(lock_path: str) -> None:
     for name in CALLS:
         _answer(ample, name)
     _prepare(ample)
+    time.sleep(REST)
     _say("ready")
     for line in sys.stdin:
-        _say(_answer(tight, line.strip()))
+        for name in line.strip().split(SEPARATOR):
+            _say(_answer(tight, name))
         _say({name: _shown(value) for name, value in ample.read_all().items()})
         _prepare(ample)
+        time.sleep(REST)
+        _say("rested")
 
 
 def _answer(storage: SecureStorage, name: str) -> object:

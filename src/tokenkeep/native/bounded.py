@@ -6,25 +6,27 @@ The call is made on another thread; a platform that hangs keeps that thread, nev
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tokenkeep.errors import StoreTimeout
 from tokenkeep.item import Call
 from tokenkeep.native.crew import Crew
+from tokenkeep.native.event import Event
 
 T = TypeVar("T")
-
-#: The longest wait a lock takes (threading.TIMEOUT_MAX is less on some systems): four days.
-_LONGEST_WAIT = min(threading.TIMEOUT_MAX, 345_600.0)
 
 #: Threads are kept on Windows alone, where starting one costs as much as a call and nothing forks:
 #: elsewhere an application that forks has none of ours but those that the platform hangs on to.
 _CREW = Crew(most_idle=4 if sys.platform == "win32" else 0)
 
 
-def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's store") -> T:
+def bounded(
+    call: Call,
+    function: Callable[[], T],
+    doing: str = "the platform's store",
+    crew: Crew = _CREW,
+) -> T:
     """What the function returns, or raises, if it comes back within the call's deadline.
 
     The thread is a daemon: one that the platform never lets go of does not keep the process from
@@ -33,6 +35,8 @@ def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's 
 
     Args:
         doing: what did not finish, for the message.
+        crew: whose threads make the call. A question to a person keeps its own, long after the
+            deadline.
 
     Raises:
         StoreTimeout: the deadline has passed, before or during the call.
@@ -42,9 +46,10 @@ def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's 
     if remaining is None:
         return function()
     answer = _Answer(function)
-    _CREW.give(answer.work)
-    if not answer.arrived.acquire(timeout=min(remaining, _LONGEST_WAIT)):
+    crew.give(answer)
+    if not answer.arrived.wait(remaining):
         answer.drop()
+        crew.withdraw(answer)
         raise StoreTimeout(f"{doing} did not finish in time")
     return answer.take()
 
@@ -52,30 +57,29 @@ def bounded(call: Call, function: Callable[[], T], doing: str = "the platform's 
 class _Answer(Generic[T]):
     """What one call gave; dropped if nobody waits for it any more."""
 
-    __slots__ = ("_function", "_is_dropped", "_problem", "_value", "arrived")
+    __slots__ = ("_function", "_problem", "_value", "arrived", "is_dropped")
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function: Callable[[], T] | None = function
         self._value: list[T] = []
         self._problem: BaseException | None = None
-        self._is_dropped = False
-        self.arrived = threading.Lock()
-        self.arrived.acquire()
+        self.arrived = Event()
+        self.is_dropped = False
 
-    def work(self) -> None:
+    def __call__(self) -> None:
         function, self._function = self._function, None
         assert function is not None
         try:
             value = function()
-            if not self._is_dropped:
+            if not self.is_dropped:
                 self._value.append(value)
         except BaseException as exc:
             # The frames of this thread are nobody's business, and may hold what was to be kept.
             self._problem = exc.with_traceback(None)
-        self.arrived.release()
+        self.arrived.set()
 
     def drop(self) -> None:
-        self._is_dropped = True
+        self.is_dropped = True
         self._value.clear()
 
     def take(self) -> T:

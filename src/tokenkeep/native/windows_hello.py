@@ -55,6 +55,7 @@ def ask(reason: str, call: Call) -> None:
         MissingExtra: winrt is not installed.
     """
     from tokenkeep.native.bounded import bounded
+    from tokenkeep.native.crew import Crew
 
     verifier = _verifier()
 
@@ -65,7 +66,7 @@ def ask(reason: str, call: Call) -> None:
         return str(verifier.request_verification_async(reason).get().name)
 
     for table, question in ((AVAILABILITY, availability), (RESULTS, result)):
-        verdict = table.get(bounded(call, question, "Windows Hello"), _UNKNOWN)
+        verdict = table.get(bounded(call, question, "Windows Hello", Crew(most_idle=0)), _UNKNOWN)
         if verdict is not None:
             kind, message = verdict
             raise kind(message)
