@@ -152,48 +152,28 @@ class Engine:
     def transaction(
         self,
         call: Call,
-        body: Callable[[Connection], T],
+        body: Callable[..., T],
+        arguments: tuple[object, ...] = (),
         size: int = 0,
         erases: bool = False,
     ) -> T:
         """Runs `body` in one durable transaction; whatever it raises undoes it.
 
         Args:
+            body: takes the connection and `arguments`; on a full disk it may run twice.
             size: about how many bytes it writes; a guess is enough.
             erases: on a full disk it may have the room that the vault keeps.
 
         Raises: as `locked`.
         """
-
-        def alone(connection: Connection) -> T:
-            try:
-                return self._commit(connection, body, size)
-            except sqlite.Error as exc:
-                if not sqlite.is_full(exc):
-                    raise
-            # The log may hold the room that is missing, even for a deletion.
-            self._forget_writer_after_failure()
-            self._checkpoint(self._writing_connection())
-            return self._commit(self._writing_connection(), body, size)
-
-        def with_room(connection: Connection) -> T:
-            from tokenkeep.vault import room
-
-            room.give_up(self.directory)
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            growth = pages * sqlite.PAGE_BYTES - os.stat(self._database).st_size
-            # With the log in the database there is room from now on. But where that needs more
-            # than there is, it would use up all of it: then the deletion itself comes first.
-            if growth < room.ROOM_BYTES:
-                self._checkpoint(connection)
-            return alone(connection)
-
+        commit: Callable[..., T] = self._commit
         try:
-            return self.locked(call, alone)
+            return self.locked(call, commit, body, arguments, size)
         except StoreFull:
             if not erases:
                 raise
-        return self.locked(call, with_room)
+        commit = self._commit_with_room
+        return self.locked(call, commit, body, arguments, size)
 
     def change(
         self, connection: Connection, statement: str, values: tuple[object, ...], size: int
@@ -325,14 +305,44 @@ class Engine:
                 self._writer = None
                 writer.close()
 
-    def _commit(self, connection: Connection, body: Callable[[Connection], T], size: int) -> T:
-        connection.execute("BEGIN IMMEDIATE")
-        result = body(connection)
-        connection.execute("COMMIT")
+    def _commit(
+        self,
+        connection: Connection,
+        body: Callable[..., T],
+        arguments: tuple[object, ...],
+        size: int,
+    ) -> T:
+        is_first = True
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                result = body(connection, *arguments)
+                connection.execute("COMMIT")
+                break
+            except sqlite.Error as exc:
+                if not (is_first and sqlite.is_full(exc)):
+                    raise
+            # The log may hold the room that is missing, even for a deletion.
+            is_first = False
+            self._forget_writer_after_failure()
+            self._checkpoint(self._writing_connection())
+            connection = self._writing_connection()
         self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
         if self._written >= CHECKPOINT_BYTES:
             self._begin_log_anew(connection)
         return result
+
+    def _commit_with_room(self, connection: Connection, *transaction: Any) -> Any:
+        from tokenkeep.vault import room
+
+        room.give_up(self.directory)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        growth = pages * sqlite.PAGE_BYTES - os.stat(self._database).st_size
+        # With the log in the database there is room from now on. But where that needs more
+        # than there is, it would use up all of it: then the deletion itself comes first.
+        if growth < room.ROOM_BYTES:
+            self._checkpoint(connection)
+        return self._commit(connection, *transaction)
 
     def _begin_log_anew(self, connection: Connection) -> None:
         done = self._checkpoint(connection, restart=True)

@@ -118,6 +118,13 @@ class Keys:
         """The item's value; raises as `open_envelope`."""
         return envelope.open_envelope(self._sealers, envelope.VALUE, subject, sealed)
 
+    def opens(self, subject: bytes, sealed: object) -> bool:
+        """Whether that is the envelope of the item's value, and opens."""
+        try:
+            return isinstance(sealed, bytes) and self.open_value(subject, sealed) is not None
+        except SecretDamaged:
+            return False
+
     def seal_value(self, subject: bytes, value: Secret) -> bytes:
         """The envelope of an item's value, under the current DEK."""
         return self.sealer.seal(envelope.VALUE, subject, value)

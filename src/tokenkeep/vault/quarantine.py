@@ -92,8 +92,7 @@ def restore(vault: Vault, number: int, call: Call, *, replace: bool = False) -> 
             raise WriteConflict(
                 "there is an item of that name", hint=f"{_LIST} --restore {number} --replace"
             )
-        target = rows.Target(keys, name)
-        rows.put(connection, keys, target, target.found(connection), value)
+        rows.put(connection, keys, name, value)
         connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
         return name
 

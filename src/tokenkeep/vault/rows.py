@@ -11,7 +11,7 @@ from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
-from tokenkeep.vault.envelope import VALUE, subject
+from tokenkeep.vault.envelope import NAME, VALUE, name_of, subject
 from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ LIST = (
     " UNION SELECT place_a FROM item WHERE place_b BETWEEN ? AND ?) p"
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
 )
+_UPDATE = "UPDATE item SET name = ?, envelope = ? WHERE place_a = ?"
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
 # No two envelopes are the same: where the last one that we know still lies, and no newer header was
 # written, nobody changed anything. Whether all of the entry is whole costs a look of its own, and
@@ -205,29 +206,18 @@ def following(after: bytes, last: object) -> bytes:
     raise VaultDamaged("the vault's database is damaged", hint="tokenkeep vault check")
 
 
-class Target:
-    """Where an item is to be put."""
-
-    __slots__ = ("name", "place", "subject")
-
-    def __init__(self, keys: Keys, name: ItemName) -> None:
-        self.name = name
-        self.subject = subject(name)
-        self.place = keys.finder.place(name.service, self.subject)
-
-    def found(self, connection: Connection) -> Any:
-        """What lies there: begins with the generation, ends with whether an erasure is pending."""
-        return connection.execute(_FIND_TO_WRITE, self.place).fetchone()
+def found(connection: Connection, place: tuple[bytes, bytes]) -> Any:
+    """A row of `FIND`, and behind it whether an erasure waits to be finished."""
+    return connection.execute(_FIND_TO_WRITE, place).fetchone()
 
 
-def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call: Call) -> bool:
+def overwritten(state: tuple[Engine, Keys], what: bytes, value: Secret, call: Call) -> bool:
     """Puts an item over what this process put there last, in one statement.
 
     Returns:
         False if that lies there no more, or it is time to look again: nothing changed.
     """
     engine, keys = state
-    what = subject(name)
     last = keys.put.get(what)
     if last is None:
         return False
@@ -242,22 +232,36 @@ def overwritten(state: tuple[Engine, Keys], name: ItemName, value: Secret, call:
     return True
 
 
-def put(connection: Connection, keys: Keys, target: Target, row: Any, value: Secret) -> bytes:
-    """Puts the item at its place; what was there and did not open goes into quarantine.
+def put(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> None:
+    """Puts the item at its place; what was there and did not open goes into quarantine."""
+    what = subject(name)
+    place = keys.finder.place(name.service, what)
+    put_at(connection, keys, what, place, found(connection, place), value)
 
-    Args:
-        row: what `Target.found` told in this transaction.
+
+def put_at(
+    connection: Connection,
+    keys: Keys,
+    what: bytes,
+    place: tuple[bytes, bytes],
+    row: Any,
+    value: Secret,
+) -> bytes:
+    """As `put`, with the row that `found` gave for the place in this transaction.
 
     Returns:
         The envelope of its value.
     """
-    what, place = target.subject, target.place
-    sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
-    if _clear_way(connection, keys, target, row):
-        connection.execute(
-            "UPDATE item SET name = ?, envelope = ? WHERE place_a = ?",
-            (sealed_name, sealed, place[0]),
-        )
+    sealed_name = keys.sealer.seal(NAME, place[0], Secret(what))
+    sealed = keys.sealer.seal(VALUE, what, value)
+    if keys.previous is None and row[1] is None and row[2] is None:
+        is_there = False
+    elif keys.previous is None and row[1:3] == place and keys.opens(what, row[3]):
+        is_there = True
+    else:
+        is_there = _clear_way(connection, keys, name_of(what), place, row)
+    if is_there:
+        connection.execute(_UPDATE, (sealed_name, sealed, place[0]))
     else:
         connection.execute(_INSERT, (*place, sealed_name, sealed))
     return sealed
@@ -299,33 +303,34 @@ def drop_some(connection: Connection, keys: Keys, service: str, count: int) -> b
     return deleted > 0
 
 
-def _clear_way(connection: Connection, keys: Keys, target: Target, row: Any) -> bool:
+def _clear_way(
+    connection: Connection, keys: Keys, name: ItemName, place: tuple[bytes, bytes], row: Any
+) -> bool:
     """Whether the item's row can simply be updated; else nothing of it is in the way any more."""
-    if keys.previous is None:
-        return _clear_place(connection, keys, target, target.place, row)
-    place = keys.previous.place(target.name.service, target.subject)
-    row = connection.execute(FIND, place).fetchone()
-    if _clear_place(connection, keys, target, place, row):
-        _delete_rows(connection, place, row[1])
-    # Anew: what was cleared away may have been in this way too.
-    row = connection.execute(FIND, target.place).fetchone()
-    return _clear_place(connection, keys, target, target.place, row)
+    if keys.previous is not None:
+        before = keys.previous.place(name.service, subject(name))
+        row = connection.execute(FIND, before).fetchone()
+        if _clear_place(connection, keys, name, before, row):
+            _delete_rows(connection, before, row[1])
+        # Anew: what was cleared away may have been in this way too.
+        row = connection.execute(FIND, place).fetchone()
+    return _clear_place(connection, keys, name, place, row)
 
 
 def _clear_place(
-    connection: Connection, keys: Keys, target: Target, place: tuple[bytes, bytes], row: Any
+    connection: Connection, keys: Keys, name: ItemName, place: tuple[bytes, bytes], row: Any
 ) -> bool:
     """Whether the item lies whole at this place; else nothing of it is in the way any more."""
     try:
         sealed = envelope_of(row, place)
         if sealed is None:
             return False
-        keys.open_value(target.subject, sealed)
+        keys.open_value(subject(name), sealed)
         opens = True
     except SecretDamaged:
         opens = False
     if not opens:
-        _quarantine(connection, keys, target.name, place, row[1])
+        _quarantine(connection, keys, name, place, row[1])
     elif row[1] is not None:
         return True
     _delete_rows(connection, place, row[1])

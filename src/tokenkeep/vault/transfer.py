@@ -172,8 +172,7 @@ def import_items(
                     )
                 report.skipped.append(name)
                 continue
-            target = rows.Target(keys, name)
-            rows.put(connection, keys, target, target.found(connection), value)
+            rows.put(connection, keys, name, value)
             report.items.append(name)
 
     size = sum(value.size for _name, value in items)

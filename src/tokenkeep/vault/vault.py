@@ -116,23 +116,16 @@ class Vault:
 
     def write(self, name: ItemName, value: Secret, call: Call) -> None:
         """Keeps the value; raises as `Store.write`."""
+        what = subject(name)
         state = self._open_state
         if state is not None and self._is_settled:
             try:
-                if rows.overwritten(state, name, value, call):
+                if rows.overwritten(state, what, value, call):
                     return
             except StoreFull:
                 pass  # the longer way makes room
-
-        def put(connection: Connection, keys: Keys) -> tuple[bool, None]:
-            target = rows.Target(keys, name)
-            row = target.found(connection)
-            owed = _agree(connection, keys.header, row)
-            sealed = rows.put(connection, keys, target, row, value)
-            keys.remember(target.subject, (call.clock.monotonic(), target.place[0], sealed))
-            return owed, None
-
-        self._transaction(call, put, create=True, size=value.size)
+        arguments = name.service, what, value, call
+        self._transaction(call, _put, arguments, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed.
@@ -161,8 +154,7 @@ class Vault:
             if found != expected:
                 raise WriteConflict("somebody else wrote the item meanwhile")
             if value is not None:
-                target = rows.Target(keys, name)
-                rows.put(connection, keys, target, target.found(connection), value)
+                rows.put(connection, keys, name, value)
             else:
                 rows.drop(connection, keys, name)
 
@@ -194,16 +186,13 @@ class Vault:
             size: about how many bytes are written.
             erases: on a full disk it may have the room that the vault keeps.
         """
-
-        def agreed(connection: Connection, keys: Keys) -> tuple[bool, T]:
-            return _agree(connection, keys.header, _state(connection)), body(connection, keys)
-
-        return self._transaction(call, agreed, create, size, erases=erases)
+        return self._transaction(call, _agreed, (body,), create, size, erases)
 
     def _transaction(
         self,
         call: Call,
-        body: Callable[[Connection, Keys], tuple[bool, T]],
+        body: Callable[..., tuple[bool, T]],
+        arguments: tuple[object, ...],
         create: bool,
         size: int,
         erases: bool = False,
@@ -217,12 +206,8 @@ class Vault:
         while True:
             engine, keys = state
             keys.header.require_writable()
-
-            def under(connection: Connection, keys: Keys = keys) -> tuple[bool, T]:
-                return body(connection, keys)
-
             try:
-                owed, result = engine.transaction(call, under, size, erases)
+                owed, result = engine.transaction(call, body, (keys, *arguments), size, erases)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
@@ -464,6 +449,25 @@ class _NewerHeader(TokenkeepError):
     def __init__(self, generation: int) -> None:
         super().__init__()
         self.generation = generation
+
+
+def _put(
+    connection: Connection, keys: Keys, service: str, what: bytes, value: Secret, call: Call
+) -> tuple[bool, None]:
+    """Puts an item, and remembers how: the body of a write."""
+    place = keys.finder.place(service, what)
+    row = rows.found(connection, place)
+    owed = _agree(connection, keys.header, row)
+    sealed = rows.put_at(connection, keys, what, place, row, value)
+    keys.remember(what, (call.clock.monotonic(), place[0], sealed))
+    return owed, None
+
+
+def _agreed(
+    connection: Connection, keys: Keys, body: Callable[[Connection, Keys], T]
+) -> tuple[bool, T]:
+    """Runs the body of any other transaction."""
+    return _agree(connection, keys.header, _state(connection)), body(connection, keys)
 
 
 def _state(connection: Connection) -> Any:
