@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
 import time
@@ -157,6 +158,9 @@ SQLITE = Peer(
     "import sqlite3",
     _adapter_as_program("bare_sqlite", "tokenkeep"),
     "",
+)
+SQLITE_ORDINARY = dataclasses.replace(
+    SQLITE, title="bare SQLite, ordinary table", adapter="bare_sqlite_ordinary"
 )
 
 

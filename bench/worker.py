@@ -1,7 +1,8 @@
 """Runs inside a peer's environment and does what JSON lines on standard input order.
 
 `worker.py ADAPTER PLACE`: the adapter is a module of `peers` with a class `Peer(place)` that has
-`read(name)` (text, or None) and `write(name, value)`. Each order is answered by one line, but
+`read(name)` (text, or None) and `write(name, value)`; `reopen` and `delete` ask for `close()` and
+`delete(name)`, too. Each order is answered by one line, but
 `pour`, which answers after every write until it is killed.
 """
 
@@ -36,6 +37,20 @@ class Worker:
         started = time.perf_counter()
         self._peer = import_module("peers." + self._adapter).Peer(self._place)
         return {"seconds": time.perf_counter() - started}
+
+    def reopen(self) -> dict:
+        """Make the store's object anew: one that has touched nothing but an item of its own."""
+        before = self._peer
+        self.open()
+        self._peer.write("warm", value_of("warm", 0))
+        before.close()  # now, not sooner: SQLite keeps its log while somebody has it open
+        return {}
+
+    def delete(self, names: list) -> dict:
+        """Take items away again."""
+        for name in names:
+            self._peer.delete(name)
+        return {}
 
     def fill(self, start: int, stop: int, seconds: float) -> dict:
         """Write items one by one; give up as soon as the pace shows that the time will not do."""

@@ -8,14 +8,20 @@ from collections.abc import Iterable
 
 
 class Peer:
-    """A table of two columns below `place`; nothing is encrypted."""
+    """A table of two columns below `place`; nothing is encrypted.
+
+    Attributes:
+        kind: how its rows are kept.
+    """
+
+    kind = "WITHOUT ROWID"
 
     def __init__(self, place: str) -> None:
         self._database = sqlite3.connect(os.path.join(place, "bare.db"), isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS items (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+            f"CREATE TABLE IF NOT EXISTS items (name TEXT PRIMARY KEY, value BLOB) {self.kind}"
         )
 
     def read(self, name: str) -> str | None:
@@ -34,3 +40,11 @@ class Peer:
             "REPLACE INTO items VALUES (?, ?)", ((name, value.encode()) for name, value in items)
         )
         self._database.execute("COMMIT")
+
+    def delete(self, name: str) -> None:
+        """Take away what is under a name."""
+        self._database.execute("DELETE FROM items WHERE name=?", (name,))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()

@@ -25,3 +25,11 @@ class Peer:
     def write(self, name: str, value: str) -> None:
         """Keep a text under a name."""
         self._storage.write(name, value)
+
+    def delete(self, name: str) -> None:
+        """Erase what is under a name."""
+        self._storage.delete(name)
+
+    def close(self) -> None:
+        """Close the vault."""
+        self._storage.close()
