@@ -1,6 +1,6 @@
-"""An event loop goes on while a keyring is asked: most rounds keep it for less than 4 ms.
+"""An event loop goes on while a keyring is asked: no call keeps it for 5 ms.
 
-How that is measured, what a busy machine does to it, and what it cannot see: `support.stalls`.
+How that is measured, and told from what a busy machine does: `support.stalls`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ def test_the_first_calls_of_a_process_hold_no_loop_up(
     keyring: GnomeKeyring, tmp_path: Path
 ) -> None:
     """Making the storage, connecting, negotiating a session, and each call."""
-    assert longest_stall(first_rounds("secret-service", tmp_path)) < LONGEST_STALL
+    rounds = first_rounds("secret-service", tmp_path)
+    assert max(map(longest_stall, rounds)) < LONGEST_STALL
 
 
 def test_calls_hold_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
-    """The same later on, with a connection and a session of its own for each round."""
-    assert longest_stall(warm_rounds("secret-service", tmp_path)) < LONGEST_STALL
+    """The same later on, with a connection and a session made anew each time."""
+    rounds = warm_rounds("secret-service", tmp_path)
+    assert max(map(longest_stall, rounds)) < LONGEST_STALL
 
 
 def test_listing_many_items_holds_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
@@ -66,7 +68,8 @@ def test_a_frozen_daemon_holds_no_loop_up(keyring: GnomeKeyring) -> None:
             await storage.read("token")
             keyring.freeze()
             try:
-                return longest_stall(await rounds_of(call))
+                # More, and the bus would wait for more answers of the daemon than it may.
+                return longest_stall(await rounds_of(call, 20))
             finally:
                 keyring.thaw()
 

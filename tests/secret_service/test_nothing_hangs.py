@@ -23,8 +23,8 @@ import pytest
 from secret_service.daemons import NAMES, running
 from support.desktop import in_environment
 from support.keyring_daemon import KeyringDaemon
+from support.overload import lost, taken
 from support.screen import screen
-from support.stalls import lost, taken
 from tokenkeep import (
     AsyncSecureStorage,
     Interaction,

@@ -10,11 +10,12 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.stalls import Round, are_enough, one_round, rounds_of
+from support.stalls import ROUNDS, Round, one_round, rounds_of
 
 if TYPE_CHECKING:
     from tokenkeep import AsyncSecureStorage
@@ -22,19 +23,18 @@ if TYPE_CHECKING:
 #: What an interpreter tells its audit hooks of a thread that reaches outside of it.
 _REACHES = ("open", "socket.", "ctypes.", "sqlite3.", "subprocess.", "os.", "fcntl.", "mmap.")
 _MANY_ITEMS = 120
+#: So many processes make their first calls.
+_PROCESSES = 12
 
 
-def first_rounds(store: str, directory: Path) -> list[Round]:
-    """What a storage's first calls do to the loop, each round in a process of its own."""
-    rounds: list[Round] = []
-    while not are_enough(rounds):
-        rounds.append(Round(*_answer(store, directory, "first")[0]))
-    return rounds
+def first_rounds(store: str, directory: Path) -> list[list[Round]]:
+    """What each of a storage's first calls does to the loop, over as many processes."""
+    return _by_call([_answer(store, directory, "first")[0] for _ in range(_PROCESSES)])
 
 
-def warm_rounds(store: str, directory: Path) -> list[Round]:
-    """What a storage does to the loop, made anew for each round of one process."""
-    return [Round(*each) for each in _answer(store, directory, "warm")]
+def warm_rounds(store: str, directory: Path) -> list[list[Round]]:
+    """What each call does to it, on storages made one after the other in one process."""
+    return _by_call(_answer(store, directory, "warm"))
 
 
 def listing_rounds(store: str, directory: Path) -> list[Round]:
@@ -60,6 +60,10 @@ def _answer(store: str, directory: Path, what: str) -> list[Any]:
     return found
 
 
+def _by_call(passes: list[list[Any]]) -> list[list[Round]]:
+    return [[Round(*each) for each in rounds] for rounds in zip(*passes, strict=True)]
+
+
 def _main(store: str, directory: str, what: str) -> None:
     # An application imports what it needs; then its loop runs, and makes the storage.
     from tokenkeep import AsyncSecureStorage, SecretServiceOptions, VaultOptions
@@ -69,8 +73,9 @@ def _main(store: str, directory: str, what: str) -> None:
         return AsyncSecureStorage("org.example.notes", options)
 
     async def calls() -> None:
-        async with storage() as made:
-            await _every_day(made)
+        made = storage()
+        for call in _EVERY_DAY:
+            await call(made)
 
     async def listing() -> list[Round]:
         async with storage() as made:
@@ -78,30 +83,50 @@ def _main(store: str, directory: str, what: str) -> None:
                 await made.write(f"item {number}", "s3cret")
             return await rounds_of(made.names)
 
-    async def warm() -> list[Round]:
-        await calls()
-        return await rounds_of(calls)
+    async def passes(count: int) -> list[list[Round]]:
+        return [await _one_pass(storage) for _ in range(count)]
 
-    async def first() -> list[Round]:
-        return [await one_round(calls)]
+    async def warm() -> list[list[Round]]:
+        await calls()
+        return await passes(ROUNDS)
 
     async def events() -> list[str]:
         return await _events(calls)
 
-    shapes = {"events": events, "first": first, "warm": warm, "listing": listing}
+    shapes: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "events": events,
+        "first": lambda: passes(1),
+        "warm": warm,
+        "listing": listing,
+    }
     print(json.dumps(asyncio.run(shapes[what]())))
 
 
-async def _every_day(storage: AsyncSecureStorage) -> None:
-    await storage.write("token", "x" * 2_000)
-    await storage.read("token")
-    await storage.contains("token")
-    await storage.names()
-    await storage.read_all()
-    await storage.check()
-    await storage.wait_until_unlocked(1.0)
-    await storage.listen(lambda _change: None)
-    await storage.delete("token")
+async def _one_pass(make: Callable[[], AsyncSecureStorage]) -> list[Round]:
+    """What making a storage does to the loop, and then each of its calls."""
+    made: list[AsyncSecureStorage] = []
+
+    async def making() -> None:
+        made.append(make())
+
+    rounds = [await one_round(making)]
+    rounds += [await one_round(partial(call, made[0])) for call in _EVERY_DAY]
+    return rounds
+
+
+#: What an application asks of a storage, in this order.
+_EVERY_DAY: tuple[Callable[[AsyncSecureStorage], Awaitable[object]], ...] = (
+    lambda storage: storage.write("token", "x" * 2_000),
+    lambda storage: storage.read("token"),
+    lambda storage: storage.contains("token"),
+    lambda storage: storage.names(),
+    lambda storage: storage.read_all(),
+    lambda storage: storage.check(),
+    lambda storage: storage.wait_until_unlocked(1.0),
+    lambda storage: storage.listen(lambda _change: None),
+    lambda storage: storage.delete("token"),
+    lambda storage: storage.close(),
+)
 
 
 async def _events(work: Callable[[], Awaitable[object]]) -> list[str]:

@@ -75,6 +75,10 @@ def _missing_proc() -> str | None:
     return None if sys.platform == "linux" else "this system has no /proc"
 
 
+def _missing_fine_clocks() -> str | None:
+    return None if sys.platform != "win32" else "Windows' clocks advance by 1/64 of a second"
+
+
 def _missing_terminal() -> str | None:
     return None if sys.platform != "win32" else "this system has no pseudo-terminals"
 
@@ -220,6 +224,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "POSIX paths": _missing_posix_paths,
     "key-file default": _missing_key_file_default,
     "/proc": _missing_proc,
+    "fine clocks": _missing_fine_clocks,
     "terminal": _missing_terminal,
     "shell": _missing_shell,
     "shells": _missing_shells,

@@ -1,62 +1,60 @@
-"""How long an event loop was kept from its other work.
+"""How long a call keeps an event loop from its other work.
 
-A loop's tick is late because something held the loop up, or because the machine had no processor
-for this process. Linux counts the latter, and it is taken off: the time that this process's threads
-were ready to run and did not, and the time that a virtual machine's host was busy with others. The
-counters are coarse, so of many rounds those count in which the machine took least.
+A loop's tick is late because something of this process held it up, or because the machine ran
+something else. What this process computes takes processor time: a gap between two ticks counts by
+no more than all its threads computed in it, however busy the machine is. Only what keeps the
+interpreter without computing, blocked in the system, takes none. It makes every round late, which
+no machine does to a short one: mere lateness counts in the rounds that were least late.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-#: Seconds that a call may keep a loop from its other work. The target is five milliseconds, which
-#: is also what the interpreter lets a thread compute before it has to give way: less is asked for
-#: here, so that a thread which computes for longer is seen.
-LONGEST_STALL = 0.004
+#: Seconds that a call may keep a loop from its other work: the target. The interpreter lets a
+#: thread compute for as long before it has to give way, so a thread that computes longer is seen.
+LONGEST_STALL = 0.005
 
 _TICK = 0.001
-#: So many rounds count.
-_COUNTED = 8
-#: Seconds that a machine at rest may take in a round.
-_QUIET = 0.003
-_TASKS = "/proc/self/task"
-_PROCESSORS = "/proc/stat"
+ROUNDS = 40
+#: The part of the rounds, the least late ones, in which mere lateness counts.
+_LEAST_LATE = 1 / 8
+#: The part of the rounds that do not count. Interrupts, and what the host of a virtual machine does
+#: meanwhile, are charged to whom they interrupt: a process that only sleeps now and then "computes"
+#: for ten milliseconds. What a call computes, it computes each time.
+_STRAY = 1 / 20
 
 
 class Round(NamedTuple):
     """What one round of work did to a loop that wants to run every millisecond, in seconds.
 
     Attributes:
-        stall: how late the loop was at most, less what the machine took meanwhile.
-        taken: what the machine took from this process in the whole round.
+        late: how late the loop was at most.
+        computed: the same, where no gap counts by more than this process computed in it.
     """
 
-    stall: float
-    taken: float
+    late: float
+    computed: float
 
 
 async def one_round(work: Callable[[], Awaitable[object]]) -> Round:
     """Does the work beside a task that ticks."""
-    worst = 0.0
-    begun = taken()
+    worst = Round(0.0, 0.0)
 
     async def tick() -> None:
         nonlocal worst
-        before, last = begun, time.perf_counter()
+        then, before = time.perf_counter(), time.process_time()
         while True:
             await asyncio.sleep(_TICK)
-            # No gap between two ticks: to look at the counters, too, takes the interpreter.
-            now = time.perf_counter()
-            late, last = now - last - _TICK, now
-            counted = taken()
-            worst = max(worst, late - lost(before, counted))
-            before = counted
+            now, after = time.perf_counter(), time.process_time()
+            late, computed = now - then - _TICK, after - before
+            worst = Round(max(worst.late, late), max(worst.computed, min(late, computed)))
+            then, before = now, after
 
     ticking = asyncio.create_task(tick())
     await asyncio.sleep(2 * _TICK)
@@ -65,64 +63,16 @@ async def one_round(work: Callable[[], Awaitable[object]]) -> Round:
     ticking.cancel()
     with suppress(asyncio.CancelledError):
         await ticking
-    return Round(worst, lost(begun, taken()))
+    return worst
 
 
-async def rounds_of(work: Callable[[], Awaitable[object]]) -> list[Round]:
-    """Does the work again and again, until there are rounds enough."""
-    rounds: list[Round] = []
-    while not are_enough(rounds):
-        rounds.append(await one_round(work))
-    return rounds
-
-
-def are_enough(rounds: Sequence[Round]) -> bool:
-    """Whether in so many of the rounds that count the machine took nothing to speak of.
-
-    True also when it never stops taking: the rounds that it took least from have to do.
-    """
-    quiet = sum(each.taken < _QUIET for each in rounds)
-    return quiet >= _COUNTED or len(rounds) >= 3 * _COUNTED
+async def rounds_of(work: Callable[[], Awaitable[object]], count: int = ROUNDS) -> list[Round]:
+    """Does the work again and again."""
+    return [await one_round(work) for _ in range(count)]
 
 
 def longest_stall(rounds: Sequence[Round]) -> float:
-    """What the stalls stay within in three of four of the quietest rounds, in seconds.
-
-    The others may have been hit by what no counter shows: what a call does to a loop, it does in
-    more rounds than in one of four.
-    """
-    quietest = sorted(rounds, key=lambda each: each.taken)[:_COUNTED]
-    return sorted(each.stall for each in quietest)[_COUNTED * 3 // 4 - 1]
-
-
-class Taken(NamedTuple):
-    waited: dict[str, int]
-    stolen: list[int]
-
-
-def lost(before: Taken, now: Taken) -> float:
-    """The largest of the losses and not their sum: they fall together.
-
-    A thread waits, too, for a processor that the host has taken, or for one to see that another
-    thread, which waits itself, still has the interpreter.
-    """
-    stolen = [after - was for was, after in zip(before.stolen, now.stolen, strict=False)]
-    waited = [each - before.waited.get(task, 0) for task, each in now.waited.items()]
-    tick = os.sysconf("SC_CLK_TCK")
-    return max(max(stolen, default=0) / tick, max(waited, default=0) / 1e9)
-
-
-def taken() -> Taken:
-    """Nanoseconds that each thread waited for a processor, and ticks that each processor lost.
-
-    Linux, sched-stats.rst and proc_stat(5), "steal"; nothing where nobody counts.
-    """
-    waited, stolen = {}, []
-    with suppress(FileNotFoundError):
-        for task in os.listdir(_TASKS):
-            with suppress(OSError), open(f"{_TASKS}/{task}/schedstat", "rb", 0) as file:
-                waited[task] = int(file.read().split()[1])
-        with open(_PROCESSORS, "rb", 0) as file:
-            lines = file.read(8_192).splitlines()[1:]
-            stolen = [int(line.split()[8]) for line in lines if line.startswith(b"cpu")]
-    return Taken(waited, stolen)
+    """What the work kept the loop for at most, in seconds."""
+    late = sorted(each.late for each in rounds)
+    computed = sorted(each.computed for each in rounds)
+    return max(late[int(len(late) * _LEAST_LATE)], computed[-1 - math.ceil(len(late) * _STRAY)])
