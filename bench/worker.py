@@ -2,8 +2,8 @@
 
 `worker.py ADAPTER PLACE`: the adapter is a module of `peers` with a class `Peer(place)` that has
 `read(name)` (text, or None) and `write(name, value)`; `reopen` and `delete` ask for `close()` and
-`delete(name)`, too. Each order is answered by one line, but
-`pour`, which answers after every write until it is killed.
+`delete(name)`, too. Each order is answered by one line, but `pour`, which answers after every write
+until it is killed.
 """
 
 from __future__ import annotations

@@ -22,3 +22,7 @@ class Peer:
     def write(self, name: str, value: str) -> None:
         """Keep a text under a name."""
         keyring.set_password(SERVICE, name, value)
+
+    def delete(self, name: str) -> None:
+        """Erase an item."""
+        keyring.delete_password(SERVICE, name)

@@ -21,3 +21,7 @@ class Peer:
     def write(self, name: str, value: str) -> None:
         """Keep a text under a name."""
         self._storage.write(name, value)
+
+    def delete(self, name: str) -> None:
+        """Erase an item."""
+        self._storage.delete(name)
