@@ -280,15 +280,15 @@ class SecretServiceStore:
         return value
 
     def _write(self, name: ItemName, value: Secret, tried: list[bool], call: Call) -> None:
-        service = self._open(call)
+        service, is_default = self._open(call), self._options.collection is None
         # Making an item says itself that the collection is locked: only then is that looked at.
-        is_default = self._options.collection is None
         is_quick = is_default and not tried and service.refuses_locked(call)
         tried.append(True)
         paths = self._find(name, call, is_write=True, is_quick=is_quick)
         if not paths:
-            label, attributes = naming.label_of(name), naming.attributes_of(name)
-            service.create(self._path(call), label, attributes, value, call)
+            # The alias itself is never an old answer.
+            place = self._binding.aliased(_DEFAULT) if is_quick else self._path(call)
+            service.create(place, naming.label_of(name), naming.attributes_of(name), value, call)
             self._saw(name, True)
         elif len(paths) == 1:
             service.replace(paths[0], value, call)
@@ -319,17 +319,18 @@ class SecretServiceStore:
         """The paths of the items of a name; none only if the collection was seen without it.
 
         What was here the last time is asked for as if it still were, and everything else as if it
-        were not: one round trip either way, and one more for who is surprised.
-
-        Args:
-            is_quick: none is good enough without a look at the collection's lock.
+        were not: one round trip either way, and one more for who is surprised. Quickly, none is
+        good enough without a look at the collection and its lock.
         """
         searched = naming.search_of(name)
-        if not is_write and name not in self._seen and self._known(call) is not None:
+        is_new = name not in self._seen
+        if is_new and not is_write and self._known(call) is not None:
             found = self._search_carefully([searched], call)
         else:
-            unlocked, locked = self._search(searched, call, is_fresh=name not in self._seen)
-            inside = self._path(call, (unlocked, locked), is_write) + "/"
+            unlocked, locked = self._search(searched, call, is_new, is_quick)
+            if is_quick and not (unlocked or locked):
+                return []
+            inside = self._path(call, (unlocked, locked), is_write, is_new and is_quick) + "/"
             found = [path for path in unlocked if path.startswith(inside)]
             is_locked = any(path.startswith(inside) for path in locked)
             if is_locked or not (found or is_quick):
@@ -345,11 +346,11 @@ class SecretServiceStore:
             self._seen.add(name)
 
     def _search(
-        self, searched: dict[str, str], call: Call, is_fresh: bool
+        self, searched: dict[str, str], call: Call, is_fresh: bool, is_quick: bool
     ) -> tuple[list[str], list[str]]:
         """The unlocked and the locked items anywhere; the collection is asked for beside them."""
-        service = self._open(call)
-        if self._options.collection is not None or not (is_fresh or self._known(call) is None):
+        service, wanted = self._open(call), self._options.collection
+        if is_quick or wanted is not None or not (is_fresh or self._known(call) is None):
             return service.search(searched, call)
         self._collection, now = None, call.clock.monotonic()
         found, path = service.search_beside(searched, _DEFAULT, call)

@@ -44,6 +44,7 @@ __all__ = [
     "Pause",
     "Service",
     "Verdict",
+    "aliased",
     "held",
     "is_current",
     "released",
@@ -357,6 +358,11 @@ def released(service: Service, user: object) -> None:
 
 #: What mirrors the process itself: its connections, by process and address.
 _services: dict[tuple[int, str], Service] = {}
+
+
+def aliased(name: str) -> str:
+    """A path of the collection with this alias, whichever that is just now."""
+    return f"{PATH}/aliases/{name}"
 
 
 def _search(attributes: dict[str, str]) -> Request:
