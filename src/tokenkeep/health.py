@@ -25,6 +25,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.item import Call, Interaction, ItemName
 from tokenkeep.store import Inspectable
+from tokenkeep.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ def check(store: Store, service: str, call: Callable[[], Call]) -> HealthReport:
     listing, items = _listed(store, service, call)
     found: list[ItemHealth] = []
     known: set[str] = set()  # states that were an item's own, while the store was well
-    for number, item in enumerate(items):
+    for number, item in in_turns(enumerate(items)):
         try:
             value = store.read(item, call())
         except StoreError as exc:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tokenkeep.errors import SecretDamaged, SecretInvalidated, StoreError
 from tokenkeep.item import ITEM
 from tokenkeep.store import Tracking, Versioned
+from tokenkeep.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +202,7 @@ class Watcher:
         else:
             items = self._store.names(self._service, self._call())
         seen = {} if since is None else dict(before)
-        for item in items:
+        for item in in_turns(items):
             if item.kind != ITEM:
                 continue
             seen.pop(item.name, None)

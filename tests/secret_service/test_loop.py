@@ -51,7 +51,8 @@ def test_calls_hold_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
 
 def test_listing_many_items_holds_no_loop_up(keyring: GnomeKeyring, tmp_path: Path) -> None:
     """What is asked of each item is asked of a few at once, so that no thread computes for long."""
-    assert longest_stall(listing_rounds("secret-service", tmp_path)) < LONGEST_STALL
+    rounds = listing_rounds("secret-service", tmp_path)
+    assert max(map(longest_stall, rounds)) < LONGEST_STALL
 
 
 def test_a_frozen_daemon_holds_no_loop_up(keyring: GnomeKeyring) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 #: What an interpreter tells its audit hooks of a thread that reaches outside of it.
 _REACHES = ("open", "socket.", "ctypes.", "sqlite3.", "subprocess.", "os.", "fcntl.", "mmap.")
-_MANY_ITEMS = 120
+#: How many items are many: of a keyring each is a question of its own.
+_MANY_ITEMS = {"secret-service": 120, "vault": 1_000}
 #: So many processes make their first calls.
 _PROCESSES = 12
 
@@ -37,9 +38,9 @@ def warm_rounds(store: str, directory: Path) -> list[list[Round]]:
     return _by_call(_answer(store, directory, "warm"))
 
 
-def listing_rounds(store: str, directory: Path) -> list[Round]:
-    """What it does to the loop to list many items."""
-    return [Round(*each) for each in _answer(store, directory, "listing")]
+def listing_rounds(store: str, directory: Path) -> list[list[Round]]:
+    """What it does to the loop to list many items, to read them and to check them."""
+    return _by_call(_answer(store, directory, "listing"))
 
 
 def first_events(store: str, directory: Path) -> list[str]:
@@ -77,11 +78,12 @@ def _main(store: str, directory: str, what: str) -> None:
         for call in _EVERY_DAY:
             await call(made)
 
-    async def listing() -> list[Round]:
+    async def listing() -> list[tuple[Round, ...]]:
         async with storage() as made:
-            for number in range(_MANY_ITEMS):
+            for number in range(_MANY_ITEMS[store]):
                 await made.write(f"item {number}", "s3cret")
-            return await rounds_of(made.names)
+            calls = made.names, made.read_all, made.check
+            return list(zip(*[await rounds_of(call) for call in calls], strict=True))
 
     async def passes(count: int) -> list[list[Round]]:
         return [await _one_pass(storage) for _ in range(count)]

@@ -41,8 +41,9 @@ def test_calls_hold_no_loop_up(tmp_path: Path) -> None:
 
 @pytest.mark.requires("fine clocks")
 def test_listing_many_items_holds_no_loop_up(tmp_path: Path) -> None:
-    """A hundred and twenty items are opened in less time."""
-    assert longest_stall(listing_rounds("vault", tmp_path / "vault")) < LONGEST_STALL
+    """A thousand items take longer, and the loop its turn meanwhile."""
+    rounds = listing_rounds("vault", tmp_path / "vault")
+    assert max(map(longest_stall, rounds)) < LONGEST_STALL
 
 
 async def _blocks_the_loop() -> None:

@@ -175,6 +175,8 @@ def listing(
     Args:
         unnamed: takes an error for each name that does not open, instead of the caller.
     """
+    from tokenkeep.turns import in_turns  # a read of one item needs none
+
     engine, keys = state
     generation = 0
     found: set[ItemName] = set()
@@ -183,7 +185,7 @@ def listing(
         generation = generation_of(answer[0] if answer else None)
         if generation > keys.header.generation:
             break
-        for _generation, place_a, place_b, sealed in answer:
+        for _generation, place_a, place_b, sealed in in_turns(answer):
             if place_a is None:
                 continue
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenkeep.turns import in_turns
 from tokenkeep.vault.rows import listed, range_of
 
 TYPE_CHECKING = False
@@ -30,12 +31,13 @@ def changes(
         # An item that is being moved to a new root key is met before, behind, or twice.
         for finder in keys.finders():
             tag_a, behind_a, _tag_b, _behind_b = range_of(finder, service)
-            for place_a, place_b, sealed, mark in engine.rows(
+            answer = engine.rows(
                 call,
                 "SELECT place_a, place_b, name, substr(envelope, 1, ?) FROM item"
                 " WHERE place_a BETWEEN ? AND ?",
                 (_MARK_BYTES, tag_a, behind_a),
-            ):
+            )
+            for place_a, place_b, sealed, mark in in_turns(answer):
                 entry = known.get(place_a)
                 if entry is None or entry[0] != mark:
                     name = listed(keys, finder, service, place_a, place_b, sealed)
