@@ -233,11 +233,7 @@ class SecretServiceStore:
         return self._again(lambda: self._names(service, call), call)
 
     def contains(self, name: ItemName, call: Call) -> bool:
-        """Whether the item exists; opens no value.
-
-        Raises:
-            StoreLocked, InteractionDenied: as `read`.
-        """
+        """Whether the item exists; opens no value. Raises as `read`."""
         call.check("looking")
         return self._again(lambda: bool(self._find(name, call)), call)
 
