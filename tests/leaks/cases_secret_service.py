@@ -161,14 +161,15 @@ WRONG: dict[str, Answer] = {
 }
 
 
-#: The methods that each verb asks; a new item's have no item to be found first.
-_ALL = ("Hello", "GetNameOwner", "SearchItems", "ReadAlias")
+#: The methods that each verb asks; a new item is made by the alias, which it need not ask for.
+_SEARCH = ("Hello", "GetNameOwner", "SearchItems")
+_ALL = (*_SEARCH, "ReadAlias")
 ASKED = {
     "read": (*_ALL, "OpenSession", "GetSecrets"),
     "write": (*_ALL, "OpenSession", "SetSecret"),
     "storage write": (*_ALL, "OpenSession", "SetSecret"),
     "delete": (*_ALL, "Delete"),
-    "create": (*_ALL, "OpenSession", "CreateItem"),
+    "create": (*_SEARCH, "OpenSession", "CreateItem"),
     "read what is not there": (*_ALL, "Get"),
 }
 VERBS["create"] = VERBS["write"]
