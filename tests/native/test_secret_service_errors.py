@@ -130,6 +130,9 @@ class FakeService:
         self.item = value
 
     def create(self, *arguments: Any) -> None:
+        if arguments[0] == binding.aliased("default") and self.default == binding.NOTHING:
+            self._answer("alias")
+            raise ErrorReply(f"{DBUS}UnknownMethod")  # what gnome-keyring says
         self._answer("create")
         if self.is_locked:
             raise ErrorReply(f"{SECRET_SERVICE}IsLocked")
@@ -152,7 +155,7 @@ class FakeBinding:
     """The functions of the binding's module, with a service of ours behind them."""
 
     NOTHING, ErrorReply, Verdict = binding.NOTHING, binding.ErrorReply, binding.Verdict
-    Pause, held = binding.Pause, binding.held
+    Pause, held, aliased = binding.Pause, binding.held, staticmethod(binding.aliased)
     verdict, translated = staticmethod(verdict), staticmethod(translated)
 
     def __init__(self, service: FakeService) -> None:
