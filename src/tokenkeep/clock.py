@@ -68,8 +68,9 @@ class SystemClock:
         # Counts sleep there, which `time.monotonic` does not.
         monotonic = staticmethod(partial(time.clock_gettime, time.CLOCK_MONOTONIC))
     else:
-        # Windows' counter goes on during sleep, and is what `time.monotonic` is since Python 3.13.
-        # Before, that was a count of 64 a second, and under Wine one that stops with the server.
+        # Windows' counter goes on during sleep (Microsoft, "Acquiring high-resolution time
+        # stamps"), and is what `time.monotonic` is since Python 3.13. Before, that was a count of
+        # 64 a second, and under Wine one that stops with the server.
         monotonic = staticmethod(time.perf_counter)
 
     def boot_id(self) -> str:
