@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 import traceback
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from tokenkeep.item import Call
 from tokenkeep.native.bounded import bounded
 from tokenkeep.native.crew import Crew
 from tokenkeep.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenkeep.native.crew import Work
 
 SECONDS = 10.0
 
@@ -65,6 +70,35 @@ def test_deadline_ends_what_waits_for_a_thread() -> None:
         bounded(Call(0.05), made.set, crew=crew)
     let_go.set()
     assert bounded(Call(SECONDS), lambda: not made.is_set(), crew=crew)
+
+
+@pytest.mark.requires("/proc")  # where a wait for a lock ends with a signal
+def test_interrupted_call_is_not_begun_later() -> None:
+    """Who pressed Ctrl-C while it waited for a thread was told nothing of it, and wants none."""
+    crew, let_go, made = Crew(most_idle=1), threading.Event(), threading.Event()
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.05), lambda: let_go.wait(SECONDS), crew=crew)
+    interrupt = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        bounded(Call(SECONDS), made.set, crew=crew)
+    let_go.set()
+    assert bounded(Call(SECONDS), lambda: not made.is_set(), crew=crew)
+
+
+def test_call_that_was_given_up_is_not_begun() -> None:
+    """A thread may have it in its hands when its caller's time is over."""
+    held: list[Work] = []
+
+    class Holding(Crew):
+        def give(self, work: Work) -> None:
+            held.append(work)
+
+    made: list[bool] = []
+    with pytest.raises(StoreTimeout):
+        bounded(Call(0.05), lambda: made.append(True), crew=Holding(most_idle=1))
+    held[0]()
+    assert [] == made
 
 
 def test_call_without_deadline_is_made_in_the_callers_thread() -> None:

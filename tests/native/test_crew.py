@@ -86,9 +86,13 @@ def test_no_more_threads_are_kept_than_may_be_idle(most_idle: int) -> None:
 
 
 def test_threads_are_there_before_they_are_needed() -> None:
-    """From the first work on: where a thread cannot be started any more, there are these."""
-    crew = Crew(most_idle=3)
-    done_by(crew)
+    """From the first work on, and before that is done: where a thread cannot be started any more,
+    there are these.
+    """
+    crew, let_go = Crew(most_idle=3), threading.Event()
+    crew.give(Doing(functools.partial(let_go.wait, SECONDS)))
+    assert 2 == len(crew._idle)
+    let_go.set()
     until(lambda: len(crew._idle) == 3)
 
 

@@ -8,7 +8,7 @@ for a refresh occupies none: the flight's future wakes the loop, and no waiter c
 A thread that computes keeps a loop waiting for the interpreter's lock, and nothing computes as long
 as an import. So these modules load whatever their calls will need when they are imported
 themselves, which is when an application starts; afterwards a storage's call keeps its loop from
-other work for less than five milliseconds, but for one that goes over a thousand items.
+other work for less than five milliseconds, but for one that goes over several thousand items.
 """
 
 from __future__ import annotations

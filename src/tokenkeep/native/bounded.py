@@ -46,10 +46,15 @@ def bounded(
     if remaining is None:
         return function()
     answer = _Answer(function)
-    crew.give(answer)
-    if not answer.arrived.wait(remaining):
-        answer.drop()
-        crew.withdraw(answer)
+    has_arrived = False
+    try:
+        crew.give(answer)
+        has_arrived = answer.arrived.wait(remaining)
+    finally:
+        if not has_arrived:
+            answer.drop()
+            crew.withdraw(answer)
+    if not has_arrived:
         raise StoreTimeout(f"{doing} did not finish in time")
     return answer.take()
 
@@ -68,7 +73,8 @@ class _Answer(Generic[T]):
 
     def __call__(self) -> None:
         function, self._function = self._function, None
-        assert function is not None
+        if function is None or self.is_dropped:
+            return
         try:
             value = function()
             if not self.is_dropped:
@@ -80,6 +86,7 @@ class _Answer(Generic[T]):
 
     def drop(self) -> None:
         self.is_dropped = True
+        self._function = None  # not begun later, either
         self._value.clear()
 
     def take(self) -> T:

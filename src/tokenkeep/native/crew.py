@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 class Crew:
     """As many threads as there is work at once; those that have none wait for it. All are daemons.
 
-    While one hangs, work waits for a thread that comes back rather than for a new one: starting one
-    is a call into the system, too, which the caller might never come back from.
+    While one hangs in what nobody waits for any more, none is started: that is a call into the
+    system, too, which might never come back. Then work waits for a thread that does.
 
     Args:
         most_idle: about how many are kept, from the first work on. With none, every work gets a
-            thread of its own at once.
+            thread of its own.
     """
 
-    __slots__ = ("_busy", "_idle", "_most_idle", "_waiting")
+    __slots__ = ("_busy", "_idle", "_is_begun", "_most_idle", "_waiting")
 
     def __init__(self, most_idle: int) -> None:
         self._busy: set[Work] = set()
         self._idle: list[_Way] = []
+        self._is_begun = False
         self._most_idle = most_idle
         self._waiting: list[Work] = []
 
@@ -49,33 +50,46 @@ class Crew:
         Raises:
             RuntimeError: the system has no thread left.
         """
-        if not self._idle and self._most_idle and any(each.is_dropped for each in [*self._busy]):
-            self._waiting.append(work)
-            self._hand_out()
-        else:
-            self._begin(work)
-
-    def withdraw(self, work: Work) -> None:
-        """Has it not begun any more, if it was not."""
-        with suppress(ValueError):
-            self._waiting.remove(work)
-
-    def _begin(self, work: Work) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            with suppress(RuntimeError):  # fewer will do
+                for _number in range(self._most_idle):
+                    self._idle.append(self._started())
         try:
             way = self._idle.pop()
         except IndexError:
-            way = self._start()
+            if self._most_idle and any(each.is_dropped for each in [*self._busy]):
+                self._waiting.append(work)
+                self._hand_out()
+                return
+            way = self._started()
+        self._begin(work, way)
+
+    def withdraw(self, work: Work) -> None:
+        """Has it not begun any more, if it waits for a thread."""
+        with suppress(ValueError):
+            self._waiting.remove(work)
+
+    def _begin(self, work: Work, way: _Way) -> None:
         self._busy.add(work)
         way.work = work
         way.is_given.set()
 
     def _hand_out(self) -> None:
-        """Begins what waits, as far as there are threads."""
-        while self._idle and self._waiting:
-            with suppress(IndexError):  # another thread was quicker
-                self._begin(self._waiting.pop(0))
+        """Begins what waits, as far as there are threads that have nothing to do."""
+        while self._waiting:
+            try:
+                way = self._idle.pop()
+            except IndexError:
+                return
+            try:
+                work = self._waiting.pop(0)
+            except IndexError:  # it was withdrawn, or handed out by another thread
+                self._idle.append(way)
+            else:
+                self._begin(work, way)
 
-    def _start(self) -> _Way:
+    def _started(self) -> _Way:
         way = _Way()
         threading.Thread(
             target=self._serve, args=(way,), name="tokenkeep native call", daemon=True
@@ -94,9 +108,6 @@ class Crew:
             if len(self._idle) >= self._most_idle:
                 return
             self._idle.append(way)
-            with suppress(RuntimeError):  # no thread left: these do
-                while len(self._idle) < self._most_idle:
-                    self._idle.append(self._start())
             self._hand_out()
 
 

@@ -11,7 +11,7 @@ from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
-from tokenkeep.vault.envelope import NAME, VALUE, name_of, subject
+from tokenkeep.vault.envelope import VALUE, subject
 from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 
 TYPE_CHECKING = False
@@ -208,7 +208,7 @@ def following(after: bytes, last: object) -> bytes:
     raise VaultDamaged("the vault's database is damaged", hint="tokenkeep vault check")
 
 
-def found(connection: Connection, place: tuple[bytes, bytes]) -> Any:
+def find_to_write(connection: Connection, place: tuple[bytes, bytes]) -> Any:
     """A row of `FIND`, and behind it whether an erasure waits to be finished."""
     return connection.execute(_FIND_TO_WRITE, place).fetchone()
 
@@ -238,30 +238,30 @@ def put(connection: Connection, keys: Keys, name: ItemName, value: Secret) -> No
     """Puts the item at its place; what was there and did not open goes into quarantine."""
     what = subject(name)
     place = keys.finder.place(name.service, what)
-    put_at(connection, keys, what, place, found(connection, place), value)
+    put_at(connection, keys, name, what, place, find_to_write(connection, place), value)
 
 
 def put_at(
     connection: Connection,
     keys: Keys,
+    name: ItemName,
     what: bytes,
     place: tuple[bytes, bytes],
     row: Any,
     value: Secret,
 ) -> bytes:
-    """As `put`, with the row that `found` gave for the place in this transaction.
+    """As `put`, with the row that `find_to_write` gave for the place in this transaction.
 
     Returns:
         The envelope of its value.
     """
-    sealed_name = keys.sealer.seal(NAME, place[0], Secret(what))
-    sealed = keys.sealer.seal(VALUE, what, value)
+    sealed_name, sealed = keys.seal_name(place[0], what), keys.seal_value(what, value)
     if keys.previous is None and row[1] is None and row[2] is None:
         is_there = False
     elif keys.previous is None and row[1:3] == place and keys.opens(what, row[3]):
         is_there = True
     else:
-        is_there = _clear_way(connection, keys, name_of(what), place, row)
+        is_there = _clear_way(connection, keys, name, place, row)
     if is_there:
         connection.execute(_UPDATE, (sealed_name, sealed, place[0]))
     else:

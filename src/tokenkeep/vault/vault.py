@@ -124,7 +124,7 @@ class Vault:
                     return
             except StoreFull:
                 pass  # the longer way makes room
-        arguments = name.service, what, value, call
+        arguments = name, what, value, call
         self._transaction(call, _put, arguments, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
@@ -452,13 +452,13 @@ class _NewerHeader(TokenkeepError):
 
 
 def _put(
-    connection: Connection, keys: Keys, service: str, what: bytes, value: Secret, call: Call
+    connection: Connection, keys: Keys, name: ItemName, what: bytes, value: Secret, call: Call
 ) -> tuple[bool, None]:
     """Puts an item, and remembers how: the body of a write."""
-    place = keys.finder.place(service, what)
-    row = rows.found(connection, place)
+    place = keys.finder.place(name.service, what)
+    row = rows.find_to_write(connection, place)
     owed = _agree(connection, keys.header, row)
-    sealed = rows.put_at(connection, keys, what, place, row, value)
+    sealed = rows.put_at(connection, keys, name, what, place, row, value)
     keys.remember(what, (call.clock.monotonic(), place[0], sealed))
     return owed, None
 
