@@ -325,12 +325,12 @@ def _clear_place(
     """Whether the item lies whole at this place; else nothing of it is in the way any more."""
     try:
         sealed = envelope_of(row, place)
-        if sealed is None:
-            return False
-        keys.open_value(subject(name), sealed)
-        opens = True
     except SecretDamaged:
         opens = False
+    else:
+        if sealed is None:
+            return False
+        opens = keys.opens(subject(name), sealed)
     if not opens:
         _quarantine(connection, keys, name, place, row[1])
     elif row[1] is not None:
