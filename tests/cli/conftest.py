@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.shell import Shell
+from support.driven_browser import BROWSER
 from tokenkeep.testing.authorization_server import Admin
 
 
@@ -82,8 +83,7 @@ def signed_in(shell_with_vault: Shell, start_server: StartServer) -> tuple[Shell
 
 def sign_in(shell: Shell, server: Server, *words: str) -> None:
     """Signs in through a driven browser."""
-    browser = f"{sys.executable} -m tokenkeep.testing.authorization_server.browser %s"
     answer = shell.tokenkeep(
-        *("login", "--issuer", server.issuer, "--client-id", "notes", *words), BROWSER=browser
+        *("login", "--issuer", server.issuer, "--client-id", "notes", *words), BROWSER=BROWSER
     )
     assert (0, b"") == (answer.code, answer.out), answer.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from cli.conftest import Server, StartServer, sign_in
 from cli.shell import Shell, kill
+from support.driven_browser import BROWSER
 from tokenkeep import KeyFile, Provider, SecureStorage, Session, State, TokenStorage, VaultOptions
 from tokenkeep.testing.authorization_server import (
     Delay,
@@ -31,7 +31,6 @@ from tokenkeep.testing.authorization_server import (
 )
 
 pytestmark = pytest.mark.requires("terminal")
-BROWSER = f"{sys.executable} -m tokenkeep.testing.authorization_server.browser %s"
 
 
 def test_a_first_session(shell_with_vault: Shell, start_server: StartServer) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cli.conftest import Server, StartServer
 from cli.shell import Shell
-from cli.test_session import BROWSER
+from support.driven_browser import BROWSER
 from support.services import REPOSITORY
 from support.verbs import command_of, options_of, verbs
 from tokenkeep import KeyFile, SecureStorage, TokenStorage, VaultOptions

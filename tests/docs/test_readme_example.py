@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.driven_browser import BROWSER
 from tokenkeep import Secret, State
 from tokenkeep.testing.authorization_server import AuthorizationServer, Endpoint
 
@@ -22,9 +22,7 @@ def example() -> str:
 def test_the_readme_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is changed but the issuer; the browser is one that agrees to everything."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(
-        "BROWSER", f"{sys.executable} -m tokenkeep.testing.authorization_server.browser %s"
-    )
+    monkeypatch.setenv("BROWSER", BROWSER)
     with AuthorizationServer() as server:
         code = example().replace("https://issuer.example", server.issuer)
         names: dict[str, object] = {"token_response": server.login("notes")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 pytestmark = pytest.mark.requires("terminal")
 terminal = pytest.importorskip("support.terminal", exc_type=ImportError)
 
+#: As a shell takes it.
+PYTHON = shlex.quote(sys.executable)
 QUESTION = "passphrase to show the PIN: "
 #: Reads an item behind a gate, and prints what came of it with everything that a crash reporter
 #: would keep. Its arguments: the seconds that the person has, how often, and on which thread.
@@ -151,7 +154,7 @@ def test_cancelling_is_told_as_such(desk: Desk, thread: str, key: bytes) -> None
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_process_that_is_ended_leaves_the_terminal_as_it_was(desk: Desk, number: int) -> None:
     """And ends by the signal, as if there had been no question."""
-    script = f"{sys.executable} program.py 20 1 main; echo ended $?; stty -a"
+    script = f"{PYTHON} program.py 20 1 main; echo ended $?; stty -a"
     with desk.runs("sh", "-c", script) as person:
         person.sees(QUESTION)
         (child,) = children_of(person.process.pid)
@@ -166,7 +169,7 @@ def test_a_process_that_is_ended_leaves_the_terminal_as_it_was(desk: Desk, numbe
 def test_a_question_that_was_stopped_goes_on_hidden(desk: Desk, thread: str) -> None:
     """Ctrl-Z gives the terminal back to the shell; `fg` asks anew, and does not show the answer."""
     stopped = "stty -a" if thread == "main" else "stty echo"  # the shell's own doing elsewhere
-    script = f"set -m; {sys.executable} program.py 20 1 {thread}; echo stopped; {stopped}; fg"
+    script = f"set -m; {PYTHON} program.py 20 1 {thread}; echo stopped; {stopped}; fg"
     with desk.runs("sh", "-c", script) as person:
         person.sees(QUESTION)
         person.types("secret half\x1a")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import pytest
 
 from support.captured import assert_nothing_leaks, captured, raised_in_library
+from support.driven_browser import BROWSER
 from tokenkeep.errors import (
     LoginCancelled,
     LoginFailed,
@@ -377,8 +377,7 @@ def test_the_systems_browser_is_the_default(
     client: Client, server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or what `BROWSER` says."""
-    program = f"{sys.executable} -m tokenkeep.testing.authorization_server.browser %s"
-    monkeypatch.setenv("BROWSER", program)
+    monkeypatch.setenv("BROWSER", BROWSER)
     assert browser_login(client, scope=SCOPE, timeout=30).claims is not None
 
 
