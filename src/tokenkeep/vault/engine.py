@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: sixty new items or two hundred overwritten ones.
 CHECKPOINT_BYTES = 1 << 20
 #: What one commit writes at least: a leaf of the table, and leaves of its indexes.
-_COMMIT_BYTES = 16 * 1024
+COMMIT_BYTES = 16 * 1024
 #: A log file that grew beyond this, because a reader was in the way, is cut off.
 _LARGEST_LOG_BYTES = 4 * CHECKPOINT_BYTES
 
@@ -175,16 +175,11 @@ class Engine:
         commit = self._commit_with_room
         return self.locked(call, commit, body, arguments, size)
 
-    def change(
-        self, connection: Connection, statement: str, values: tuple[object, ...], size: int
-    ) -> bool:
-        """Runs one statement inside of `locked`; whether it changed exactly one row, durably."""
-        if connection.execute(statement, values).rowcount != 1:
-            return False
-        self._written += sqlite.PAGE_BYTES + size  # in the place of what was there
+    def wrote(self, connection: Connection, size: int) -> None:
+        """Counts what was committed inside of `locked`, about so many bytes of the log."""
+        self._written += size
         if self._written >= CHECKPOINT_BYTES:
             self._begin_log_anew(connection)
-        return True
 
     def rewrite(self, call: Call) -> bool:
         """Writes the database anew without anything deleted, if that is owed.
@@ -327,9 +322,7 @@ class Engine:
             self._forget_writer_after_failure()
             self._checkpoint(self._writing_connection())
             connection = self._writing_connection()
-        self._written += _COMMIT_BYTES + 2 * size  # what it replaces is overwritten too
-        if self._written >= CHECKPOINT_BYTES:
-            self._begin_log_anew(connection)
+        self.wrote(connection, COMMIT_BYTES + 2 * size)  # what it replaces is overwritten too
         return result
 
     def _commit_with_room(self, connection: Connection, *transaction: Any) -> Any:

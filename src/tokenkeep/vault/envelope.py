@@ -46,6 +46,10 @@ class Sealer:
         associated = b"%b%b%b%b" % (self._starts[kind], len(about).to_bytes(4, "big"), about, _END)
         return self._head + self._cipher.seal(value, associated)
 
+    def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
+        """The envelope of an item's name."""
+        return self._head + self._cipher.seal_plain(subject, self._associated(NAME, place_a))
+
     def open(self, kind: bytes, about: bytes, envelope: bytes) -> Secret | None:
         """The value in an envelope of this DEK; None if it does not open."""
         return self._cipher.open(envelope[1 + KEY_ID_BYTES :], self._associated(kind, about))

@@ -141,7 +141,7 @@ class Keys:
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
-        return self.sealer.seal(envelope.NAME, place_a, Secret(subject))
+        return self.sealer.seal_name(place_a, subject)
 
     def remember(self, subject: bytes, put: Put) -> None:
         """Keeps how an item was just put."""

@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from sqlite3 import Connection
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from tokenkeep.item import Call
     from tokenkeep.vault.slots import Key
@@ -119,13 +119,17 @@ class Vault:
         what = subject(name)
         state = self._open_state
         if state is not None and self._is_settled:
+            engine, keys = state
             try:
-                if rows.overwritten(state, what, value, call):
+                if engine.locked(call, rows.put_plainly, engine, keys, name, what, value, call):
                     return
             except StoreFull:
                 pass  # the longer way makes room
-        arguments = name, what, value, call
-        self._transaction(call, _put, arguments, create=True, size=value.size)
+
+        def put(connection: Connection, keys: Keys) -> None:
+            rows.put(connection, keys, name, value)
+
+        self.transaction(call, put, create=True, size=value.size)
 
     def delete(self, name: ItemName, call: Call) -> bool:
         """Erases the item and its quarantine; True if it existed.
@@ -186,28 +190,17 @@ class Vault:
             size: about how many bytes are written.
             erases: on a full disk it may have the room that the vault keeps.
         """
-        return self._transaction(call, _agreed, (body,), create, size, erases)
-
-    def _transaction(
-        self,
-        call: Call,
-        body: Callable[..., tuple[bool, T]],
-        arguments: tuple[object, ...],
-        create: bool,
-        size: int,
-        erases: bool = False,
-    ) -> T | None:
-        """As `transaction`, with a body that calls `_agree` first and returns its answer too."""
         state = self._open_state or self._open(call)
         if state is None:
             if not create:
                 return None
             state = self._make(call)
+        agreed: Callable[..., tuple[bool, T]] = _agreed
         while True:
             engine, keys = state
             keys.header.require_writable()
             try:
-                owed, result = engine.transaction(call, body, (keys, *arguments), size, erases)
+                owed, result = engine.transaction(call, agreed, (keys, body), size, erases)
             except _NewerHeader as exc:
                 newer = exc.generation
             else:
@@ -249,7 +242,7 @@ class Vault:
                 newest = self._header_of(engine).generation
                 if newest > keys.header.generation:
                     raise _NewerHeader(newest)
-                _agree(connection, keys.header, _state(connection))
+                _agree(connection, keys.header)
                 changed = change(connection, keys)
                 if changed is None:
                     return keys
@@ -451,41 +444,20 @@ class _NewerHeader(TokenkeepError):
         self.generation = generation
 
 
-def _put(
-    connection: Connection, keys: Keys, name: ItemName, what: bytes, value: Secret, call: Call
-) -> tuple[bool, None]:
-    """Puts an item, and remembers how: the body of a write."""
-    place = keys.finder.place(name.service, what)
-    row = rows.find_to_write(connection, place)
-    owed = _agree(connection, keys.header, row)
-    sealed = rows.put_at(connection, keys, name, what, place, row, value)
-    keys.remember(what, (call.clock.monotonic(), place[0], sealed))
-    return owed, None
-
-
 def _agreed(
     connection: Connection, keys: Keys, body: Callable[[Connection, Keys], T]
 ) -> tuple[bool, T]:
-    """Runs the body of any other transaction."""
-    return _agree(connection, keys.header, _state(connection)), body(connection, keys)
+    """Runs the body of a transaction under the keys that hold."""
+    return _agree(connection, keys.header), body(connection, keys)
 
 
-def _state(connection: Connection) -> Any:
-    """What `_agree` asks for, by itself."""
-    return connection.execute(
-        "SELECT generation, erase_pending FROM state WHERE one = 1"
-    ).fetchone()
-
-
-def _agree(connection: Connection, header: Header, row: Any) -> bool:
+def _agree(connection: Connection, header: Header) -> bool:
     """Brings database and header to one generation; True if an erasure waits to be finished.
-
-    Args:
-        row: begins with the database's generation and ends with its `erase_pending`.
 
     Raises:
         _NewerHeader: ours is not the newest.
     """
+    row = connection.execute("SELECT generation, erase_pending FROM state WHERE one = 1").fetchone()
     generation = rows.generation_of(row)
     if generation > header.generation:
         raise _NewerHeader(generation)
