@@ -120,6 +120,28 @@ def test_lock_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     assert "3" == value(store, "a")
 
 
+@pytest.mark.requires("POSIX files")
+def test_a_lock_file_that_was_replaced_while_it_was_opened_is_not_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next locks the file that has the name, so that this one must, too."""
+    open_store(tmp_path).write(item("a"), Secret("1"), call())
+    path = tmp_path / "vault" / "lock"
+    fstat = os.fstat
+
+    def replaced(fd: int) -> os.stat_result:
+        monkeypatch.undo()
+        path.unlink()
+        return fstat(fd)
+
+    monkeypatch.setattr(os, "fstat", replaced)
+    lock, other = LockFile(os.fspath(path.parent)), LockFile(os.fspath(path.parent))
+    assert lock.try_lock()
+    assert not other.try_lock()
+    lock.close()
+    other.close()
+
+
 def test_lock_is_free_between_two_writes(tmp_path: Path) -> None:
     """The lock file stays open after a write, but not locked."""
     store = open_store(tmp_path)

@@ -28,7 +28,11 @@ class LockFile:
             AccessDenied, NotAVault, StoreFull, StoreUnavailable: the lock file cannot be had.
         """
         try:
-            if self._fd is not None:
+            while True:
+                if self._fd is None:
+                    self._fd = files.open_lock(self._path)
+                    found = os.fstat(self._fd)
+                    self._identity = (found.st_dev, found.st_ino)
                 if not try_lock(self._fd):
                     return False
                 # Opening costs a write more than looking. Whoever comes next opens the name, and
@@ -40,10 +44,6 @@ class LockFile:
                 except FileNotFoundError:
                     pass
                 self.close()
-            self._fd = fd = files.open_lock(self._path)
-            found = os.fstat(fd)
-            self._identity = (found.st_dev, found.st_ino)
-            return try_lock(fd)
         except OSError as exc:
             self.close()
             raise files.translated(exc, "the vault's lock") from None
