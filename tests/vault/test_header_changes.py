@@ -6,18 +6,21 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 
-from tokenkeep.errors import StoreFull, UnsupportedOption, WriteConflict
+from tokenkeep.errors import StoreFull, StoreUnavailable, UnsupportedOption, WriteConflict
 from tokenkeep.secret import Secret
 from tokenkeep.vault import access
+from tokenkeep.vault.format import Header
 from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.keys import Keys
 from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.replace import replace_all
 from tokenkeep.vault.vault import Vault
-from vault.places import SERVICE, call, item, key_file, passphrase
+from vault.places import SERVICE, call, item, key_file, open_store, open_vault, passphrase, value
 
 Step = Callable[[str], None]
 
@@ -288,3 +291,50 @@ def test_root_key_is_not_replaced_while_somebody_else_is_at_it(tmp_path: Path) -
     assert items == found(opened(place))
     assert 3 == rekey(vault, call, root=True).items
     assert items == found(opened(place))
+
+
+def swapped(place: Path) -> tuple[Path, bytes]:
+    """Moves the vault as a person would, who knows no lock, and makes the next one there."""
+    moved = place / "moved"
+    os.rename(place / "vault", moved)
+    open_store(place, key_file(place, "next")).write(item("a"), Secret("next"), call())
+    return moved, (place / "vault" / "header").read_bytes()
+
+
+def following(_connection: Connection, keys: Keys) -> tuple[Header, Secret]:
+    return keys.header.following(slots=keys.header.slots), keys.root
+
+
+@pytest.mark.requires("POSIX files")
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_a_header_is_written_where_its_database_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Moved before the directory was looked at: an error. Moved since: it goes there with it."""
+    open_store(tmp_path).write(item("a"), Secret("1"), call())
+    vault, found = open_vault(tmp_path), []
+    replace = os.replace
+
+    def step(name: str) -> None:
+        if name == "header" and at == "before":
+            found.append(swapped(tmp_path))
+
+    def replaced(old: str, new: str, **options: int) -> None:
+        monkeypatch.undo()
+        found.append(swapped(tmp_path))
+        replace(old, new, **options)
+
+    if at == "after":
+        monkeypatch.setattr(os, "replace", replaced)
+        vault.change_header(call(), following, step)
+    else:
+        with pytest.raises(StoreUnavailable, match="moved or replaced meanwhile"):
+            vault.change_header(call(), following, step)
+    ((moved, header),) = found
+    assert header == (tmp_path / "vault" / "header").read_bytes()
+    assert "next" == value(open_store(tmp_path, key_file(tmp_path, "next")), "a")
+    vault.close()
+    (tmp_path / "elsewhere").mkdir()
+    os.rename(moved, tmp_path / "elsewhere" / "vault")
+    os.rename(tmp_path / "key", tmp_path / "elsewhere" / "key")
+    assert "1" == value(open_store(tmp_path / "elsewhere"), "a")

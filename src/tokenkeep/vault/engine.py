@@ -51,12 +51,15 @@ _CLOSE_PATIENCE = 10.0
 
 
 class Engine:
-    """The database in one vault's directory. Safe beside threads, forks and processes."""
+    """The database in one vault's directory. Safe beside threads, forks and processes.
+
+    Attributes:
+        identity: device and inode of the file that is written to inside of `locked`.
+    """
 
     __slots__ = (
         "__weakref__",
         "_database",
-        "_identity",
         "_is_orphaned",
         "_lock",
         "_pid",
@@ -67,6 +70,7 @@ class Engine:
         "_writing",
         "_written",
         "directory",
+        "identity",
         "vault_id",
     )
 
@@ -83,7 +87,7 @@ class Engine:
         # How full the log is nobody can say without reading it. Processes that write once begin
         # their count at random, so that together they checkpoint as often as one that goes on.
         self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
-        self._identity: tuple[int, int] | None = None
+        self.identity: tuple[int, int] | None = None
         # Nor may another connection be opened beside those that a fork made useless.
         self._is_orphaned = self._database in _leaked
         self._pid = _NOBODY if self._is_orphaned else os.getpid()
@@ -286,8 +290,8 @@ class Engine:
                     self._reader = sqlite.open_reader(self._database, self.vault_id)
                     self._readers_opened += 1
             self._writer = sqlite.open_writer(self._database, self.vault_id)
-            self._identity = (found.st_dev, found.st_ino)
-        elif self._identity != (found.st_dev, found.st_ino):
+            self.identity = (found.st_dev, found.st_ino)
+        elif self.identity != (found.st_dev, found.st_ino):
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
         return self._writer
 

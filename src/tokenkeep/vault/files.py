@@ -267,7 +267,11 @@ def write_new(path: str, data: Secret | bytes) -> None:
 
 
 def replace_file(
-    path: str, data: Secret | bytes, aside: str = "", keeps_access: bool = False
+    path: str,
+    data: Secret | bytes,
+    aside: str = "",
+    keeps_access: bool = False,
+    folder: int | None = None,
 ) -> None:
     """Puts a file in the place of another, durably and atomically.
 
@@ -275,20 +279,25 @@ def replace_file(
         aside: what it is called meanwhile, a name of the caller's own; without one, for one caller
             at a time, what somebody left there who was killed is overwritten.
         keeps_access: whoever could read or write the old one can the new one, and nobody else.
+        folder: the open directory that the path is a name in, wherever it lies by now; not on
+            Windows, and not with `keeps_access`.
 
     Raises:
         OSError: the old file is still there.
     """
     aside = aside or path + _NEW
     try:
-        _write(aside, os.O_TRUNC, data)
+        _write(aside, os.O_TRUNC, data, folder)
         if keeps_access:
             _take_after(aside, path)
-        _put_in_place(aside, path)
+        _put_in_place(aside, path, folder)
     except OSError:
-        remove(aside)
+        remove(aside, folder)
         raise
-    sync_directory(os.path.dirname(path))
+    if folder is None:
+        sync_directory(os.path.dirname(path))
+    else:
+        os.fsync(folder)
 
 
 def _take_after(aside: str, path: str) -> None:
@@ -307,13 +316,13 @@ def _take_after(aside: str, path: str) -> None:
         os.setxattr(aside, _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
 
 
-def _put_in_place(aside: str, path: str) -> None:
+def _put_in_place(aside: str, path: str, folder: int | None) -> None:
     """Replaces a file; on Windows after a while, for nobody replaces there what somebody reads."""
     tries = _TRIES if sys.platform == "win32" else 1
     while True:
         tries -= 1
         try:
-            os.replace(aside, path)
+            os.replace(aside, path, src_dir_fd=folder, dst_dir_fd=folder)
         except PermissionError:
             if not tries:
                 raise
@@ -375,10 +384,10 @@ def remove_empty(directories: list[str]) -> None:
             continue  # it was not made, or is not empty
 
 
-def remove(path: str) -> None:
-    """Removes a file if it is there."""
+def remove(path: str, folder: int | None = None) -> None:
+    """Removes a file if it is there; of an open directory, if one is given."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=folder)
     except OSError:
         return
 
@@ -447,8 +456,8 @@ def _way_to_reach(exc: OSError) -> str:
     return f"chmod {700 if stat.S_ISDIR(found.st_mode) else 600} {_quoted(path)}"
 
 
-def _write(path: str, how: int, data: Secret | bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _FLAGS, 0o600)
+def _write(path: str, how: int, data: Secret | bytes, folder: int | None = None) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _FLAGS, 0o600, dir_fd=folder)
     try:
         with open(fd, "wb", closefd=False) as file:
             file.write(data.reveal_bytes() if isinstance(data, Secret) else data)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from tokenkeep.errors import FormatUnsupported, StoreUnavailable, VaultDamaged
 from tokenkeep.item import Call
 from tokenkeep.vault import files, rows
 from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.format import FORMAT, MAX_HEADER_BYTES, Header, header_fields
+from tokenkeep.vault.header_file import replace_header
 from tokenkeep.vault.vault import Vault
 
 TYPE_CHECKING = False
@@ -77,10 +76,7 @@ def _take_step(
         connection.execute("COMMIT")
         newer = {**changed, "generation": (generation + 1).to_bytes(8, "big")}
         step("header")
-        try:
-            files.replace_file(os.path.join(vault.path, files.HEADER), encode_fields(newer))
-        except OSError as exc:
-            raise files.translated(exc, "the vault's header") from None
+        replace_header(engine, encode_fields(newer))
         step("state")
         rows.announce(connection, generation + 1)
 

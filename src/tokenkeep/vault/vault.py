@@ -230,9 +230,11 @@ class Vault:
             step: told before each step; what it raises is a crash there.
 
         Raises:
-            StoreUnavailable: there is no vault.
+            StoreUnavailable: there is no vault, or it was moved or replaced meanwhile.
             AccessDenied, StoreFull: nothing changed.
         """
+        from tokenkeep.vault.header_file import replace_header  # reading needs none of it
+
         state = self.opened(call)
         while True:
             engine, keys = state
@@ -249,7 +251,7 @@ class Vault:
                 header, root = changed
                 after = Keys(header, root)  # what would not open must not be written
                 step("header")
-                self._replace_header(header)
+                replace_header(engine, header.encode())
                 step("state")
                 rows.announce(connection, header.generation)
                 return after
@@ -401,12 +403,6 @@ class Vault:
         if header is None or header.vault_id != engine.vault_id:
             raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
         return header
-
-    def _replace_header(self, header: Header) -> None:
-        try:
-            files.replace_file(os.path.join(self.path, files.HEADER), header.encode())
-        except OSError as exc:
-            raise files.translated(exc, "the vault's header") from None
 
     def _finish_erasing(self, engine: Engine, call: Call) -> None:
         """Rewrites the database, which somebody before us could not; again later if we cannot.
