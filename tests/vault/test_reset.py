@@ -186,5 +186,5 @@ def test_of_two_that_reset_the_second_leaves_the_new_vault_alone(tmp_path: Path)
     assert first.reset().set_aside is not None
     first.write("a", "2")
     with pytest.raises(StoreUnavailable, match="replaced meanwhile"):
-        set_aside(late, lost)
+        set_aside(late, lost, call())
     assert "2" == value(open_store(tmp_path), "a")

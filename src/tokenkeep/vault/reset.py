@@ -1,12 +1,14 @@
 """The way out of a vault that nobody can open any more: it is set aside, never deleted.
 
 What lies there may be readable again when a lost key file or a backup turns up; the next write
-makes a new vault. Killed at any step, the same call goes on.
+makes a new vault. Killed at any step, the same call goes on. Invariant: what is moved is what was
+found lost, and nobody changes it meanwhile: it is moved under its own lock.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 from tokenkeep.crypto import random_bytes
 from tokenkeep.errors import (
@@ -15,13 +17,16 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     StoreError,
+    StoreTimeout,
     StoreUnavailable,
     VaultDamaged,
     VaultKeyMissing,
     WrongKey,
 )
 from tokenkeep.vault import files, sqlite
+from tokenkeep.vault.format import MAX_HEADER_BYTES
 from tokenkeep.vault.key_file import KeyFile
+from tokenkeep.vault.lockfile import LockFile
 from tokenkeep.vault.passphrase import Passphrase
 
 TYPE_CHECKING = False
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 #: What says that no key at hand will ever open the vault: of several keys' reasons `unlock` raises
 #: the most hopeful one, so that each of them says so.
 _LOST = (SecretInvalidated, VaultKeyMissing, SecretDamaged)
+#: Between two tries to get the lock; as long as a writer waits at most.
+_PAUSE_SECONDS = 0.01
 
 
 class Lost:
@@ -39,12 +46,15 @@ class Lost:
 
     Attributes:
         directory: device and inode.
+        header: the header file's bytes, which a key that somebody adds changes; None if they
+            cannot be read.
     """
 
-    __slots__ = ("directory",)
+    __slots__ = ("directory", "header")
 
-    def __init__(self, directory: tuple[int, int] | None) -> None:
+    def __init__(self, directory: tuple[int, int] | None, header: bytes | None) -> None:
         self.directory = directory
+        self.header = header
 
 
 def says_lost(problem: Exception) -> bool:
@@ -65,7 +75,7 @@ def require_lost(vault: Vault, call: Call) -> Lost | None:
         StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault, FormatUnsupported: we
             do not know, or it is not ours to judge; nothing changed.
     """
-    directory = _directory(vault.path)
+    directory, header = _directory(vault.path), _header(vault.path)
     try:
         vault.opened(call)
     except StoreError as exc:
@@ -73,17 +83,19 @@ def require_lost(vault: Vault, call: Call) -> Lost | None:
             isinstance(key, Passphrase) for key in vault.keys
         )
         if says_lost(exc) and not may_be_mistyped:
-            return Lost(directory)
+            return Lost(directory, header)
         is_there = directory is not None or _has_orphaned_key(vault)
         if is_there or not isinstance(exc, StoreUnavailable):
             raise
     return None
 
 
-def set_aside(vault: Vault, lost: Lost) -> str:
+def set_aside(vault: Vault, lost: Lost, call: Call) -> str:
     """Moves the key files that name the vault, and then the vault, out of the way.
 
-    Killed in between, the vault is one whose key is missing, and the same call goes on.
+    Killed in between, the vault is one whose key is missing, and the same call goes on. Windows
+    moves no directory in which a file is open: there whoever has the vault open keeps it in its
+    place, and the lock is let go for the last move.
 
     Args:
         lost: what `require_lost` found.
@@ -93,20 +105,58 @@ def set_aside(vault: Vault, lost: Lost) -> str:
 
     Raises:
         NotAVault: something else lies there; it stays.
-        StoreUnavailable: another vault lies there by now; it stays.
+        StoreTimeout: another process was writing to it all the time; it stays.
+        StoreUnavailable: another vault lies there by now, or somebody changed this one's header,
+            for which they had to open it; it stays.
         AccessDenied, StoreFull, StoreUnavailable: it could not be moved.
     """
     vault.close()
-    suffix = f".set-aside-{random_bytes(4).hex()}"
-    vault_id = _vault_id(vault)
+    _require_same(vault, lost)  # no lock file is made in what is none of ours
+    lock = LockFile(vault.path)
+    try:
+        _keep_writers_out(lock, call)
+        _require_same(vault, lost)
+        return _moved(vault, lock)
+    finally:
+        _let_go(lock)
+
+
+def _keep_writers_out(lock: LockFile, call: Call) -> None:
+    """Takes the lock, and leaves it closed if that is impossible: then nobody can write either."""
+    try:
+        while not lock.try_lock():
+            if call.remaining() == 0.0:
+                raise StoreTimeout("another process was writing to the vault all the time")
+            call.clock.sleep(_PAUSE_SECONDS)
+    except BaseException as exc:
+        lock.close()
+        if isinstance(exc, StoreTimeout) or not isinstance(exc, StoreError):
+            raise
+
+
+def _let_go(lock: LockFile) -> None:
+    lock.unlock()
+    lock.close()
+
+
+def _require_same(vault: Vault, lost: Lost) -> None:
     if _directory(vault.path) != lost.directory:
         raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
     files.require_vault_directory(vault.path)
+    if _header(vault.path) != lost.header:
+        raise StoreUnavailable("the vault was changed meanwhile", hint="open it again")
+
+
+def _moved(vault: Vault, lock: LockFile) -> str:
+    suffix = f".set-aside-{random_bytes(4).hex()}"
+    vault_id = _vault_id(vault)
     try:
         for key in vault.keys:
             if isinstance(key, KeyFile) and _names(key, vault_id):
                 os.rename(key.path, key.path + suffix)
                 files.sync_directory(os.path.dirname(key.path))
+        if sys.platform == "win32":
+            _let_go(lock)
         os.rename(vault.path, vault.path + suffix)
         files.sync_directory(os.path.dirname(vault.path))
     except OSError as exc:
@@ -122,6 +172,13 @@ def _directory(path: str) -> tuple[int, int] | None:
     except OSError as exc:
         raise files.translated(exc, "the vault") from None
     return found.st_dev, found.st_ino
+
+
+def _header(path: str) -> bytes | None:
+    try:
+        return files.read_header(path, MAX_HEADER_BYTES)
+    except StoreError:
+        return None
 
 
 def _vault_id(vault: Vault) -> bytes | None:

@@ -136,7 +136,7 @@ class StoreOverVault:
         self._begin(call, "resetting the vault")
         lost = require_lost(self._vault, call)
         if lost is not None:
-            return set_aside(self._vault, lost)
+            return set_aside(self._vault, lost, call)
         if self._vault.header() is not None:
             erase(self._vault, service, call)
         return None

@@ -31,6 +31,6 @@ def command(ctx: click.Context, yes: bool) -> int:
             hint="tokenkeep --app SERVICE clear erases an application's items",
         )
     require_yes(yes, f"set the vault {shown(vault.path)} aside, with every application's items?")
-    write_lines(set_aside(vault, lost))
+    write_lines(set_aside(vault, lost, calls(settings)()))
     tell("hint: tokenkeep vault create")
     return 0
