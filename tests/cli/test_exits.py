@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import signal
@@ -99,6 +100,20 @@ def test_a_message_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) 
     """What a path or a provider brings into a message is escaped."""
     terminal.said(errors.StoreError("a\x1b[31mb", hint="c\rd"))
     assert "error: a\\x1b[31mb\nhint: c\\rd\n" == capfd.readouterr().err
+
+
+def test_every_end_of_a_command_has_a_remedy() -> None:
+    """Every place of the command that raises an error of its own gives a hint, too."""
+    bare, count = [], 0
+    for path in sorted(Path(exits.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and called in ("CommandError", "UsageError", "NotFound"):
+                count += 1
+                if len(node.args) < 2:
+                    bare.append(f"{path.name}:{node.lineno}")
+    assert [] == bare
+    assert count > 20
 
 
 @pytest.mark.requires("terminal")

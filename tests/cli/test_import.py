@@ -41,6 +41,7 @@ def test_a_dotenv_file_moves_in_two_steps(shell_with_vault: Shell) -> None:
         api_key
         $ tokenkeep import dotenv .env --name API_KEY=api_key --confirm
         error: there is no import from there to confirm
+        hint: tokenkeep import dotenv --help
         [3]
     """)
 
@@ -117,6 +118,7 @@ def test_what_was_replaced_is_kept_until_it_can_come_back(shell_with_vault: Shel
         A
         $ tokenkeep import dotenv .env --undo
         error: there is no import from there to undo
+        hint: tokenkeep import dotenv --help
         [3]
         $ tokenkeep import dotenv .env
         items copied: 1
@@ -196,9 +198,11 @@ def test_what_cannot_be_asked_for_is_a_usage_error(shell_with_vault: Shell) -> N
     shell_with_vault.plays("""
         $ tokenkeep import dotenv .env --confirm --undo
         error: --confirm and --undo cannot be had at once
+        hint: tokenkeep import dotenv --help
         [2]
         $ tokenkeep import dotenv .env --name A --name A=b
         error: an item was named twice
+        hint: --name OLD[=NEW], once for each item
         [2]
         $ tokenkeep import dotenv .env --name B
         items not found: 1

@@ -29,6 +29,7 @@ def test_a_first_session_with_items(shell: Shell) -> None:
         $ tokenkeep delete api_key --app org.example.notes
         $ tokenkeep delete api_key --app org.example.notes
         error: there is no item of this name
+        hint: tokenkeep --app org.example.notes list
         [3]
         $ tokenkeep --app org.example.notes get api_key
         error: there is no item of this name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from support.verbs import options_of, verbs
@@ -50,3 +52,16 @@ def test_what_is_no_number_is_said_before_anything_happens(
         assert "error: " in err, words
         assert option[2:] in err.lower(), (words, err)
         assert "hint: " in err, (words, err)
+
+
+@pytest.mark.parametrize("words", [["get", "x"], ["delete", "x"], ["list"], ["clear", "--yes"]])
+def test_whoever_gives_no_time_is_told_to_give_some(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is a number of seconds, too: the call is over before it begins."""
+    assert 0 == main.run(["vault", "create"])
+    capfd.readouterr()
+    assert 4 == main.run(["--app", "a", "--timeout", "0", *words])
+    out, err = capfd.readouterr()
+    assert "" == out
+    assert re.fullmatch(r"error: [^\n]+ in time\nhint: tokenkeep --timeout SECONDS VERB\n", err)

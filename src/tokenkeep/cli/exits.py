@@ -52,6 +52,12 @@ CODES: dict[type[errors.TokenkeepError], int] = {
     errors.MissingExtra: USAGE,
 }
 
+#: What helps against an error that came without a remedy of its own. The library cannot name the
+#: command's options, and a call that had no time was made anywhere.
+REMEDIES: dict[type[errors.TokenkeepError], str] = {
+    errors.StoreTimeout: "tokenkeep --timeout SECONDS VERB",
+}
+
 
 class CommandError(Exception):
     """A command ended without doing what it was asked, for a reason that no library error has."""
@@ -73,6 +79,13 @@ class NotFound(CommandError):
     """There is no such item, or nobody is signed in."""
 
     code = NOT_FOUND
+
+
+def hints(exc: errors.TokenkeepError) -> list[str]:
+    """The remedies for an error of the library, a line each."""
+    if exc.hint is not None:
+        return [exc.hint]
+    return [hint for kind, hint in REMEDIES.items() if isinstance(exc, kind)]
 
 
 def exit_code(exc: errors.TokenkeepError) -> int:

@@ -166,7 +166,7 @@ def said(exc: BaseException) -> int:
     if isinstance(exc, BrokenPipeError):
         return exits.FAILED
     if isinstance(exc, TokenkeepError):
-        explain(str(exc), *([] if exc.hint is None else [exc.hint]))
+        explain(str(exc), *exits.hints(exc))
         return exits.exit_code(exc)
     if isinstance(exc, exits.CommandError):
         explain(str(exc), *exc.hints)

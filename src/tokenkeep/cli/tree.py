@@ -147,7 +147,7 @@ def run_tree(words: Sequence[str]) -> int:
         path = "tokenkeep" if exc.ctx is None else exc.ctx.command_path
         problem = UsageError(_spoken(exc.format_message()), f"{path} --help")
     except click.ClickException as exc:
-        problem = UsageError(_spoken(exc.format_message()))
+        problem = UsageError(_spoken(exc.format_message()), "tokenkeep --help")
     except click.Abort:
         raise KeyboardInterrupt from None
     raise problem

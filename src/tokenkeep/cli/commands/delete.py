@@ -14,7 +14,8 @@ from tokenkeep.cli.tree import options, settings_of
 @click.pass_context
 def command(ctx: click.Context, name: str) -> int:
     """Erase an item; exit 3 if there was none."""
-    with settings_of(ctx).storage() as storage:
+    settings = settings_of(ctx)
+    with settings.storage() as storage:
         if not storage.delete(name):
-            raise NotFound("there is no item of this name")
+            raise NotFound("there is no item of this name", f"tokenkeep --app {settings.app} list")
     return 0

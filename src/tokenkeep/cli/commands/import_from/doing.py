@@ -87,7 +87,7 @@ def old_names(choices: dict[str, Any]) -> dict[str, str] | None:
     for word in choices["names"]:
         old, equals, new = word.partition("=")
         if old in names:
-            raise UsageError("an item was named twice")
+            raise UsageError("an item was named twice", "--name OLD[=NEW], once for each item")
         names[old] = new if equals else old
     return names or None
 
@@ -108,7 +108,10 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
     """
     acts = [name for name in _ACTS if choices[name]]
     if len(acts) > 1:
-        raise UsageError(f"{_flag(acts[0])} and {_flag(acts[1])} cannot be had at once")
+        raise UsageError(
+            f"{_flag(acts[0])} and {_flag(acts[1])} cannot be had at once",
+            f"{ctx.command_path} --help",
+        )
     act = acts[0] if acts else "copy"
     settings = settings_of(ctx)
     with settings.storage() as storage:
@@ -128,7 +131,7 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
                 if act == "remove":
                     report = _both(report, migration.confirm())
     if act in ("confirm", "undo") and not was_open:
-        raise NotFound(f"there is no import from there to {act}")
+        raise NotFound(f"there is no import from there to {act}", f"{ctx.command_path} --help")
     if act == "dry_run":
         _show_plan(report, settings)
         return OK if report.is_possible else FAILED

@@ -46,7 +46,7 @@ def command(
     if key is None:
         key = _new_key(settings, new_key_file, new_passphrase_file)
     elif new_key_file is not None or new_passphrase_file is not None:
-        raise UsageError("one key at a time")
+        raise UsageError("one key at a time", "tokenkeep vault add-key adds the next one")
     vault = chosen_vault(settings)
     try:
         slot = add_key(vault, key, calls(settings)(), label)
@@ -60,7 +60,10 @@ def _new_key(
     settings: Settings, key_file: str | None, passphrase_file: str | None
 ) -> KeyFile | Passphrase:
     if key_file is not None and passphrase_file is not None:
-        raise UsageError("one key at a time: a key file or a passphrase")
+        raise UsageError(
+            "one key at a time: a key file or a passphrase",
+            "tokenkeep vault add-key adds the next one",
+        )
     if key_file is not None:
         return KeyFile(key_file)
     if passphrase_file is None and not is_interactive():
