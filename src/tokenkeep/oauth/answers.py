@@ -117,6 +117,19 @@ def retry_after(response: HttpResponse) -> float | None:
     return min(max(0.0, until - now), MAX_RETRY_AFTER)
 
 
+def max_age(response: HttpResponse) -> float | None:
+    """Seconds for which the answer may be kept (RFC 9111, section 5.2.2); None if it says none."""
+    seconds = None
+    for directive in response.headers.get("cache-control", "").lower().split(","):
+        name, _, value = (part.strip() for part in directive.partition("="))
+        if name in ("no-store", "no-cache"):
+            return 0.0
+        value = value.strip('"')
+        if name == "max-age" and value.isascii() and value.isdigit():
+            seconds = float(value[:10])
+    return seconds
+
+
 def _http_date(header: str | None) -> float | None:
     """An IMF-fixdate (RFC 9110, section 5.6.7); `email.utils` would load `socket`."""
     words = (header or "").replace(":", " ").split()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenkeep.clock import SystemClock
 from tokenkeep.errors import ProtocolViolation, RefreshUnavailable
 from tokenkeep.oauth import idtoken, remedies, requests
-from tokenkeep.oauth.answers import error_code, json_object, retry_after, token_outcome
+from tokenkeep.oauth.answers import error_code, json_object, max_age, retry_after, token_outcome
 from tokenkeep.oauth.dpop import NONCE_WANTED, usable_nonce
 from tokenkeep.oauth.idtoken import Claims, Header
 from tokenkeep.oauth.metadata import Metadata, metadata_urls, parse_metadata
@@ -30,6 +29,24 @@ if TYPE_CHECKING:
 _METADATA_SECONDS = 86400.0
 #: Seconds for discovering anew where there is something to go on with, and between two attempts.
 _ANEW_SECONDS, _ANEW_PAUSE = 3.0, 60.0
+#: How long keys are trusted that the provider may have withdrawn since: as long as its answer says,
+#: within these. The most is what jose4j takes where nothing is said; less than the least would be
+#: one request more for each login.
+_MOST_KEY_SECONDS, _LEAST_KEY_SECONDS = 3600.0, 60.0
+#: Seconds after keys came until a token that none of them fits is a reason to look again, so that
+#: many forged ones are not as many requests. The library jose waits for 30; here a login is lost
+#: whose key is newer than that.
+_KEYS_PAUSE = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _KeySet:
+    """The provider's keys, where and when they were fetched; times are monotonic."""
+
+    url: str
+    document: object
+    fetched_at: float
+    trusted_until: float
 
 
 class Client:
@@ -48,7 +65,7 @@ class Client:
         self.clock: Clock = SystemClock() if clock is None else clock
         self._metadata: Metadata | None = None
         self._not_anew_before = 0.0
-        self._key_set: object = None
+        self._keys: _KeySet | None = None
         # The newest that the token endpoint gave; RFC 9449, section 8.2.
         self._dpop_nonce: str | None = None
 
@@ -356,26 +373,35 @@ class Client:
             )
         if metadata.jwks_uri is None:
             return "cannot be checked: the provider publishes no keys"
-        keys = idtoken.matching_keys(self._key_set, header)
-        claims = idtoken.verified_claims(id_token, keys, header.algorithm)
-        if claims != idtoken.NO_KEY_FITS:
-            return claims
+        now, known = self.clock.monotonic(), self._keys
+        if known is None or known.url != metadata.jwks_uri or now >= known.trusted_until:
+            known = self._fetched_keys(metadata.jwks_uri, timeout)
+        claims = _claims_by(known, id_token, header)
         # Keys rotate, some without a name of their own: a reason to look again, once.
-        self._key_set = self._fetched_keys(metadata.jwks_uri, timeout)
-        keys = idtoken.matching_keys(self._key_set, header)
-        return idtoken.verified_claims(id_token, keys, header.algorithm)
+        if claims == idtoken.NO_KEY_FITS and now >= known.fetched_at + _KEYS_PAUSE:
+            known = self._fetched_keys(metadata.jwks_uri, timeout)
+            claims = _claims_by(known, id_token, header)
+        return claims
 
-    def _fetched_keys(self, url: str, timeout: float) -> Mapping[str, Any]:
+    def _fetched_keys(self, url: str, timeout: float) -> _KeySet:
         response = self._get(url, timeout)
-        keys = json_object(response) if response.status == 200 else None
-        if keys is None:
+        document = json_object(response) if response.status == 200 else None
+        if document is None:
             raise ProtocolViolation(
                 "the provider's key set cannot be read", hint=remedies.TELL_THE_PROVIDER
             )
-        return keys
+        now, said = self.clock.monotonic(), max_age(response)
+        seconds = _MOST_KEY_SECONDS if said is None else max(said, _LEAST_KEY_SECONDS)
+        self._keys = _KeySet(url, document, now, now + min(seconds, _MOST_KEY_SECONDS))
+        return self._keys
 
     def _seconds(self, timeout: float | None) -> float:
         return self.provider.timeout if timeout is None else timeout
+
+
+def _claims_by(known: _KeySet, id_token: Secret, header: Header) -> Claims | str:
+    keys = idtoken.matching_keys(known.document, header)
+    return idtoken.verified_claims(id_token, keys, header.algorithm)
 
 
 def _revocation_problem(response: HttpResponse, request: HttpRequest) -> str | None:

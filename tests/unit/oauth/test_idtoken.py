@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -53,13 +54,14 @@ class Keys:
         self.keys = list(keys)
         self.requests: list[HttpRequest] = []
         self.status = 200
+        self.headers: dict[str, str] = {}
         self.is_down = False
 
     def send(self, request: HttpRequest, timeout: float) -> HttpResponse:
         self.requests.append(request)
         if self.is_down:
             raise NoAnswer("issuer.example did not answer in time")
-        return HttpResponse(self.status, {}, json.dumps({"keys": self.keys}).encode())
+        return HttpResponse(self.status, self.headers, json.dumps({"keys": self.keys}).encode())
 
     def close(self) -> None:
         pass
@@ -252,17 +254,78 @@ def test_without_a_list_only_rs256_is_allowed() -> None:
 
 
 def test_keys_are_fetched_once_and_again_for_an_unknown_one() -> None:
-    """Keys rotate; a key that stays unknown costs one request per check, not more."""
+    """Keys rotate; however many tokens no key fits, they cost one request in ten seconds."""
     setting = Setting()
     setting.check(signed(CLAIMS))
     setting.check(signed(CLAIMS))
     assert len(setting.keys.requests) == 1
     new = ECKey.generate_key("P-256", {"kid": "new"})
-    assert "no key" in setting.problem(signed(CLAIMS, new))
-    assert len(setting.keys.requests) == 2
+    for wait, requests in [(0.0, 1), (9.9, 1), (0.1, 2), (0.0, 2), (9.9, 2)]:
+        setting.clock.advance(wait)
+        assert "no key" in setting.problem(signed(CLAIMS, new))
+        assert requests == len(setting.keys.requests)
     setting.keys.keys.append(public(new))
+    setting.clock.advance(0.1)
     assert setting.check(signed(CLAIMS, new)).subject == "alice"
     assert len(setting.keys.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (None, 3600.0),
+        ("public", 3600.0),
+        ("max-age=600", 600.0),
+        ('Public, MAX-AGE="600", must-revalidate', 600.0),
+        ("max-age=0", 60.0),
+        ("max-age=600, no-cache", 60.0),
+        ("no-store", 60.0),
+        ("max-age=86400", 3600.0),
+        ("max-age=" + "9" * 400, 3600.0),
+        ("max-age=-1", 3600.0),
+        ("max-age=soon", 3600.0),
+        ("s-maxage=600", 3600.0),
+    ],
+)
+def test_a_key_that_the_provider_withdrew_is_trusted_for_an_hour_at_most(
+    said: str | None, seconds: float
+) -> None:
+    """As long as the answer says, between a minute and an hour; the wall clock means nothing."""
+    setting = Setting()
+    setting.keys.headers = {} if said is None else {"cache-control": said}
+    claims = {**CLAIMS, "exp": NOW + 2 * 86400}
+    setting.check(signed(claims))
+    setting.keys.keys = [public(OTHER)]
+    setting.clock.advance(seconds - 0.1)
+    setting.clock.jump_wall(86400.0)
+    assert "alice" == setting.check(signed(claims)).subject
+    setting.clock.advance(0.1)
+    assert "no key" in setting.problem(signed(claims))
+    assert 2 == len(setting.keys.requests)
+
+
+def test_old_keys_that_cannot_be_fetched_anew_are_a_passing_failure() -> None:
+    """As at the first time: whether they are trusted still, nobody knows."""
+    setting = Setting()
+    setting.check(signed(CLAIMS))
+    setting.clock.advance(3600.0)
+    setting.keys.is_down = True
+    token = signed({**CLAIMS, "exp": NOW + 86400})
+    for _attempt in range(2):
+        with pytest.raises(RefreshUnavailable):
+            setting.check(token)
+    setting.keys.is_down = False
+    assert "alice" == setting.check(token).subject
+    assert 4 == len(setting.keys.requests)
+
+
+def test_keys_from_another_address_are_fetched_there() -> None:
+    """The provider's metadata was discovered anew, and names another one."""
+    setting = Setting()
+    setting.check(signed(CLAIMS))
+    setting.metadata = dataclasses.replace(setting.metadata, jwks_uri=f"{ISSUER}/moved")
+    setting.check(signed(CLAIMS))
+    assert [f"{ISSUER}/jwks", f"{ISSUER}/moved"] == [each.url for each in setting.keys.requests]
 
 
 def test_a_token_may_be_long_and_its_header_may_have_fields_of_the_providers_own() -> None:
@@ -318,12 +381,14 @@ def test_keys_that_rotate_without_a_new_name_are_looked_for_once(kid: str | None
     setting = Setting()
     setting.check(signed(CLAIMS, kid=kid))
     assert 1 == len(setting.keys.requests)
+    setting.clock.advance(10.0)
     rotated = public(OTHER)
     if kid is None:
         del rotated["kid"]
     setting.keys.keys = [rotated]
     assert "alice" == setting.check(signed(CLAIMS, OTHER, kid=kid)).subject
     assert 2 == len(setting.keys.requests)
+    setting.clock.advance(10.0)
     setting.problem(signed(CLAIMS, EC, kid=kid))
     assert 3 == len(setting.keys.requests)
     setting.keys.is_down = True
