@@ -71,9 +71,9 @@ class SecureStorage:
         require: the least the store must offer; enforced before the first read or write.
         timeout: seconds for one call into the store; None waits without end.
         interaction: whether the store may show a prompt to a person.
-        prompt_timeout: seconds that the person has for a prompt of the Secret Service's, which are
-            not counted in `timeout`; None if they are. Apple's keychain does not say when it asks:
-            there it takes the place of `timeout` where prompts are allowed.
+        prompt_timeout: seconds that the person has for a prompt of the Secret Service's or of
+            Android's, which are not counted in `timeout`; None if they are. Apple's keychain does
+            not say when it asks: there it takes the place of `timeout` where prompts are allowed.
         max_value_bytes: larger values are refused; a store's own limit may be lower.
         clock: the source of now.
         state_directory: where session logs lie; the user's state directory if None.

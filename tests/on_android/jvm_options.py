@@ -296,6 +296,25 @@ def test_unanswered_prompt_is_taken_back(lab: Any, options: AndroidOptions) -> N
     assert [] == list(lab.aliases())
 
 
+@pytest.mark.parametrize("options", [WITHIN, EACH_TIME], ids=["within", "each time"])
+def test_a_person_has_a_time_of_their_own(lab: Any, options: AndroidOptions) -> None:
+    """`prompt_timeout` is not counted in the call's own, and ends a prompt before it, too."""
+    people().confirming()
+    store = written(options, asking(30.0))
+    lab.use(str(lab_root(store)))
+    people().hesitating(2500)
+    with pytest.raises(StoreTimeout):
+        store.read(ITEM, asking(2.0))
+    assert Secret("kept") == store.read(ITEM, Call(2.0, Interaction.ALLOWED, prompt_timeout=30.0))
+    store.close()
+    lab.use(str(lab_root(store)))
+    people().absent()
+    began = time.monotonic()
+    with pytest.raises(StoreTimeout):
+        store.read(ITEM, Call(30.0, Interaction.ALLOWED, prompt_timeout=0.7))
+    assert time.monotonic() - began < 5.0
+
+
 def test_prompt_alone_confirms_a_person() -> None:
     """The binding under a presence gate: nothing but yes, or why not."""
     people().confirming()

@@ -184,6 +184,20 @@ def test_threads_that_come_together_are_one_question(house: House) -> None:
     assert 1 == len(house.person.asked)
 
 
+def test_the_person_has_the_time_that_the_gate_gives(house: House) -> None:
+    """Whatever the storage's own calls have, and its store's prompts."""
+    given: list[tuple[float | None, float | None]] = []
+
+    class Watched(Person):
+        def verify(self, reason: str, call: Call) -> None:
+            given.append((call.remaining(), call.prompt_timeout))
+
+    house.person = Watched()
+    house.storage.timeout, house.storage.prompt_timeout = 5.0, 7.0
+    house.gate(timeout=45.0).require()
+    assert [(45.0, None)] == given
+
+
 def test_a_question_that_nobody_answers_holds_up_no_other_thread_for_ever(house: House) -> None:
     """A second caller is told in time that another prompt is open."""
     entered, leave = threading.Event(), threading.Event()

@@ -9,12 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tokenkeep import fields
-from tokenkeep.backends.android.options import (
-    AndroidOptions,
-    Authenticator,
-    StrongBox,
-    UserAuthentication,
-)
+from tokenkeep.backends.android.options import AndroidOptions, Authenticator, StrongBox
 from tokenkeep.crypto import KEY_BYTES, random_bytes
 from tokenkeep.errors import (
     SecretDamaged,
@@ -105,8 +100,8 @@ class AndroidKeystoreKey:
             self._require_promised(level, call)
             sealed = self._authenticated(
                 call,
-                lambda confirm: keystore.seal(
-                    call,
+                lambda within, confirm: keystore.seal(
+                    within,
                     alias,
                     Secret(random_bytes(KEY_BYTES)),
                     _associated(vault_id, slot_id),
@@ -142,8 +137,8 @@ class AndroidKeystoreKey:
             try:
                 found = self._authenticated(
                     call,
-                    lambda confirm: keystore.open_sealed(
-                        call,
+                    lambda within, confirm: keystore.open_sealed(
+                        within,
                         alias_of(vault_id, slot.id),
                         sealed,
                         _associated(vault_id, slot.id),
@@ -218,26 +213,30 @@ class AndroidKeystoreKey:
                 hint="restart the device, then retry",
             )
 
-    def _authenticated(self, call: Call, use: Callable[[Confirm | None], T]) -> T:
-        """Uses the key; asks the person where that is needed, allowed and has not been done."""
+    def _authenticated(self, call: Call, use: Callable[[Call, Confirm | None], T]) -> T:
+        """Uses the key; asks the person where that is needed, allowed and has not been done.
+
+        Args:
+            use: takes the call that it has to end within.
+        """
         person = self.options.user_authentication
         locked: StoreLocked | None = None
         try:
-            return use(None)
+            return use(call, None)
         except StoreLocked as exc:
             locked = exc.with_traceback(None)
         if person is None or call.interaction == Interaction.NEVER:
             raise locked
-        return use(_asked(person, call))
-
-
-def _asked(person: UserAuthentication, call: Call) -> Confirm | None:
-    """Shows the prompt now, or, for a key that wants it for each use, in the middle of the use."""
-    authenticators = _PROMPT_AUTHENTICATORS[person.by]
-    if person.seconds is None:
-        return biometric.confirmation(call, person.title, authenticators)
-    biometric.confirm(call, person.title, authenticators)
-    return None
+        authenticators = _PROMPT_AUTHENTICATORS[person.by]
+        if person.seconds is None:
+            # The prompt comes in the middle of the use, all of which is then the person's time.
+            return call.while_asking(
+                lambda asked: use(
+                    asked, biometric.confirmation(asked, person.title, authenticators)
+                )
+            )
+        call.while_asking(lambda asked: biometric.confirm(asked, person.title, authenticators))
+        return use(call, None)
 
 
 def promises_hardware(call: Call) -> bool:

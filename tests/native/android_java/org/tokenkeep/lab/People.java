@@ -49,6 +49,20 @@ public final class People {
                 });
     }
 
+    /** Confirms after a while, if the prompt is still there. */
+    public static void hesitating(int milliseconds) {
+        next(
+                (title, isForCipher, hasButton, button, cancel, callback) -> {
+                    seen(title, isForCipher);
+                    long until = System.nanoTime() + milliseconds * 1_000_000L;
+                    while (!cancel.isCanceled() && System.nanoTime() < until) pause();
+                    if (cancel.isCanceled()) return;
+                    if (isForCipher) Device.isConfirmed = true;
+                    else Device.authenticate();
+                    callback.onAuthenticationSucceeded(new BiometricPrompt.AuthenticationResult());
+                });
+    }
+
     /** Nobody is there. */
     public static void absent() {
         next(
