@@ -192,6 +192,33 @@ def test_items_move_from_vault_to_vault_and_back(shell_with_vault: Shell) -> Non
     """)
 
 
+def test_an_import_into_a_second_vault_is_one_of_its_own(shell_with_vault: Shell) -> None:
+    """Each vault knows what came to it: the first one's way back stays."""
+    (shell_with_vault.home / ".env").write_text("A=1\n")
+    second = "tokenkeep --store vault:second --key-file second.key"
+    shell_with_vault.plays(f"""
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+        $ tokenkeep import dotenv .env
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ {second} import dotenv .env --undo
+        error: this store does not know of the import
+        hint: choose the store that it went to, or run it again
+        [1]
+        $ {second} import dotenv .env
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep import dotenv .env --undo
+        items restored: 1
+        $ tokenkeep list
+        $ {second} import dotenv .env --confirm
+        items taken from the old place: 1
+        $ {second} list
+        A
+    """)
+
+
 def test_what_cannot_be_asked_for_is_a_usage_error(shell_with_vault: Shell) -> None:
     """Two acts, one name twice, and names that are not there."""
     (shell_with_vault.home / ".env").write_text("A=1\n")

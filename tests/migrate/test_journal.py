@@ -9,13 +9,13 @@ import pytest
 
 from migrate.places import SERVICE, Drawer, storage_in
 from tokenkeep.errors import FormatUnsupported, SecretDamaged
-from tokenkeep.migrate.journal import Entry, Journal, Phase, _line
+from tokenkeep.migrate.journal import Entry, Journal, Journals, Phase, _line
 from tokenkeep.migrate.migration import Migration
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    journal = Journal(str(tmp_path), SERVICE, "drawer")
+    journal = Journals(str(tmp_path), SERVICE, "drawer").of("id")
     journal.append(("start", "id"), ("names", "all"), ("write", "pair", "value"))
     return journal
 

@@ -1,8 +1,9 @@
 """The journal of a migration: what was begun, written and taken away, so that any start can go on.
 
-An append-only file in the service's state directory, durable line by line. It holds nothing secret:
-pairs of names and values appear as hashes under a key that is itself an item of the new place, so
-that the file alone tells nobody what the items are called and lets nobody guess at their values.
+An append-only file in the service's state directory, durable line by line, that goes when its
+migration has ended. It holds nothing secret: pairs of names and values appear as hashes under a key
+that is itself an item of the new place, so that the file alone tells nobody what the items are
+called and lets nobody guess at their values.
 
 A line is words and eight hexadecimal digits over them. One without its newline was torn by a crash
 and never counts; the next writer closes it with ` torn`. Any other line that is not whole is
@@ -14,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,6 +26,7 @@ from tokenkeep.vault.files import sync_directory, translated
 
 _TORN = b" torn"
 _CHECK_DIGITS = 8
+_ENDING = ".journal"
 #: A hundred thousand items leave less; a bound on what a mistaken file can make us read.
 _MAX_BYTES = 64 << 20
 _WHAT = "the migration's journal"
@@ -68,7 +71,7 @@ class Told:
     """What a journal says.
 
     Attributes:
-        id: names this migration; empty if none is open.
+        id: names the migration; empty if none was ever begun.
         names: the hash of which items it is about.
         entries: by the hash of an item's two names.
     """
@@ -79,14 +82,47 @@ class Told:
     entries: dict[str, Entry] = field(default_factory=dict)
 
 
-class Journal:
-    """The journal of everything that moves from one place into one service's storage."""
+class Journals:
+    """The journals of everything that moves from one place into one service's stores of a kind.
+
+    Each migration has one of its own, as the same source may be on its way into several stores.
+    Whose it is does not stand in it: the migration's key lies in the store that it goes to.
+    """
 
     def __init__(self, state_directory: str, service: str, identity: str) -> None:
         self._directory = os.path.join(service_directory(state_directory, service), "migrations")
         name = checksum(b"tokenkeep migration\0" + identity.encode("utf-8", "surrogateescape"))
-        self.path = os.path.join(self._directory, f"{name.hex()[:32]}.journal")
-        self.fence_path = os.path.join(self._directory, f"{name.hex()[:32]}.lock")
+        self._name = name.hex()[:32]
+        #: One for all of them: they take from the same place.
+        self.fence_path = os.path.join(self._directory, f"{self._name}.lock")
+
+    def all(self) -> list[Journal]:
+        """Those that are there; one may be gone by the time it is read.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
+        try:
+            found = sorted(os.listdir(self._directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as exc:
+            raise translated(exc, _WHAT) from None
+        # One without an id in its name is of a version that had one for all.
+        names = [name for name in found if name.startswith(self._name) and name.endswith(_ENDING)]
+        return [Journal(os.path.join(self._directory, name)) for name in names]
+
+    def of(self, migration_id: str) -> Journal:
+        """The journal for a migration, which its first line makes."""
+        return Journal(os.path.join(self._directory, f"{self._name}-{migration_id}{_ENDING}"))
+
+
+class Journal:
+    """The journal of one migration."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._directory = os.path.dirname(path)
 
     def read(self) -> Told:
         """What it says; nothing if there is none. Changes nothing.
@@ -127,6 +163,11 @@ class Journal:
                 sync_directory(os.path.dirname(self._directory))
         except OSError as exc:
             raise translated(exc, _WHAT) from None
+
+    def remove(self) -> None:
+        """Removes it once no word in it counts any more; one that stays does no harm."""
+        with suppress(OSError):
+            os.unlink(self.path)
 
     def _bytes(self) -> bytes:
         try:

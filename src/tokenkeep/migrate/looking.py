@@ -14,7 +14,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.migrate import journal
 from tokenkeep.migrate.fingerprint import Fingerprints, aside_name
-from tokenkeep.migrate.journal import Entry, Told
+from tokenkeep.migrate.journal import Entry, Journal, Told
 from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import Outcome
 from tokenkeep.migrate.source import Source
@@ -31,8 +31,9 @@ COPIED = (journal.WROTE, journal.SAME)
 
 @dataclass(slots=True)
 class Begun:
-    """A migration that was begun: what its journal says, and the hashes it says it in."""
+    """A migration that was begun: its journal, what that says, and the hashes it says it in."""
 
+    journal: Journal
     told: Told
     prints: Fingerprints
 

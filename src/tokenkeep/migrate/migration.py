@@ -2,16 +2,19 @@
 
 For each item: read the new place, then the old, write, read back and compare; the old place is only
 touched when somebody confirms. Every step is in the journal before it is done. One process at a
-time works at a migration, any process can go on with it.
+time works at a migration, any process can go on with it. A migration is that of the store in which
+its key lies: the same source may be on its way into several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 
 from tokenkeep.errors import (
     InvalidName,
+    StoreError,
     TokenkeepError,
     UnsupportedOption,
     ValueTooLarge,
@@ -26,7 +29,7 @@ from tokenkeep.migrate.fingerprint import (
     new_id,
     new_key,
 )
-from tokenkeep.migrate.journal import Entry, Journal, Phase, Told
+from tokenkeep.migrate.journal import Entry, Journals, Phase, Told
 from tokenkeep.migrate.looking import COPIED, FAIL, REPLACE, SKIP, Begun, Looker
 from tokenkeep.migrate.place import NewPlace
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
@@ -80,14 +83,19 @@ class Migration:
                 raise UnsupportedOption("two items would get the same name")
 
     @cached_property
-    def _journal(self) -> Journal:
-        # One for each kind of store: what is open towards one is no business of another.
+    def _journals(self) -> Journals:
         identity = f"{self._source.identity}\0{self._target.facts.backend}"
-        return Journal(self._target.state_directory, self._target.service, identity)
+        return Journals(self._target.state_directory, self._target.service, identity)
 
     def status(self) -> Phase:
-        """How far it is, from the journal alone: reads no item."""
-        return self._journal.read().phase
+        """How far it is: reads no item, and asks the store only if there is a journal.
+
+        Raises:
+            StoreError: the store cannot tell now whether an import that was begun goes to it; or
+                as in `run`, the journal.
+        """
+        found = self._found()
+        return Phase.NONE if found is None else found.told.phase
 
     def plan(self, progress: Tell = lambda _done, _total: None) -> MigrationReport:
         """What `run` would do: reads both places, changes nothing.
@@ -95,8 +103,7 @@ class Migration:
         Raises:
             StoreError: as `run`, without those of writing.
         """
-        opened = self._opened(self._journal.read())
-        return self._looked_at(self._pairs(), opened, progress)
+        return self._looked_at(self._pairs(), self._opened(), progress)
 
     def run(self, progress: Tell = lambda _done, _total: None) -> MigrationReport:
         """Copies what there is to copy; the old place stays as it is. Run again, it goes on.
@@ -115,33 +122,32 @@ class Migration:
                 in the old place stays there, and the others are copied.
         """
         with self._held("import"):
-            told = self._journal.read()
-            opened = self._opened(told)
-            if opened is not None and told.phase in (Phase.CONFIRMING, Phase.UNDOING):
-                if told.phase is Phase.CONFIRMING:
+            self._sweep()
+            opened = self._opened()
+            if opened is not None and opened.told.phase in (Phase.CONFIRMING, Phase.UNDOING):
+                if opened.told.phase is Phase.CONFIRMING:
                     self._confirm(opened)
                 elif self._undo(opened).having(Outcome.UNRESTORED):
                     raise WriteConflict("an import is not undone yet", hint="undo it again")
-                told, opened = self._journal.read(), None
-            self._sweep(told)
+                opened = None
             pairs = self._pairs()
             report = self._looked_at(pairs, opened, lambda _done, _total: None)
             _require_possible(report, self._existing)
             if not report.having(Outcome.COPY, Outcome.SAME, Outcome.REPLACE, Outcome.DONE):
                 return report
             if opened is None:
-                opened = self._begin(told)
+                opened = self._begin()
             self._require_another_place(opened)
             if not opened.told.names:
                 self._step("names")
-                self._journal.append(("names", opened.prints.of_names(self._names)))
+                opened.journal.append(("names", opened.prints.of_names(self._names)))
             done = []
             for number, pair in enumerate(pairs):
                 done.append(MigratedItem(*pair, self._copy(pair, opened)))
                 progress(number + 1, len(pairs))
-            if self._journal.read().phase is not Phase.COPIED:
+            if opened.journal.read().phase is not Phase.COPIED:
                 self._step("copied")
-                self._journal.append(("copied",))
+                opened.journal.append(("copied",))
             return MigrationReport(tuple(done))
 
     def confirm(self) -> MigrationReport:
@@ -210,16 +216,22 @@ class Migration:
 
     # Copying.
 
-    def _begin(self, told: Told) -> Begun:
-        if told.phase is not Phase.COPYING or not told.id or told.entries:
-            # Nothing is open, or its key was erased with everything else in the new place.
-            self._step("start")
-            told = Told(Phase.COPYING, new_id())
-            self._journal.append(("start", told.id))
+    def _begin(self) -> Begun:
+        told = Told(Phase.COPYING, new_id())
+        begun = self._journals.of(told.id)
+        self._step("start")
+        begun.append(("start", told.id))
         self._step("key")
-        key = new_key()
-        self._new.keep(key_name(told.id), key)
-        return Begun(told, Fingerprints(key))
+        key, name = new_key(), key_name(told.id)
+        try:
+            self._new.keep(name, key)
+        except StoreError:
+            # Or every attempt would leave one, which no store has the key of.
+            with suppress(StoreError):
+                if self._new.record(name) is None:
+                    begun.remove()
+            raise
+        return Begun(begun, told, Fingerprints(key))
 
     def _require_another_place(self, opened: Begun) -> None:
         """Ends what would copy items onto themselves and then erase them."""
@@ -228,7 +240,7 @@ class Migration:
             return
         if not opened.told.entries:
             self._new.drop(name)
-            self._journal.append(("undone",))
+            opened.journal.remove()
         raise UnsupportedOption("the old place and the new one are the same place")
 
     def _copy(self, pair: tuple[str, str], opened: Begun) -> Outcome:
@@ -241,21 +253,21 @@ class Migration:
         name, value = opened.prints.of_pair(*pair), opened.prints.of_value(look.value)
         if look.outcome is Outcome.SAME:
             self._step("same")
-            self._journal.append((journal.SAME, name, value))
+            opened.journal.append((journal.SAME, name, value))
             return look.outcome
         if look.outcome is Outcome.REPLACE:
             self._step("set aside")
             self._new.set_aside(opened.aside(pair), pair[1], look.there)
         self._step("intend")
         event = journal.REPLACE if look.outcome is Outcome.REPLACE else journal.WRITE
-        self._journal.append((event, name, value))
+        opened.journal.append((event, name, value))
         self._step("write")
         if look.is_there_damaged:
             self._new.put_over_damage(pair[1], look.value)
         elif look.there is None or look.there != look.value:
             self._new.put(pair[1], look.there, look.value)
         self._step("wrote")
-        self._journal.append((journal.WROTE, name, value))
+        opened.journal.append((journal.WROTE, name, value))
         return look.outcome
 
     # Confirming and undoing.
@@ -273,16 +285,16 @@ class Migration:
                     leaving.append((pair[0], opened.prints.of_pair(*pair), entry.value))
         if told.phase is not Phase.CONFIRMING:
             self._step("confirm")
-            self._journal.append(("confirm",))
+            opened.journal.append(("confirm",))
         self._step("remove")
         try:
             self._source.remove(*(old for old, _name, _value in leaving))
         except UnsupportedOption:  # nothing changed: it can be undone after all
-            self._journal.append(("copied",))
+            opened.journal.append(("copied",))
             raise
         self._step("removed")
-        self._journal.append(*((journal.REMOVED, name, value) for _old, name, value in leaving))
-        self._forget(told, "confirmed")
+        opened.journal.append(*((journal.REMOVED, name, value) for _old, name, value in leaving))
+        self._forget(opened, "confirmed")
         return MigrationReport(tuple(done))
 
     def _may_leave(self, pair: tuple[str, str], entry: Entry, opened: Begun) -> Outcome:
@@ -298,46 +310,57 @@ class Migration:
         told = opened.told
         if told.phase is not Phase.UNDOING:
             self._step("undo")
-            self._journal.append(("undo",))
+            opened.journal.append(("undo",))
         done = []
         for pair, entry in self._restorer.pairs(opened, self._names):
             outcome = self._restorer.restore(pair, entry, opened)
             if outcome is Outcome.RESTORE and entry.event != journal.RESTORED:
                 self._step("restored")
                 restored = (journal.RESTORED, opened.prints.of_pair(*pair), entry.value)
-                self._journal.append(restored)
+                opened.journal.append(restored)
             done.append(MigratedItem(*pair, outcome))
         report = MigrationReport(tuple(done))
         if not report.having(Outcome.UNRESTORED):
-            self._forget(told, "undone")
+            self._forget(opened, "undone")
         return report
 
-    def _forget(self, told: Told, word: str) -> None:
+    def _forget(self, opened: Begun, word: str) -> None:
         """Erases what was set aside, ends the journal, and only then erases its key.
 
         While the journal is open, a key that is missing thus means another store.
         """
-        own = key_name(told.id)
+        own = key_name(opened.told.id)
         self._new.hide(own)
         for name in self._new.records(own + "."):
             self._step("drop aside")
             self._new.drop(name)
         self._step(word)
-        self._journal.append((word,))
+        opened.journal.append((word,))
+        self._drop(opened)
+
+    def _drop(self, ended: Begun) -> None:
         self._step("drop key")
-        self._new.drop(own)
+        self._new.drop(key_name(ended.told.id))
+        self._step("drop journal")
+        ended.journal.remove()
 
     # What every call begins with.
 
-    def _opened(self, told: Told) -> Begun | None:
-        """The migration that is open; None if none is, or its key is not in this store."""
-        if told.phase is Phase.NONE:
+    def _found(self) -> Begun | None:
+        """The migration whose key lies in this store: open, or killed just after its end."""
+        for each in self._journals.all():
+            told = each.read()
+            key = self._new.record(key_name(told.id)) if told.id else None
+            if key is not None:
+                return Begun(each, told, Fingerprints(key))
+        return None
+
+    def _opened(self) -> Begun | None:
+        """The migration that is open; None if none goes to this store."""
+        opened = self._found()
+        if opened is None or opened.told.phase is Phase.NONE:
             return None
-        key = self._new.record(key_name(told.id))
-        if key is None:
-            return None
-        opened = Begun(told, Fingerprints(key))
-        if told.names not in ("", opened.prints.of_names(self._names)):
+        if opened.told.names not in ("", opened.prints.of_names(self._names)):
             raise UnsupportedOption(
                 "an import of other names from this place is open",
                 hint="give the same names, or confirm or undo that import first",
@@ -350,25 +373,27 @@ class Migration:
         Raises:
             WriteConflict: one is, and this store does not know of it.
         """
-        told = self._journal.read()
-        opened = self._opened(told)
-        if opened is None and told.phase is not Phase.NONE:
-            if told.names or told.entries:
+        was_just_ended = self._sweep()
+        opened = self._opened()
+        if opened is None and not was_just_ended:
+            every = [each.read() for each in self._journals.all()]
+            if any(told.phase is not Phase.NONE and (told.names or told.entries) for told in every):
                 raise WriteConflict(
                     "this store does not know of the import",
                     hint="choose the store that it went to, or run it again",
                 )
-            self._journal.append(("undone",))  # killed before anything was written
-        self._sweep(told)
         return opened
 
-    def _sweep(self, told: Told) -> None:
-        """Erases the key of a migration that ended just before its process was killed."""
-        if told.phase is Phase.NONE and told.id:
-            self._new.drop(key_name(told.id))
+    def _sweep(self) -> bool:
+        """Drops what is left of a migration whose process was killed just after its end, if any."""
+        found = self._found()
+        if found is None or found.told.phase is not Phase.NONE:
+            return False
+        self._drop(found)
+        return True
 
     def _held(self, purpose: str) -> Hold:
-        fence = Fence(self._journal.fence_path, self._target.clock)
+        fence = Fence(self._journals.fence_path, self._target.clock)
         return fence.hold(purpose, self._target.call())
 
 
