@@ -21,6 +21,7 @@ from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
 from tokenkeep.testing.faulty import Fails, FaultyStore
 from tokenkeep.tokens.storage import TokenStorage
+from vault.places import open_store, owed, reader_elsewhere
 
 
 def outcomes(report: MigrationReport) -> dict[str, Outcome]:
@@ -165,6 +166,64 @@ def test_a_place_that_deletes_nothing_by_itself_is_said_to_be_emptied(
     )
     assert ("s3cret", None) == (token(new), token(old))
     assert {} == outcomes(move_sessions(asking, new))
+
+
+class Held(MemoryStore):
+    """A store whose old bytes stay as often as it is said."""
+
+    def __init__(self, *answers: bool) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def shred(self, call: Call) -> bool:
+        super().shred(call)
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [((False, False), False), ((True, False), False), ((False, True), True)],
+)
+def test_old_bytes_that_stay_are_said_unless_a_later_move_took_them(
+    tmp_path: Path, new: SecureStorage, answers: tuple[bool, ...], expected: bool
+) -> None:
+    """The store erases all that it owes at once."""
+    held = Held(*answers)
+    old = storage_in(tmp_path, held)
+    for account in ("ada", "grace"):
+        TokenStorage(old, account=account).save_refresh_token("s3cret")
+    report = move_sessions(old, new)
+    assert {"ada": Outcome.REMOVE, "grace": Outcome.REMOVE} == outcomes(report)
+    assert (expected, []) == (report.pending, held.answers)
+
+
+def test_a_store_that_fails_while_it_erases_old_bytes_has_them_pending(
+    old: SecureStorage, new: SecureStorage
+) -> None:
+    """The session has moved all the same."""
+    faulty = FaultyStore(old.store, {"shred": Fails(StoreLocked)})
+    failing = SecureStorage(old.service, faulty, state_directory=old.state_directory)
+    report = move_sessions(failing, new)
+    assert {"ada": Outcome.REMOVE, "grace": Outcome.REMOVE} == outcomes(report)
+    assert report.pending
+    assert not move_sessions(old, new).pending
+
+
+def test_a_reader_of_the_old_vault_keeps_old_bytes_there_and_it_is_said(
+    tmp_path: Path, new: SecureStorage
+) -> None:
+    """Once it is gone, the next writer erases them."""
+    vault = open_store(tmp_path)
+    old = storage_in(tmp_path, vault)
+    old.timeout = 0.3
+    TokenStorage(old, account="ada").save_refresh_token("s3cret")
+    with reader_elsewhere(tmp_path):
+        report = move_sessions(old, new)
+    assert ({"ada": Outcome.REMOVE}, True) == (outcomes(report), report.pending)
+    old.timeout = 60.0
+    old.write("item", "next")
+    assert not owed(vault)
+    vault.close()
 
 
 def test_another_account_s_session_in_the_new_place_stays(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenkeep.backends.vault import VaultOptions, VaultStore
@@ -75,6 +78,42 @@ def fill(directory: Path) -> None:
     for name in ("a", "b"):
         store.write(item(name), Secret("value " + name), call())
     store.close()
+
+
+_READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM item").fetchone()
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def reader_elsewhere(place: Path) -> Iterator[None]:
+    """A process in the middle of a read, which holds the bytes that it began with."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _READER, str(place / "vault" / "vault.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline()
+        yield
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def owed(store: VaultStore) -> bool:
+    """Whether old bytes wait for a writer who can erase them."""
+    row = store._vault.opened(call())[0].row(call(), "SELECT erase_pending FROM state")
+    assert row in ((0,), (1,))
+    return bool(row[0])
 
 
 #: Every verb of a store, on the vault in a directory; the last one asks for no item.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,36 +14,18 @@ from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.check import check
 from tokenkeep.vault.rekey import rekey
-from vault.places import SERVICE, all_bytes, call, item, open_store, open_vault
+from vault.places import (
+    SERVICE,
+    all_bytes,
+    call,
+    item,
+    open_store,
+    open_vault,
+    owed,
+    reader_elsewhere,
+)
 
 OTHER = ItemName("org.example.other", "kept")
-_READER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN")
-connection.execute("SELECT count(*) FROM item").fetchone()
-print("reading", flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def reader_elsewhere(place: Path) -> Iterator[None]:
-    """A process in the middle of a read, which holds the bytes that it began with."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _READER, str(place / "vault" / "vault.db")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline()
-        yield
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
 
 
 class HurryingClock(SystemClock):
@@ -58,12 +37,6 @@ class HurryingClock(SystemClock):
     def monotonic(self) -> float:
         self.looks += 1
         return float(self.looks)
-
-
-def owed(store: VaultStore) -> bool:
-    row = store._vault.opened(call())[0].row(call(), "SELECT erase_pending FROM state")
-    assert row in ((0,), (1,))
-    return bool(row[0])
 
 
 def sealed(store: VaultStore, name: ItemName) -> bytes:

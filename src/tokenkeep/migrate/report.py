@@ -41,9 +41,15 @@ class MigratedItem:
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """Every item that a plan, a run, a confirmation or an undoing looked at, by old name."""
+    """Every item that a plan, a run, a confirmation or an undoing looked at, by old name.
+
+    Attributes:
+        pending: old bytes of a session that has moved remain in the old store's files for now; see
+            `Erased.pending`. False where items move: nothing is said there of their old bytes.
+    """
 
     items: tuple[MigratedItem, ...] = ()
+    pending: bool = False
 
     def having(self, *outcomes: Outcome) -> list[MigratedItem]:
         """The items with one of these outcomes."""

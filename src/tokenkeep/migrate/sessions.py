@@ -31,7 +31,8 @@ def move_sessions(
     Returns:
         By account: REMOVE for a session that is in the new place now and gone from the old one,
         EMPTIED where the old one deletes only what a person agrees to (its history may keep the
-        token), CHANGED for one that has ended, UNREADABLE for a record that does not open.
+        token), CHANGED for one that has ended, UNREADABLE for a record that does not open. The
+        report says whether old bytes are pending.
 
     Raises:
         UnsupportedOption: the two are the same place, or have different logs: another service or
@@ -45,7 +46,7 @@ def move_sessions(
     names = [name for name in old.store.names(old.service, old.call()) if name.kind == SESSION]
     if names:
         _require_two_places(old, new)
-    moved = []
+    moved, pending = [], False
     for name in names:
         account, outcome = name.name, Outcome.UNREADABLE
         try:
@@ -57,10 +58,12 @@ def move_sessions(
                 KeptRecord(each, account, name.name, None, "keep") for each in (old, new)
             )
             outcome = _move(here, there, step)
+            if outcome in (Outcome.REMOVE, Outcome.EMPTIED):
+                pending = not here.shred()  # that it is done holds for those before, too
         except (SecretDamaged, SecretInvalidated):
             pass  # it stays where it is
         moved.append(MigratedItem(account, account, outcome))
-    return MigrationReport(tuple(moved))
+    return MigrationReport(tuple(moved), pending)
 
 
 def _require_two_places(old: SecureStorage, new: SecureStorage) -> None:
@@ -96,7 +99,6 @@ def _move(old: KeptRecord, new: KeptRecord, step: Callable[[str], object]) -> Ou
         step("erase session")
         left = old.erase()
         step("erased session")
-    old.shred()
     return Outcome.EMPTIED if left == Left.EMPTY else Outcome.REMOVE
 
 
