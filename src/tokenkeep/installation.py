@@ -23,6 +23,8 @@ from tokenkeep.paths import is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tokenkeep.clock import Clock
     from tokenkeep.fence import Hold
     from tokenkeep.item import Call
@@ -88,21 +90,21 @@ class Marker:
         except OSError as exc:
             raise _translated(exc) from None
 
-    def claimed(self, name: str, call: Call) -> Claimed:
-        """For the `with` block that writes an item: it is this installation's own.
+    def claimed(self, call: Call, *names: str) -> Claimed:
+        """For the `with` block that writes items: they are this installation's own.
 
         Raises (on entering):
-            StoreError: it could not be noted, and must not be written.
+            StoreError: it could not be noted, and they must not be written.
         """
-        return Claimed(self, name, call)
+        return Claimed(self, call, names)
 
-    def claim(self, name: str) -> bool:
-        """Says that an item is this installation's own; False if all is settled. Durable."""
-        return self._note(b"+" + _digest(name))
+    def claim(self, *names: str) -> bool:
+        """Says that items are this installation's own; False if all is settled. Durable."""
+        return self._note(b"+", names)
 
-    def disclaim(self, name: str) -> None:
-        """Takes one `claim` of an item back; what others say of it stays."""
-        self._note(b"-" + _digest(name))
+    def disclaim(self, *names: str) -> None:
+        """Takes one `claim` of each item back; what others say of it stays."""
+        self._note(b"-", names)
 
     def left_over(self, names: list[str]) -> list[str]:
         """Those of the names that this installation has not written."""
@@ -119,13 +121,14 @@ class Marker:
         except OSError as exc:
             raise _translated(exc) from None
 
-    def _note(self, word: bytes) -> bool:
+    def _note(self, sign: bytes, names: Iterable[str]) -> bool:
         found = self._read()
         if found is None or not found.startswith(_BEGUN):
             return False
         try:
             # A newline first: a crash may have torn the line before.
-            self._put(self._path, b"\n" + word + b"\n", os.O_APPEND)
+            words = b"".join(sign + _digest(name) + b"\n" for name in names)
+            self._put(self._path, b"\n" + words, os.O_APPEND)
         except OSError as exc:
             raise _translated(exc) from None
         return True
@@ -152,27 +155,27 @@ class Marker:
 
 
 class Claimed:
-    """See `Marker.claimed`. An item that the store was too locked to take is not claimed."""
+    """See `Marker.claimed`. What the store was too locked to take is not claimed."""
 
-    __slots__ = ("_call", "_is_noted", "_marker", "_name")
+    __slots__ = ("_call", "_is_noted", "_marker", "_names")
 
-    def __init__(self, marker: Marker, name: str, call: Call) -> None:
+    def __init__(self, marker: Marker, call: Call, names: tuple[str, ...]) -> None:
         self._marker = marker
-        self._name = name
         self._call = call
+        self._names = names
         self._is_noted = False
 
     def __enter__(self) -> None:
         if self._marker.may_be_open():
             with self._marker.hold(self._call.clock, self._call):
-                self._is_noted = self._marker.claim(self._name)
+                self._is_noted = self._marker.claim(*self._names)
 
     def __exit__(self, _kind: object, problem: BaseException | None, _trace: object) -> None:
         if not (self._is_noted and isinstance(problem, (StoreLocked, InteractionDenied))):
             return
         try:
             with self._marker.hold(self._call.clock, self._call):
-                self._marker.disclaim(self._name)
+                self._marker.disclaim(*self._names)
         except StoreError:
             return  # the store's own answer counts, and what is claimed is not cleared
 

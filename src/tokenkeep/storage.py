@@ -192,7 +192,7 @@ class SecureStorage:
         call = self.call()
         marker = self._marker or self._marker_if_any()
         if marker is not None and marker.may_be_open():
-            with marker.claimed(name, call):
+            with marker.claimed(call, name):
                 store.write(item, value, call)
         else:
             store.write(item, value, call)

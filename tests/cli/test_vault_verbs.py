@@ -364,3 +364,20 @@ def test_reset_sets_a_lost_vault_aside(shell_with_vault: Shell) -> None:
         ...
         $ tokenkeep --app a list
     """)
+
+
+def test_imported_items_are_this_installation_s(shell_with_vault: Shell) -> None:
+    """While a fresh-install check is not through, the command says so where applications do."""
+    shell_with_vault.plays("""
+        $ (umask 077; echo on paper > phrase)
+        $ printf v | tokenkeep set name
+        $ tokenkeep vault export all --export-passphrase-file phrase
+        items exported: 1
+        $ tokenkeep delete name
+        $ mkdir -p ~/.local/state/tokenkeep/$TOKENKEEP_APP
+        $ echo begun > ~/.local/state/tokenkeep/$TOKENKEEP_APP/installed
+        $ tokenkeep vault import all --export-passphrase-file phrase
+        items imported: 1
+        $ grep -c '^+' ~/.local/state/tokenkeep/$TOKENKEEP_APP/installed
+        1
+    """)

@@ -47,7 +47,7 @@ class NewPlace:
         Raises:
             WriteConflict: something else lies there now, or what was read back differs.
         """
-        with self._storage.marker.claimed(name, self._storage.call()):
+        with self._storage.marker.claimed(self._storage.call(), name):
             self._put(ItemName(self._storage.service, name), there, value)
 
     def put_over_damage(self, name: str, value: Secret) -> None:

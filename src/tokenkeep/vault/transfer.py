@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from itertools import islice
 
-from tokenkeep import fields
+from tokenkeep import fields, paths
 from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
 from tokenkeep.errors import (
     FormatUnsupported,
     NotAVault,
     SecretDamaged,
     StoreError,
+    StoreUnavailable,
+    TokenkeepError,
     UnsupportedOption,
     VaultDamaged,
     WriteConflict,
     WrongKey,
 )
+from tokenkeep.installation import Marker
 from tokenkeep.item import ITEM, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any
+
+    Items = list[tuple[ItemName, Secret]]
 
 EXPORT_MAGIC = b"tokenkeep export"
 EXPORT_FORMAT = 1
@@ -142,12 +148,16 @@ def import_items(
     *,
     existing: str = FAIL,
     create: bool = True,
+    state_directory: str | None = None,
 ) -> TransferReport:
     """Writes the items of an export into the vault: all of them or none.
+
+    They are this installation's own then, for `check_fresh_install` of their applications.
 
     Args:
         existing: what happens to items that the vault has already: SKIP, REPLACE or FAIL.
         create: make the vault if there is none and its options allow it.
+        state_directory: where the applications' markers lie; the user's state directory if None.
 
     Raises:
         WriteConflict: an item is there already, and `existing` is FAIL; nothing changed.
@@ -155,29 +165,83 @@ def import_items(
         VaultDamaged: it is damaged or cut off; nothing changed.
         WrongKey: the passphrase is another one.
         UnsupportedOption: `existing` is something else, or what lies at the path is no file.
+        StoreError: also, that they are this installation's could not be noted; nothing changed.
     """
     if existing not in (SKIP, REPLACE, FAIL):
         raise UnsupportedOption("existing items can be skipped, replaced, or make the import fail")
     items = _read(path, passphrase, call)
+    markers = _open_markers(items, state_directory)
+    while True:
+        call.check("importing into the vault")
+        claimed: set[ItemName] = set()
+        if markers:
+            # What stays as it is may be another installation's: only what is written is claimed.
+            writing, _staying = _chosen(items, existing, lambda name: vault.contains(name, call))
+            claimed = {name for name, _value in writing}
+        with ExitStack() as claims:
+            for service, marker in markers.items():
+                if names := [name.name for name in claimed if name.service == service]:
+                    claims.enter_context(marker.claimed(call, *names))
+            try:
+                return _put(vault, items, existing, claimed if markers else None, call, create)
+            except _Unclaimed:
+                pass  # somebody erased an item since we looked: once more
+
+
+def _put(
+    vault: Vault,
+    items: Items,
+    existing: str,
+    claimed: set[ItemName] | None,
+    call: Call,
+    create: bool,
+) -> TransferReport:
+    """Writes what is to be written, all at once; raises _Unclaimed if that is not claimed."""
     report = TransferReport()
 
     def put(connection: Connection, keys: Keys) -> None:
-        report.items, report.skipped = [], []  # the transaction may run twice
-        for name, value in items:
-            if existing != REPLACE and rows.is_there(connection, keys, name):
-                if existing == FAIL:
-                    raise WriteConflict(
-                        "an item of the export is in the vault already",
-                        hint="skip or replace existing items",
-                    )
-                report.skipped.append(name)
-                continue
+        writing, report.skipped = _chosen(
+            items, existing, lambda name: rows.is_there(connection, keys, name)
+        )
+        report.items = [name for name, _value in writing]
+        if claimed is not None and not claimed.issuperset(report.items):
+            raise _Unclaimed
+        for name, value in writing:
             rows.put(connection, keys, name, value)
-            report.items.append(name)
 
     size = sum(value.size for _name, value in items)
     vault.transaction(call, put, create=create, size=size)
     return report
+
+
+class _Unclaimed(TokenkeepError):
+    """An item that is to be written was not said to be ours; never leaves this module."""
+
+
+def _open_markers(items: Items, state_directory: str | None) -> dict[str, Marker]:
+    """By service, what has to be told of its items before they are written."""
+    try:
+        directory = paths.state_directory() if state_directory is None else state_directory
+    except StoreUnavailable:
+        return {}  # nobody can have begun one
+    services = sorted({name.service for name, _value in items})
+    markers = {service: Marker(directory, service) for service in services}
+    return {service: marker for service, marker in markers.items() if marker.may_be_open()}
+
+
+def _chosen(
+    items: Items, existing: str, is_there: Callable[[ItemName], bool]
+) -> tuple[Items, list[ItemName]]:
+    """What is to be written, and the names that are there and stay; raises as `import_items`."""
+    if existing == REPLACE:
+        return items, []
+    staying = [name for name, _value in items if is_there(name)]
+    if staying and existing == FAIL:
+        raise WriteConflict(
+            "an item of the export is in the vault already", hint="skip or replace existing items"
+        )
+    kept = set(staying)
+    return [each for each in items if each[0] not in kept], staying
 
 
 def _packed(
@@ -233,7 +297,7 @@ def _write(path: str, data: bytes) -> None:
         raise problem
 
 
-def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName, Secret]]:
+def _read(path: str, passphrase: Passphrase, call: Call) -> Items:
     data: bytes = b""
     problem: StoreError | None = None
     try:
@@ -256,7 +320,7 @@ def _read(path: str, passphrase: Passphrase, call: Call) -> list[tuple[ItemName,
         raise VaultDamaged("the export asks for impossible costs", hint="export again")
     export_id, salt = known["id"], known["salt"]
     cipher = Cipher(argon2id(passphrase.reveal(call), salt, profile))
-    items: list[tuple[ItemName, Secret]] = []
+    items: Items = []
     while True:
         end = at + 4 + int.from_bytes(data[at : at + 4], "big")
         sealed = data[at + 4 : end]
