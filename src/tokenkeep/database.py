@@ -18,8 +18,8 @@ import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from tokenkeep import fields
 from tokenkeep.crypto import checksum, random_bytes
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed, unpacked
 from tokenkeep.errors import (
     AccessDenied,
     MissingExtra,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from tokenkeep.fence import Hold
     from tokenkeep.storage import SecureStorage
 
-#: SQLCipher's own sizes: a 256-bit key and the 16 bytes at the head of the file.
-KEY_BYTES, SALT_BYTES = 32, 16
 _NEXT = " (next)"
 #: What SQLite keeps beside a database; it belongs with it wherever that goes.
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -361,16 +359,15 @@ class DatabaseKey:
         value = self._storage.read(name)
         if value is None:
             return None
-        found = _unpacked(value)
+        found = unpacked(value)
         if found is None:
             raise SecretDamaged(f"the item {name!r} is no database's key")
         return found
 
     def _keep(self, name: str, key: Secret, salt: bytes) -> None:
-        path = os.fsencode(self.path)
-        packed = Secret(fields.pack({"key": key.reveal_bytes(), "salt": salt, "path": path}))
-        self._storage.write(name, packed)
-        if self._storage.read(name) != packed:
+        item = packed(key, salt, self.path)
+        self._storage.write(name, item)
+        if self._storage.read(name) != item:
             raise StoreUnavailable("the store did not keep the database's key")
 
     def _locked(self, key: Secret, salt: bytes) -> LockedMemory:
@@ -432,20 +429,6 @@ class DatabaseKey:
                 return file.read(SALT_BYTES)
         except OSError as exc:
             raise _translated(exc) from None
-
-
-def is_database_key(value: Secret) -> bool:
-    """Whether an item is a database's key: only `rekey` replaces it without losing the database."""
-    return _unpacked(value) is not None
-
-
-def _unpacked(value: Secret) -> tuple[Secret, bytes, str] | None:
-    try:
-        found = fields.unpack(value.reveal_bytes())
-        key, salt, path = Secret(found["key"]), found["salt"], os.fsdecode(found["path"])
-    except (ValueError, KeyError):
-        return None
-    return (key, salt, path) if (key.size, len(salt)) == (KEY_BYTES, SALT_BYTES) else None
 
 
 def _sqlcipher() -> Any:

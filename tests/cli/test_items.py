@@ -8,6 +8,8 @@ import os
 import pytest
 
 from cli.shell import Shell
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
+from tokenkeep.secret import Secret
 
 pytestmark = pytest.mark.requires("terminal")
 
@@ -205,6 +207,24 @@ def test_a_value_beyond_the_limit_is_refused_and_the_old_one_stays(
             "hint: encrypt a file, and keep its key here\n"
         ) == answer.err
     assert largest == shell_with_vault.tokenkeep("get", "name").out
+
+
+def test_the_key_of_a_database_is_not_replaced(shell_with_vault: Shell) -> None:
+    """Without it the database never opens again; another name, or deleting it first, goes."""
+    key = packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), "/notes.db").reveal_bytes()
+    assert 0 == shell_with_vault.tokenkeep("set", "--raw", "key", stdin=key).code
+    for value in (b"s3cret", key[:-1] + b"x"):
+        answer = shell_with_vault.tokenkeep("set", "--raw", "key", stdin=value)
+        assert (1, b"") == (answer.code, answer.out)
+        assert (
+            "error: the item is the key of a database, which would never open again\n"
+            "hint: choose another name, or tokenkeep delete NAME first\n"
+        ) == answer.err
+        assert key == shell_with_vault.tokenkeep("get", "key").out
+    assert 0 == shell_with_vault.tokenkeep("set", "--raw", "key", stdin=key).code
+    assert 0 == shell_with_vault.tokenkeep("set", "another", stdin=b"s3cret").code
+    assert 0 == shell_with_vault.tokenkeep("delete", "key").code
+    assert 0 == shell_with_vault.tokenkeep("set", "key", stdin=b"s3cret").code
 
 
 def test_options_stand_before_or_after_the_verb_and_the_later_one_wins(shell: Shell) -> None:

@@ -7,6 +7,8 @@ import time
 import pytest
 
 from cli.shell import Shell
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
+from tokenkeep.secret import Secret
 
 pytestmark = pytest.mark.requires("terminal")
 person = pytest.importorskip("cli.person", exc_type=ImportError)
@@ -40,6 +42,15 @@ def test_two_entries_that_differ_keep_nothing(shell_with_vault: Shell) -> None:
 def test_a_name_that_cannot_be_is_said_before_anything_is_typed(shell_with_vault: Shell) -> None:
     """Nobody types a long secret for nothing."""
     with person.Person(shell_with_vault, "set", "n" * 300) as typist:
+        assert 1 == typist.code()
+    assert "value:" not in typist.screen
+
+
+def test_a_database_s_key_is_said_before_anything_is_typed(shell_with_vault: Shell) -> None:
+    """What is typed could not take its place."""
+    key = packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), "/notes.db").reveal_bytes()
+    shell_with_vault.tokenkeep("set", "--raw", "key", stdin=key)
+    with person.Person(shell_with_vault, "set", "key") as typist:
         assert 1 == typist.code()
     assert "value:" not in typist.screen
 

@@ -15,7 +15,8 @@ from leaks.cases import SECRET, Case
 from leaks.cases_storage import FAULTS
 from tokenkeep import database, fields
 from tokenkeep.backends.memory import MemoryStore
-from tokenkeep.database import KEY_BYTES, SALT_BYTES, DatabaseKey
+from tokenkeep.database import DatabaseKey
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES
 from tokenkeep.errors import StoreUnavailable
 from tokenkeep.native import locked_memory
 from tokenkeep.storage import SecureStorage

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrate.places import Drawer, items_of, kept_in, own_items, storage_in
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
 from tokenkeep.errors import (
     InvalidName,
     SecretDamaged,
@@ -104,6 +105,27 @@ def test_what_was_replaced_is_gone_once_confirmed(tmp_path: Path) -> None:
     assert "other" in kept_in(storage)
     migration.confirm()
     assert {"2"} == kept_in(storage)
+
+
+def test_the_key_of_a_database_is_not_even_replaced_for_the_time_being(tmp_path: Path) -> None:
+    """Once confirmed, the database would never open again: nothing at all is written."""
+    key, other = (
+        packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), path).reveal() for path in "ab"
+    )
+    for value in ("2", other):
+        drawer, storage = Drawer(a="1", key=value), storage_in(tmp_path, key=key)
+        migration = Migration(drawer, storage, existing=REPLACE)
+        plan = migration.plan()
+        assert {"a": Outcome.COPY, "key": Outcome.DATABASE_KEY} == outcomes(plan)
+        assert not plan.is_possible
+        with pytest.raises(WriteConflict, match="keys of databases"):
+            migration.run()
+        assert {"key": key} == items_of(storage)
+        Migration(drawer, storage, existing=SKIP).run()
+        assert {"a": "1", "key": key} == items_of(storage)
+        Migration(drawer, storage).undo()
+    drawer, storage = Drawer(key=key), storage_in(tmp_path, key=key)
+    assert {"key": Outcome.SAME} == outcomes(Migration(drawer, storage, existing=REPLACE).run())
 
 
 def test_undoing_takes_back_only_what_nobody_changed(tmp_path: Path) -> None:

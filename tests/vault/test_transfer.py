@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.children import in_child
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
 from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
@@ -21,10 +22,22 @@ from tokenkeep.errors import (
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import transfer
+from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import open_file, seal_file
+from tokenkeep.vault.quarantine import entries
 from tokenkeep.vault.transfer import EXPORT_MAGIC
 from tokenkeep.vault.vault import Vault
 from vault.places import SERVICE, call, item, open_store, passphrase, record, value
+
+
+def spoil_item(vault: Vault, name: str) -> None:
+    """Damages an item's value."""
+
+    def spoil(connection, keys):  # type: ignore[no-untyped-def]
+        number = keys.finder.place(SERVICE, subject(item(name)))[0]
+        connection.execute("UPDATE item SET envelope = zeroblob(60) WHERE place_a = ?", (number,))
+
+    vault.transaction(call(), spoil)
 
 
 def vault_at(place: Path) -> Vault:
@@ -120,6 +133,33 @@ def test_existing_items_fail_skip_or_are_replaced(tmp_path: Path, export: Path) 
         transfer.import_items(vault, str(export), passphrase(), call(), existing="maybe")
 
 
+def test_the_key_of_a_database_is_never_replaced(tmp_path: Path, export: Path) -> None:
+    """Without it the database never opens again; the very same key is no reason to fail."""
+    store, vault = open_store(tmp_path), vault_at(tmp_path)
+    key = packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), "/notes.db")
+    store.write(item("b"), key, call())
+    with pytest.raises(WriteConflict, match="key of a database"):
+        transfer.import_items(vault, str(export), passphrase(), call(), existing=transfer.REPLACE)
+    assert (None, key) == (value(store, "a"), store.read(item("b"), call()))
+    same = str(tmp_path / "same.export")
+    transfer.export(vault, same, passphrase(), call)
+    report = transfer.import_items(vault, same, passphrase(), call(), existing=transfer.REPLACE)
+    assert [item("b")] == report.items
+    assert key == store.read(item("b"), call())
+
+
+def test_what_does_not_open_is_replaced_and_kept_in_quarantine(
+    tmp_path: Path, export: Path
+) -> None:
+    """Whether it was a database's key nobody can tell any more, and nothing of it is lost."""
+    store, vault = open_store(tmp_path), vault_at(tmp_path)
+    store.write(item("a"), Secret("mine"), call())
+    spoil_item(vault, "a")
+    transfer.import_items(vault, str(export), passphrase(), call(), existing=transfer.REPLACE)
+    assert "one" == value(store, "a")
+    assert 1 == len(entries(vault, call()))
+
+
 def test_wrong_passphrase_foreign_file_and_existing_file(tmp_path: Path, export: Path) -> None:
     """Each has its own error."""
     vault = vault_at(tmp_path)
@@ -161,14 +201,7 @@ def test_every_flipped_or_missing_byte_is_noticed(tmp_path: Path, export: Path) 
 def test_damaged_items_are_reported_not_exported(tmp_path: Path, export: Path) -> None:
     """The others are exported; the report names what is missing."""
     vault = vault_at(tmp_path / "source")
-
-    def spoil(connection, keys):  # type: ignore[no-untyped-def]
-        from tokenkeep.vault.envelope import subject
-
-        number = keys.finder.place(SERVICE, subject(item("a")))[0]
-        connection.execute("UPDATE item SET envelope = zeroblob(60) WHERE place_a = ?", (number,))
-
-    vault.transaction(call(), spoil)
+    spoil_item(vault, "a")
     report = transfer.export(vault, str(tmp_path / "two"), passphrase(), call)
     assert [item("a")] == report.skipped
     assert 2 == len(report.items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokenkeep.database_item import is_database_key
 from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
@@ -105,7 +106,9 @@ class Looker:
                 SKIP: Outcome.KEEP,
                 REPLACE: Outcome.REPLACE,
             }[self._existing]
-            if opened is not None and entry is not None and look.outcome is Outcome.REPLACE:
+            if look.outcome is Outcome.REPLACE and there is not None and is_database_key(there):
+                look.outcome = Outcome.DATABASE_KEY  # what is replaced is lost once confirmed
+            elif opened is not None and entry is not None and look.outcome is Outcome.REPLACE:
                 before = self._new.record(opened.aside(pair))
                 if before is not None and before != there:
                     look.outcome = Outcome.CONFLICT  # only one of the two could be restored

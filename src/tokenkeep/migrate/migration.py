@@ -48,7 +48,8 @@ class Migration:
         target: the new place.
         names: which items, all if None; a mapping gives old names new ones.
         existing: what happens where the new place has another value: FAIL writes nothing at all,
-            SKIP leaves that item, REPLACE writes over it (and `undo` puts it back).
+            SKIP leaves that item, REPLACE writes over it (and `undo` puts it back), but never over
+            the key of a database, which would be lost with it: that fails.
         step: told before each step; what it raises is a crash there.
 
     Raises:
@@ -404,6 +405,11 @@ def _require_possible(report: MigrationReport, existing: str) -> None:
         problem = InvalidName("an item's name cannot be a name here", hint="give it another")
     elif report.having(Outcome.TOO_LARGE):
         problem = ValueTooLarge("a value is too large for the new place", hint="use a vault")
+    elif found := report.having(Outcome.DATABASE_KEY):
+        problem = WriteConflict(
+            f"items that are keys of databases, which would never open again: {len(found)}",
+            hint="skip existing items, or choose other names",
+        )
     elif found := report.having(Outcome.CONFLICT):
         hint = "skip or replace existing items"
         if existing == REPLACE:  # what it replaced there before would be replaced itself

@@ -14,6 +14,7 @@ class Outcome(Enum):
     REPLACE = "replace"  #: written over another value, which is kept until confirmed
     KEEP = "keep"  #: the new place has another value, which stays
     CONFLICT = "conflict"  #: the new place has another value, and nobody said what to do
+    DATABASE_KEY = "database"  #: the new place has a database's key there, which nothing replaces
     DONE = "done"  #: copied by an earlier run
     MISSING = "missing"  #: named, and not in the old place
     UNREADABLE = "unreadable"  #: it does not open in the old place, and stays there
@@ -27,7 +28,7 @@ class Outcome(Enum):
 
 
 #: With these, nothing at all is written.
-PROBLEMS = (Outcome.CONFLICT, Outcome.TOO_LARGE, Outcome.BAD_NAME)
+PROBLEMS = (Outcome.CONFLICT, Outcome.DATABASE_KEY, Outcome.TOO_LARGE, Outcome.BAD_NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from itertools import islice
 
 from tokenkeep import fields, paths
 from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
+from tokenkeep.database_item import is_database_key
 from tokenkeep.errors import (
     FormatUnsupported,
     NotAVault,
@@ -160,7 +161,8 @@ def import_items(
         state_directory: where the applications' markers lie; the user's state directory if None.
 
     Raises:
-        WriteConflict: an item is there already, and `existing` is FAIL; nothing changed.
+        WriteConflict: an item is there already, and `existing` is FAIL; or REPLACE, and it is the
+            key of a database, which would be lost; nothing changed.
         NotAVault: the file is no export.
         VaultDamaged: it is damaged or cut off; nothing changed.
         WrongKey: the passphrase is another one.
@@ -176,7 +178,12 @@ def import_items(
         claimed: set[ItemName] = set()
         if markers:
             # What stays as it is may be another installation's: only what is written is claimed.
-            writing, _staying = _chosen(items, existing, lambda name: vault.contains(name, call))
+            writing, _staying = _chosen(
+                items,
+                existing,
+                lambda name: vault.contains(name, call),
+                lambda name: vault.read(name, call),
+            )
             claimed = {name for name, _value in writing}
         with ExitStack() as claims:
             for service, marker in markers.items():
@@ -200,8 +207,13 @@ def _put(
     report = TransferReport()
 
     def put(connection: Connection, keys: Keys) -> None:
+        def read(name: ItemName) -> Secret | None:
+            what = subject(name)
+            sealed = rows.found_in(connection, keys, name, what)
+            return None if sealed is None else keys.open_value(what, sealed)
+
         writing, report.skipped = _chosen(
-            items, existing, lambda name: rows.is_there(connection, keys, name)
+            items, existing, lambda name: rows.is_there(connection, keys, name), read
         )
         report.items = [name for name, _value in writing]
         if claimed is not None and not claimed.issuperset(report.items):
@@ -230,10 +242,15 @@ def _open_markers(items: Items, state_directory: str | None) -> dict[str, Marker
 
 
 def _chosen(
-    items: Items, existing: str, is_there: Callable[[ItemName], bool]
+    items: Items,
+    existing: str,
+    is_there: Callable[[ItemName], bool],
+    read: Callable[[ItemName], Secret | None],
 ) -> tuple[Items, list[ItemName]]:
     """What is to be written, and the names that are there and stay; raises as `import_items`."""
     if existing == REPLACE:
+        for name, value in items:
+            _require_no_database_key(name, value, read)
         return items, []
     staying = [name for name, _value in items if is_there(name)]
     if staying and existing == FAIL:
@@ -242,6 +259,20 @@ def _chosen(
         )
     kept = set(staying)
     return [each for each in items if each[0] not in kept], staying
+
+
+def _require_no_database_key(
+    name: ItemName, value: Secret, read: Callable[[ItemName], Secret | None]
+) -> None:
+    try:
+        there = read(name)
+    except SecretDamaged:
+        return  # it opens nothing any more, and goes into quarantine
+    if there is not None and there != value and is_database_key(there):
+        raise WriteConflict(
+            "an item in the vault is the key of a database, which would never open again",
+            hint="skip existing items, or tokenkeep delete NAME first",
+        )
 
 
 def _packed(

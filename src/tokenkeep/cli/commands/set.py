@@ -9,8 +9,14 @@ import click
 from tokenkeep.cli.exits import UsageError
 from tokenkeep.cli.terminal import ask_hidden_twice, read_input, without_newline
 from tokenkeep.cli.tree import options, settings_of
-from tokenkeep.errors import ValueTooLarge
+from tokenkeep.database_item import is_database_key
+from tokenkeep.errors import SecretDamaged, SecretInvalidated, ValueTooLarge, WriteConflict
 from tokenkeep.item import ItemName
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tokenkeep.secret import Secret
+    from tokenkeep.storage import SecureStorage
 
 
 @click.command()
@@ -21,7 +27,7 @@ from tokenkeep.item import ItemName
 def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
     """Keep a value, read from stdin or from a hidden prompt.
 
-    One trailing newline of stdin is dropped unless --raw.
+    One trailing newline of stdin is dropped unless --raw. The key of a database is not replaced.
     """
     if len(words) > 1:
         # What stands there may be the secret: it is not repeated.
@@ -34,7 +40,8 @@ def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
     storage = settings_of(ctx).storage()
     ItemName(storage.service, words[0])  # a wrong name is said before anything is typed
     if sys.stdin is not None and sys.stdin.isatty():
-        storage.contains(words[0])  # opens the store: nobody types a value for nothing
+        # Opens the store, too: nobody types a value for nothing.
+        _require_no_database_key(storage, words[0])
         value = ask_hidden_twice("value: ")
     else:
         # One byte more than is allowed, with a newline that may be dropped.
@@ -46,6 +53,26 @@ def command(ctx: click.Context, words: tuple[str, ...], raw: bool) -> int:
             f"the value is too large: at most {most} bytes are allowed",
             hint="encrypt a file, and keep its key here",
         )
+    _require_no_database_key(storage, words[0], value)
     storage.write(words[0], value)
     storage.close()
     return 0
+
+
+def _require_no_database_key(
+    storage: SecureStorage, name: str, value: Secret | None = None
+) -> None:
+    """Ends what would lose a database for good, unless the value is that very key.
+
+    Raises:
+        WriteConflict: the item is the key of a database.
+    """
+    try:
+        there = storage.read(name)
+    except (SecretDamaged, SecretInvalidated):
+        return  # it opens nothing any more; the write says whether it can be replaced
+    if there is not None and there != value and is_database_key(there):
+        raise WriteConflict(
+            "the item is the key of a database, which would never open again",
+            hint="choose another name, or tokenkeep delete NAME first",
+        )

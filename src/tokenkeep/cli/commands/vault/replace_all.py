@@ -26,7 +26,7 @@ from tokenkeep.cli.progress import progress
 from tokenkeep.cli.session_output import client_secret
 from tokenkeep.cli.terminal import is_interactive, require_yes, shown, tell, write_json, write_lines
 from tokenkeep.cli.tree import FILE, consent, options, settings_of
-from tokenkeep.database import is_database_key
+from tokenkeep.database_item import is_database_key
 from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable
 from tokenkeep.item import ITEM, SESSION, ItemName
 from tokenkeep.session.stored import sign_out_stored

@@ -1,0 +1,34 @@
+"""The item that holds a database's key: how it is told from every other item.
+
+Nothing here does input or output.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenkeep import fields
+from tokenkeep.secret import Secret
+
+#: SQLCipher's own sizes: a 256-bit key and the 16 bytes at the head of the file.
+KEY_BYTES, SALT_BYTES = 32, 16
+
+
+def packed(key: Secret, salt: bytes, path: str) -> Secret:
+    """The item for a key, the database's salt, and where the database is."""
+    return Secret(fields.pack({"key": key.reveal_bytes(), "salt": salt, "path": os.fsencode(path)}))
+
+
+def unpacked(value: Secret) -> tuple[Secret, bytes, str] | None:
+    """Key, salt and path; None if the item is anything else."""
+    try:
+        found = fields.unpack(value.reveal_bytes())
+        key, salt, path = Secret(found["key"]), found["salt"], os.fsdecode(found["path"])
+    except (ValueError, KeyError):
+        return None
+    return (key, salt, path) if (key.size, len(salt)) == (KEY_BYTES, SALT_BYTES) else None
+
+
+def is_database_key(value: Secret) -> bool:
+    """Whether an item is a database's key: only `rekey` replaces it without losing the database."""
+    return unpacked(value) is not None
