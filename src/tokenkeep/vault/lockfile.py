@@ -10,6 +10,9 @@ import os
 from tokenkeep.fence import try_lock, unlock
 from tokenkeep.vault import files
 
+#: How often the lock file may turn out to have been replaced before whoever does it comes first.
+_TRIES = 3
+
 
 class LockFile:
     """The lock file in a vault's directory; used by one thread at a time, and in one process."""
@@ -28,7 +31,7 @@ class LockFile:
             AccessDenied, NotAVault, StoreFull, StoreUnavailable: the lock file cannot be had.
         """
         try:
-            while True:
+            for _try in range(_TRIES):
                 if self._fd is None:
                     self._fd = files.open_lock(self._path)
                     found = os.fstat(self._fd)
@@ -44,6 +47,7 @@ class LockFile:
                 except FileNotFoundError:
                     pass
                 self.close()
+            return False  # somebody is replacing it all the time
         except OSError as exc:
             self.close()
             raise files.translated(exc, "the vault's lock") from None
