@@ -1,8 +1,9 @@
 """Windows' own CPython in Wine: what Windows does with the library, as far as Wine does the same.
 
-Invariants: one common prefix under `.venv/wine`, made once; its server is started before the first
-program, so that no program's pipes stay open in it, and ended after the last; all of a program's
-streams are pipes, for without them this Python does not start.
+Invariants: one common prefix under `.venv/wine`, made once, there as a whole or not at all; its
+server is started before the first program, so that no program's pipes stay open in it, and ended
+after the last; its registry is copied only while no server runs, which saves it when it ends; all
+of a program's streams are pipes, for without them this Python does not start.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = REPOSITORY / "tests"
 PLACE = REPOSITORY / ".venv" / "wine"
 _PREFIX = PLACE / "prefix"
+_REGISTRY = ("system.reg", "user.reg", "userdef.reg")
 _PYTHON = PLACE / "python"
 _LOADER, _SERVER = Path("/usr/lib/wine/wine64"), Path("/usr/lib/wine/wineserver64")
-_SYSTEM = _PREFIX / "drive_c" / "windows" / "system32"
 #: Seconds: a new prefix takes 15 on a busy machine.
 _START_SECONDS = 150
 
@@ -73,12 +74,11 @@ class WineApart:
 
     def __init__(self, prefix: Path) -> None:
         self._prefix = prefix
-        self._env = {**_environment(), "WINEPREFIX": str(prefix)}
+        self._env = _environment(prefix)
 
     def start(self) -> None:
         """Starts the server and what Windows always runs."""
-        _run(_SERVER, "-p", self._env)
-        _run(_LOADER, "wineboot", self._env)
+        _start(self._env)
 
     def program(self, *arguments: str) -> subprocess.Popen[str]:
         """Windows' Python, running; its streams are pipes."""
@@ -120,28 +120,20 @@ def windows_path(path: Path) -> str:
 @contextmanager
 def started() -> Generator[Wine, None, None]:
     """Wine for as long as it lasts. Whoever comes meanwhile waits."""
-    PLACE.mkdir(parents=True, exist_ok=True)
-    with open(PLACE / ".users", "w") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        # Programs and their server take turns: on one processor none has to wake another one up,
-        # which takes a virtual machine longer than what the turn is for.
-        processors = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(processors)})
+    with _alone():
         try:
-            _make_prefix()
+            _start(_environment())
             yield Wine()
         finally:
-            _run(_SERVER, "-k")
-            os.sched_setaffinity(0, processors)
+            _run(_SERVER, "-k", _environment())
 
 
 @contextmanager
 def started_apart(folder: Path) -> Generator[WineApart, None, None]:
     """A prefix in a new, empty folder; nothing of it runs afterwards."""
-    with started():
-        for each in _PREFIX.glob("*.reg"):
-            shutil.copy2(each, folder)
-        shutil.copy2(_PREFIX / ".update-timestamp", folder)
+    with _alone():
+        for name in (*_REGISTRY, ".update-timestamp"):
+            shutil.copy2(_PREFIX / name, folder)
         (folder / "drive_c").symlink_to(_PREFIX / "drive_c")
         drives = folder / "dosdevices"
         drives.mkdir()
@@ -155,15 +147,46 @@ def started_apart(folder: Path) -> Generator[WineApart, None, None]:
             apart.end()
 
 
+@contextmanager
+def _alone() -> Generator[None, None, None]:
+    """The whole prefix, with no server and nobody else using it."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with open(PLACE / ".users", "w") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        # Programs and their server take turns: on one processor none has to wake another one up,
+        # which takes a virtual machine longer than what the turn is for.
+        processors = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(processors)})
+        try:
+            _run(_SERVER, "-k", _environment())  # of a run that was killed
+            if not _PREFIX.exists():
+                _make_prefix()
+            _tell_search_path()
+            yield
+        finally:
+            os.sched_setaffinity(0, processors)
+
+
 def _make_prefix() -> None:
-    """The prefix, the one library that this Wine lacks, and its server running."""
-    _run(_SERVER, "-p")
-    _run(_LOADER, "wineboot")
-    library = _SYSTEM / "bcryptprimitives.dll"
-    if not library.exists():
-        functions = {"ProcessPrng": "advapi32.SystemFunction036"}
-        library.write_bytes(forwarder(library.name, functions))
-    # This file alone says what is imported from where: the environment's variables do not count.
+    """The prefix with the one library that this Wine lacks, renamed once its registry is saved."""
+    making = PLACE / "prefix.making"
+    env = _environment(making)
+    if making.exists():
+        _run(_SERVER, "-k", env)
+        shutil.rmtree(making)
+    making.mkdir()
+    _run(_LOADER, "wineboot", env)
+    library = making / "drive_c" / "windows" / "system32" / "bcryptprimitives.dll"
+    library.write_bytes(forwarder(library.name, {"ProcessPrng": "advapi32.SystemFunction036"}))
+    # The server ends by itself soon after its last program: only then has it saved its registry.
+    _run(_SERVER, "-w", env)
+    missing = [name for name in _REGISTRY if not (making / name).exists()]
+    assert not missing, f"wine did not save {missing}"
+    making.rename(_PREFIX)
+
+
+def _tell_search_path() -> None:
+    """One file alone says what is imported from where: the environment's variables do not count."""
     import tokenkeep
 
     package = Path(tokenkeep.__file__).resolve().parents[1]
@@ -174,14 +197,20 @@ def _make_prefix() -> None:
         place.write_text(search, encoding="utf-8")
 
 
-def _environment() -> dict[str, str]:
+def _start(env: dict[str, str]) -> None:
+    """The server, and what Windows always runs."""
+    _run(_SERVER, "-p", env)
+    _run(_LOADER, "wineboot", env)
+
+
+def _environment(prefix: Path = _PREFIX) -> dict[str, str]:
     """Ours, without what would lead Windows' Python astray or change how the tests run."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "PYTEST", "TOKENKEEP_")) and name != "CI"
     }
-    kept["WINEPREFIX"] = str(_PREFIX)
+    kept["WINEPREFIX"] = str(prefix)
     kept["WINEDEBUG"] = "-all"
     kept["WINEDLLOVERRIDES"] = "mscoree=;mshtml=;winemenubuilder.exe="
     return kept
@@ -192,13 +221,13 @@ def _python(*arguments: str) -> list[str]:
     return [str(_LOADER), str(_PYTHON / "python.exe"), "-X", "utf8", "-X", pycache, *arguments]
 
 
-def _run(program: Path, argument: str, env: dict[str, str] | None = None) -> None:
+def _run(program: Path, argument: str, env: dict[str, str]) -> None:
     nothing = subprocess.DEVNULL
     subprocess.run(
         [str(program), argument],
         stdin=nothing,
         stdout=nothing,
         stderr=nothing,
-        env=_environment() if env is None else env,
+        env=env,
         timeout=_START_SECONDS,
     )
