@@ -150,7 +150,7 @@ class Program:
         self.process.stdin.flush()
 
     def says(self, seconds: float = PATIENCE) -> object:
-        """The next that it says, within so many seconds."""
+        """The next that it says within so many seconds, or that it ended and of what."""
         return self._said.get(timeout=seconds)
 
     def end(self) -> None:
@@ -167,6 +167,8 @@ class Program:
         for line in self.process.stdout:
             if line.startswith(MARK):
                 self._said.put(json.loads(line.removeprefix(MARK)))
+        assert self.process.stderr is not None
+        self._said.put(f"ended: {self.process.stderr.read()}")
 
 
 @contextmanager
