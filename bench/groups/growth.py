@@ -157,7 +157,8 @@ def _first_writes(size: int, calls: int, batch: int) -> dict[str, object]:
 
 def _new_items(size: int, calls: int, batch: int) -> dict[str, object]:
     # Each beside an item that is there: scattered also where a tree is in the order of the names,
-    # and beside others in each batch: whose tree is in that order would know the pages from before.
+    # and beside others in each batch, where there are enough: or whose tree is in that order would
+    # know the pages from before.
     beside = scattered(calls * (batch + 1), size)[calls * batch :]
     names = [f"{name}-{batch}-{at}" for at, name in enumerate(beside)]
     return {"do": "write", "names": names, "version": 0}

@@ -44,6 +44,24 @@ def test_newer_vault_is_unsupported_not_damaged(tmp_path: Path) -> None:
             verb(tmp_path)
 
 
+def test_process_that_wrote_before_writes_no_more_to_a_vault_made_newer(tmp_path: Path) -> None:
+    """Not over what it has put, no new item, and not the second time either, when it knows."""
+    store = open_store(tmp_path)
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), call())
+    header = open_vault(tmp_path).header()
+    assert header is not None
+    generation = header.generation + 1
+    with_fields(tmp_path, generation=generation.to_bytes(8, "big"), least_writer=number(FORMAT + 1))
+    database = sqlite3.connect(tmp_path / "vault" / "vault.db", isolation_level=None)
+    database.execute("UPDATE state SET generation = ?", (generation,))
+    database.close()
+    for name in ("a", "new", "a", "new"):
+        with pytest.raises(FormatUnsupported):
+            store.write(item(name), Secret("3"), call())
+    assert ("2", None) == (value(store, "a"), value(store, "new"))
+
+
 def test_unknown_fields_survive_a_change_of_the_header(tmp_path: Path) -> None:
     """A field of a newer version is still there after an older one added a key."""
     fill(tmp_path)

@@ -1,7 +1,8 @@
 """The rows of a vault's database: how an item is found, put, dropped, listed and set aside.
 
 What is there and does not open is never reported as absent, and what replaces it moves it into
-quarantine. Everything here runs inside a query or a transaction of its caller.
+quarantine. Everything here runs inside a query or a transaction of its caller, but `put_plainly`,
+which has one of its own.
 """
 
 from __future__ import annotations
@@ -242,15 +243,15 @@ def put_plainly(
     place = keys.finder.place(name.service, what)
     sealed_name = keys.sealer.seal_name(place[0], what)
     execute("BEGIN IMMEDIATE")
-    row, size = execute(_FIND_TO_WRITE, place).fetchone(), 0
-    if row is not None and row[0] == header.generation and row[4] == 0:
-        if row[1] is None and row[2] is None:
-            execute(_INSERT, (*place, sealed_name, sealed))
-            size = COMMIT_BYTES + 2 * len(sealed)
-        elif row[1:3] == place and keys.opens(what, row[3]):
-            execute(_UPDATE, (sealed_name, sealed, place[0]))
-            size = PAGE_BYTES + len(sealed)
-    if size == 0:
+    row = execute(_FIND_TO_WRITE, place).fetchone()
+    is_plain = row is not None and row[0] == header.generation and row[4] == 0
+    if is_plain and row[1] is None and row[2] is None:
+        execute(_INSERT, (*place, sealed_name, sealed))
+        size = COMMIT_BYTES + 2 * len(sealed)
+    elif is_plain and row[1:3] == place and keys.opens(what, row[3]):
+        execute(_UPDATE, (sealed_name, sealed, place[0]))
+        size = PAGE_BYTES + len(sealed)
+    else:
         execute("ROLLBACK")
         return False
     execute("COMMIT")
