@@ -104,6 +104,22 @@ def test_write_that_was_undone_is_not_remembered_as_there(tmp_path: Path) -> Non
     assert "4" == value(store, "a")
 
 
+def test_rollback_that_an_interrupt_came_before_is_made_up_for(tmp_path: Path) -> None:
+    """What was begun and never ended is undone by the next write, which is a commit of its own."""
+    store = open_store(tmp_path)
+    for text in ("1", "2"):
+        store.write(item("a"), Secret(text), call())
+    state = store._vault._open_state
+    assert state is not None
+    assert state[0]._writer is not None
+    for statement in ("BEGIN IMMEDIATE", "DELETE FROM item"):
+        state[0]._writer.execute(statement)
+    store.write(item("a"), Secret("3"), call())
+    assert "3" == value(open_store(tmp_path), "a")
+    store.write(item("b"), Secret("4"), call())
+    assert "4" == value(open_store(tmp_path), "b")
+
+
 @pytest.mark.requires("POSIX files")
 def test_lock_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     """Whoever comes later locks the file that has the name, so that an open vault must, too."""

@@ -276,6 +276,8 @@ class Engine:
 
     def _writing_connection(self) -> Connection:
         """The writer, on the very file that has the name: a write to a removed vault is lost."""
+        # A Ctrl-C may have come before the rollback that was due.
+        self._forget_writer_after_failure()
         try:
             found = os.lstat(self._database)
         except OSError as exc:
