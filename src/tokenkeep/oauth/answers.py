@@ -127,6 +127,9 @@ def max_age(response: HttpResponse) -> float | None:
         value = value.strip('"')
         if name == "max-age" and value.isascii() and value.isdigit():
             seconds = float(value[:10])
+    age = response.headers.get("age", "")  # what a cache on the way has used up of it
+    if seconds is not None and age.isascii() and age.isdigit():
+        seconds = max(0.0, seconds - float(age[:10]))
     return seconds
 
 

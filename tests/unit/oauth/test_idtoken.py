@@ -304,6 +304,20 @@ def test_a_key_that_the_provider_withdrew_is_trusted_for_an_hour_at_most(
     assert 2 == len(setting.keys.requests)
 
 
+@pytest.mark.parametrize(("age", "seconds"), [("500", 100.0), ("900", 60.0), ("soon", 600.0)])
+def test_what_a_cache_on_the_way_has_used_up_counts(age: str, seconds: float) -> None:
+    """An answer that is 500 seconds old when it comes may be kept for 500 less."""
+    setting, token = Setting(), signed({**CLAIMS, "exp": NOW + 86400})
+    setting.keys.headers = {"cache-control": "max-age=600", "age": age}
+    setting.check(token)
+    setting.clock.advance(seconds - 0.1)
+    setting.check(token)
+    assert 1 == len(setting.keys.requests)
+    setting.clock.advance(0.1)
+    setting.check(token)
+    assert 2 == len(setting.keys.requests)
+
+
 def test_old_keys_that_cannot_be_fetched_anew_are_a_passing_failure() -> None:
     """As at the first time: whether they are trusted still, nobody knows."""
     setting = Setting()
