@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from tokenkeep.errors import (
 )
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
+from tokenkeep.vault import files
 from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.reset import require_lost, set_aside
 from tokenkeep.vault.vault import Vault
-from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, value
+from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, open_vault, value
 
 
 def storage_at(place: Path, *keys: KeyFile | Passphrase) -> SecureStorage:
@@ -138,6 +140,51 @@ def test_a_vault_that_is_elsewhere_is_not_lost(tmp_path: Path) -> None:
     assert key == Path(key_file(tmp_path).path).read_bytes()
     os.rename(tmp_path / "elsewhere", tmp_path / "vault")
     assert "1" == value(open_store(tmp_path), "a")
+
+
+def test_a_key_file_that_came_back_meanwhile_keeps_the_vault_in_its_place(tmp_path: Path) -> None:
+    """What was found lost is not lost any more, however long a person thought it over."""
+    storage_at(tmp_path).write("a", "1")
+    os.rename(tmp_path / "key", tmp_path / "elsewhere")
+    vault = open_vault(tmp_path)
+    lost = require_lost(vault, call())
+    assert lost is not None
+    os.rename(tmp_path / "elsewhere", tmp_path / "key")
+    with pytest.raises(StoreUnavailable, match="changed meanwhile"):
+        set_aside(vault, lost, call())
+    assert "1" == value(open_store(tmp_path), "a")
+
+
+def test_a_damaged_key_file_of_no_vault_stays_where_it_is(tmp_path: Path) -> None:
+    """There is nothing to set aside: the error about the key file says what is the matter."""
+    storage_at(tmp_path).write("a", "1")
+    os.rename(tmp_path / "vault", tmp_path / "elsewhere")
+    (tmp_path / "key").write_bytes(b"damaged")
+    with pytest.raises(WrongKey):
+        storage_at(tmp_path).reset()
+    assert b"damaged" == (tmp_path / "key").read_bytes()
+
+
+@pytest.mark.requires("POSIX files")
+def test_a_lock_that_others_can_have_keeps_the_vault_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process has no descriptor left; the writer who has the lock knows nothing of it."""
+    storage_at(tmp_path).write("a", "1")
+    os.rename(tmp_path / "key", tmp_path / "elsewhere")
+    vault = open_vault(tmp_path)
+    lost = require_lost(vault, call())
+    assert lost is not None
+
+    def none_left(_path: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "open_lock", none_left)
+        with pytest.raises(StoreUnavailable):
+            set_aside(vault, lost, call())
+    assert (tmp_path / "vault").is_dir()
+    assert Path(set_aside(vault, lost, call())).is_dir()
 
 
 class LockedKey(Passphrase):

@@ -22,6 +22,7 @@ def replace_header(engine: Engine, data: bytes) -> None:
     Raises:
         StoreUnavailable: the vault was moved or replaced meanwhile; nothing changed.
         AccessDenied, StoreFull: it cannot be written; nothing changed.
+        StoreUnavailable: also, the disk failed; either header may be there.
     """
     try:
         if sys.platform == "win32":

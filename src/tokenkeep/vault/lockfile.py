@@ -6,6 +6,7 @@ Invariant: what is locked is the file that has the name. Imported by writers onl
 from __future__ import annotations
 
 import os
+import stat
 
 from tokenkeep.fence import try_lock, unlock
 from tokenkeep.vault import files
@@ -54,6 +55,13 @@ class LockFile:
         except BaseException:
             self.close()
             raise
+
+    def is_no_file(self) -> bool:
+        """Whether something else has its name, so that nobody can have it."""
+        try:
+            return not stat.S_ISREG(os.lstat(self._path).st_mode)
+        except OSError:
+            return False
 
     def unlock(self) -> None:
         """Lets the next one in, also if a forked child still has the descriptor."""

@@ -12,11 +12,13 @@ import sys
 
 from tokenkeep.crypto import random_bytes
 from tokenkeep.errors import (
+    AccessDenied,
     FormatUnsupported,
     NotAVault,
     SecretDamaged,
     SecretInvalidated,
     StoreError,
+    StoreFull,
     StoreTimeout,
     StoreUnavailable,
     VaultDamaged,
@@ -48,13 +50,20 @@ class Lost:
         directory: device and inode.
         header: the header file's bytes, which a key that somebody adds changes; None if they
             cannot be read.
+        key_files: for each of its keys what the key file there is, which somebody may put back.
     """
 
-    __slots__ = ("directory", "header")
+    __slots__ = ("directory", "header", "key_files")
 
-    def __init__(self, directory: tuple[int, int] | None, header: bytes | None) -> None:
+    def __init__(
+        self,
+        directory: tuple[int, int],
+        header: bytes | None,
+        key_files: list[tuple[int, ...] | None],
+    ) -> None:
         self.directory = directory
         self.header = header
+        self.key_files = key_files
 
 
 def says_lost(problem: Exception) -> bool:
@@ -75,15 +84,15 @@ def require_lost(vault: Vault, call: Call) -> Lost | None:
         StoreLocked, StoreTimeout, AccessDenied, InteractionDenied, NotAVault, FormatUnsupported: we
             do not know, or it is not ours to judge; nothing changed.
     """
-    directory, header = _directory(vault.path), _header(vault.path)
+    directory, header, key_files = _directory(vault.path), _header(vault.path), _key_files(vault)
     try:
         vault.opened(call)
     except StoreError as exc:
         may_be_mistyped = isinstance(exc, WrongKey) and any(
             isinstance(key, Passphrase) for key in vault.keys
         )
-        if says_lost(exc) and not may_be_mistyped:
-            return Lost(directory, header)
+        if directory is not None and says_lost(exc) and not may_be_mistyped:
+            return Lost(directory, header, key_files)
         is_there = directory is not None or _has_orphaned_key(vault)
         if is_there or not isinstance(exc, StoreUnavailable):
             raise
@@ -107,7 +116,7 @@ def set_aside(vault: Vault, lost: Lost, call: Call) -> str:
         NotAVault: something else lies there; it stays.
         StoreTimeout: another process was writing to it all the time; it stays.
         StoreUnavailable: another vault lies there by now, or somebody changed this one's header,
-            for which they had to open it; it stays.
+            for which they had to open it, or put a key file back; it stays.
         AccessDenied, StoreFull, StoreUnavailable: it could not be moved.
     """
     vault.close()
@@ -122,7 +131,12 @@ def set_aside(vault: Vault, lost: Lost, call: Call) -> str:
 
 
 def _keep_writers_out(lock: LockFile, call: Call) -> None:
-    """Takes the lock, and leaves it closed if that is impossible: then nobody can write either."""
+    """Takes the lock; leaves it closed where nobody can have it, so that nobody can write either.
+
+    Raises:
+        StoreTimeout: somebody else has it all the time.
+        StoreUnavailable: we cannot have it here and now, but others may.
+    """
     try:
         while not lock.try_lock():
             if call.remaining() == 0.0:
@@ -130,7 +144,8 @@ def _keep_writers_out(lock: LockFile, call: Call) -> None:
             call.clock.sleep(_PAUSE_SECONDS)
     except BaseException as exc:
         lock.close()
-        if isinstance(exc, StoreTimeout) or not isinstance(exc, StoreError):
+        nobody_can = isinstance(exc, AccessDenied | StoreFull | NotAVault)
+        if not (nobody_can or (isinstance(exc, StoreUnavailable) and lock.is_no_file())):
             raise
 
 
@@ -143,7 +158,7 @@ def _require_same(vault: Vault, lost: Lost) -> None:
     if _directory(vault.path) != lost.directory:
         raise StoreUnavailable("the vault was replaced meanwhile", hint="open it again")
     files.require_vault_directory(vault.path)
-    if _header(vault.path) != lost.header:
+    if _header(vault.path) != lost.header or _key_files(vault) != lost.key_files:
         raise StoreUnavailable("the vault was changed meanwhile", hint="open it again")
 
 
@@ -172,6 +187,20 @@ def _directory(path: str) -> tuple[int, int] | None:
     except OSError as exc:
         raise files.translated(exc, "the vault") from None
     return found.st_dev, found.st_ino
+
+
+def _key_files(vault: Vault) -> list[tuple[int, ...] | None]:
+    found: list[tuple[int, ...] | None] = []
+    for key in vault.keys:
+        try:
+            seen = os.stat(key.path) if isinstance(key, KeyFile) else None
+        except OSError:
+            seen = None
+        identity = None
+        if seen is not None:
+            identity = seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
+        found.append(identity)
+    return found
 
 
 def _header(path: str) -> bytes | None:
