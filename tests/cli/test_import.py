@@ -40,7 +40,7 @@ def test_a_dotenv_file_moves_in_two_steps(shell_with_vault: Shell) -> None:
         $ tokenkeep list
         api_key
         $ tokenkeep import dotenv .env --name API_KEY=api_key --confirm
-        error: there is no import from there to confirm
+        error: this store has no import from there to confirm
         hint: tokenkeep import dotenv --help
         [3]
     """)
@@ -117,7 +117,7 @@ def test_what_was_replaced_is_kept_until_it_can_come_back(shell_with_vault: Shel
         $ tokenkeep list
         A
         $ tokenkeep import dotenv .env --undo
-        error: there is no import from there to undo
+        error: this store has no import from there to undo
         hint: tokenkeep import dotenv --help
         [3]
         $ tokenkeep import dotenv .env
@@ -203,9 +203,9 @@ def test_an_import_into_a_second_vault_is_one_of_its_own(shell_with_vault: Shell
         items copied: 1
         both places have them now: --confirm takes them from the old one, --undo back
         $ {second} import dotenv .env --undo
-        error: this store does not know of the import
-        hint: choose the store that it went to, or run it again
-        [1]
+        error: this store has no import from there to undo
+        hint: tokenkeep import dotenv --help
+        [3]
         $ {second} import dotenv .env
         items copied: 1
         both places have them now: --confirm takes them from the old one, --undo back
@@ -272,7 +272,7 @@ def test_a_vault_moves_to_a_real_keyring_and_back(shell_with_vault: Shell) -> No
 
 
 def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> None:
-    """In one go, with its items; the provider's token goes on in the new place."""
+    """In one go, whatever else is on its way from there; the provider's token goes on."""
     shell, _server = signed_in
     second = "tokenkeep --store vault:second --key-file second.key"
     old = "vault --from-key-file .config/tokenkeep/vault.key"
@@ -289,6 +289,13 @@ def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> Non
         error: ...
         ...
         [5]
+        $ printf s3cret | tokenkeep set name
+        $ tokenkeep vault create --path third --key-file third.key
+        ...
+        $ tokenkeep --store vault:third --key-file third.key import store {old}
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ tokenkeep delete name
         $ {second} import store {old} --remove --sessions
         there is nothing to import
         sessions moved: 1

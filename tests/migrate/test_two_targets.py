@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from migrate.places import (
 )
 from tokenkeep.backends.memory import MemoryStore
 from tokenkeep.backends.vault import VaultOptions, VaultStore
-from tokenkeep.errors import StoreFull, WriteConflict
+from tokenkeep.errors import StoreFull
 from tokenkeep.migrate.journal import Phase
 from tokenkeep.migrate.looking import REPLACE
 from tokenkeep.migrate.migration import Migration
@@ -80,6 +81,56 @@ def test_both_are_confirmed_though_the_first_one_took_what_they_share(
         Migration(drawer, storage).confirm()
     assert ({}, OLD, OLD) == (drawer.values, items_of(first), items_of(second))
     assert ([], [], []) == (own_items(first), own_items(second), journals_in(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["confirm", "undo"])
+def test_an_import_that_is_open_elsewhere_is_no_error_here(
+    tmp_path: Path, make: Make, ending: str
+) -> None:
+    """Before, during and after a store's own import: what it does not know of is nothing to it."""
+    drawer, first, second = Drawer(**OLD), make("first"), make("second")
+    Migration(drawer, first).run()
+    assert () == getattr(Migration(drawer, second), ending)().items
+    Migration(drawer, second).run()
+    assert 2 == len(getattr(Migration(drawer, second), ending)().items)
+    assert () == getattr(Migration(drawer, second), ending)().items
+    assert Phase.COPIED is Migration(drawer, first).status()
+    drawer.values.clear()  # and with nothing to copy, as `import --remove` does it
+    assert () == Migration(drawer, second).run().items
+    assert () == getattr(Migration(drawer, second), ending)().items
+    assert (OLD if ending == "confirm" else {}) == items_of(second)
+    assert OLD == items_of(first)
+    Migration(drawer, first).confirm()
+    assert ([], [], []) == (own_items(first), own_items(second), journals_in(tmp_path))
+
+
+@pytest.mark.parametrize("action", ["run", "confirm", "undo"])
+def test_a_store_cleared_before_any_step_imports_anew_and_forgets_the_rest(
+    tmp_path: Path, make: Make, action: str
+) -> None:
+    """A journal whose key was erased speaks to nobody, wherever its process was killed."""
+    for number in range(1, STEPS):
+        drawer, storage = Drawer(**OLD), make(f"first {number}")
+        storage.write("b", "other")
+        if action != "run":
+            Migration(drawer, storage, existing=REPLACE).run()
+        before = Before(number)
+        with suppress(Crash):
+            getattr(Migration(drawer, storage, existing=REPLACE, step=before), action)()
+        storage.delete_all()
+        drawer.values.update(OLD)  # where it was confirmed already
+        migration = Migration(drawer, storage)
+        assert Phase.NONE is migration.status()
+        for ending in (migration.confirm, migration.undo):
+            assert () == ending().items, number
+        migration.run()
+        assert 2 == len(migration.confirm().items), number
+        for ending in (migration.confirm, migration.undo):
+            assert () == ending().items, number
+        assert ({}, OLD, []) == (drawer.values, items_of(storage), own_items(storage)), number
+        if before.count < number:
+            break
+    assert 3 < number < STEPS - 1
 
 
 @pytest.mark.parametrize("action", ["run", "confirm", "undo"])
@@ -158,8 +209,8 @@ def test_a_vault_that_is_moved_takes_its_import_along(tmp_path: Path) -> None:
     (tmp_path / "vault").rename(tmp_path / "moved")
     (tmp_path / "vault.key").rename(tmp_path / "moved.key")
     instead = storage_in(tmp_path / "state", vault_in(tmp_path, "vault"))
-    with pytest.raises(WriteConflict, match="does not know"):
-        Migration(drawer, instead).confirm()
+    assert () == Migration(drawer, instead).confirm().items
+    assert OLD == drawer.values
     Migration(drawer, instead).run()
     moved = storage_in(tmp_path / "state", vault_in(tmp_path, "moved"))
     Migration(drawer, moved).undo()

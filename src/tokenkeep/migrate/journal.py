@@ -1,9 +1,9 @@
 """The journal of a migration: what was begun, written and taken away, so that any start can go on.
 
 An append-only file in the service's state directory, durable line by line, that goes when its
-migration has ended. It holds nothing secret: pairs of names and values appear as hashes under a key
-that is itself an item of the new place, so that the file alone tells nobody what the items are
-called and lets nobody guess at their values.
+migration was confirmed or undone. It holds nothing secret: pairs of names and values appear as
+hashes under a key that is itself an item of the new place, so that the file alone tells nobody what
+the items are called and lets nobody guess at their values.
 
 A line is words and eight hexadecimal digits over them. One without its newline was torn by a crash
 and never counts; the next writer closes it with ` torn`. Any other line that is not whole is
@@ -86,7 +86,9 @@ class Journals:
     """The journals of everything that moves from one place into one service's stores of a kind.
 
     Each migration has one of its own, as the same source may be on its way into several stores.
-    Whose it is does not stand in it: the migration's key lies in the store that it goes to.
+    Whose it is does not stand in it: the migration's key lies in the store that it goes to. Where
+    that was cleared, the journal stays and says nothing to any store: it could be that of one which
+    cannot be asked now, and would lose its way back.
     """
 
     def __init__(self, state_directory: str, service: str, identity: str) -> None:

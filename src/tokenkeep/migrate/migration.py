@@ -158,15 +158,17 @@ class Migration:
         anything else stays in both places as `CHANGED`. Run again, it goes on.
 
         Returns:
-            Nothing if there is no migration to confirm.
+            Nothing if this store knows of no migration to confirm: none is open, it was cleared
+            meanwhile, or the one that is open goes to another store.
 
         Raises:
-            WriteConflict: a run was interrupted, run it again first; it is being undone, undo it
-                again; or this store does not know of it, as it was cleared or is another one.
+            WriteConflict: a run was interrupted, run it again first; or it is being undone, undo it
+                again.
             StoreError: as `run`.
         """
         with self._held("confirm"):
-            opened = self._required()
+            self._sweep()
+            opened = self._opened()
             if opened is None:
                 return MigrationReport()
             if opened.told.phase is Phase.UNDOING:
@@ -184,15 +186,15 @@ class Migration:
         the new place or may go. Run again, it goes on.
 
         Returns:
-            Nothing if there is no migration that could be undone.
+            Nothing if this store knows of no migration that could be undone, as in `confirm`.
 
         Raises:
-            WriteConflict: it was confirmed, and that was interrupted, confirm it again; or this
-                store does not know of it, as it was cleared or is another one.
+            WriteConflict: it was confirmed, and that was interrupted, confirm it again.
             StoreError: as `run`.
         """
         with self._held("undo"):
-            opened = self._required()
+            self._sweep()
+            opened = self._opened()
             if opened is None:
                 return MigrationReport()
             if opened.told.phase is Phase.CONFIRMING:
@@ -328,7 +330,8 @@ class Migration:
     def _forget(self, opened: Begun, word: str) -> None:
         """Erases what was set aside, ends the journal, and only then erases its key.
 
-        While the journal is open, a key that is missing thus means another store.
+        While the journal is open, a key that is missing thus means another store, or one that was
+        cleared.
         """
         own = key_name(opened.told.id)
         self._new.hide(own)
@@ -368,30 +371,11 @@ class Migration:
             )
         return opened
 
-    def _required(self) -> Begun | None:
-        """The migration to confirm or undo; None if none is open.
-
-        Raises:
-            WriteConflict: one is, and this store does not know of it.
-        """
-        was_just_ended = self._sweep()
-        opened = self._opened()
-        if opened is None and not was_just_ended:
-            every = [each.read() for each in self._journals.all()]
-            if any(told.phase is not Phase.NONE and (told.names or told.entries) for told in every):
-                raise WriteConflict(
-                    "this store does not know of the import",
-                    hint="choose the store that it went to, or run it again",
-                )
-        return opened
-
-    def _sweep(self) -> bool:
+    def _sweep(self) -> None:
         """Drops what is left of a migration whose process was killed just after its end, if any."""
         found = self._found()
-        if found is None or found.told.phase is not Phase.NONE:
-            return False
-        self._drop(found)
-        return True
+        if found is not None and found.told.phase is Phase.NONE:
+            self._drop(found)
 
     def _held(self, purpose: str) -> Hold:
         fence = Fence(self._journals.fence_path, self._target.clock)

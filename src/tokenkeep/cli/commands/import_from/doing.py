@@ -131,7 +131,9 @@ def perform(ctx: click.Context, source: Source, choices: dict[str, Any]) -> int:
                 if act == "remove":
                     report = _both(report, migration.confirm())
     if act in ("confirm", "undo") and not was_open:
-        raise NotFound(f"there is no import from there to {act}", f"{ctx.command_path} --help")
+        raise NotFound(
+            f"this store has no import from there to {act}", f"{ctx.command_path} --help"
+        )
     if act == "dry_run":
         _show_plan(report, settings)
         return OK if report.is_possible else FAILED
