@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from tokenkeep.backends.vault import VaultStore
 from tokenkeep.errors import SecretDamaged, StoreTimeout
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.testing import FakeClock
 from tokenkeep.vault.lockfile import LockFile
+from tokenkeep.vault.rows import put_plainly
 from vault.places import SERVICE, call, item, open_store, open_vault, value
 
 
@@ -118,6 +123,48 @@ def test_rollback_that_an_interrupt_came_before_is_made_up_for(tmp_path: Path) -
     assert "3" == value(open_store(tmp_path), "a")
     store.write(item("b"), Secret("4"), call())
     assert "4" == value(open_store(tmp_path), "b")
+
+
+def test_interrupt_at_any_moment_of_a_write_keeps_nobody_else_out(tmp_path: Path) -> None:
+    """Before or after the lock is had, at every line of the write: it is free, and all is whole."""
+    store, rival = open_store(tmp_path), LockFile(os.fspath(tmp_path / "vault"))
+    for text in ("before", "0"):
+        store.write(item("a"), Secret(text), call())
+    moments = 0
+    while interrupted(store, moments):
+        assert rival.try_lock(), moments
+        rival.unlock()
+        assert value(open_store(tmp_path), "a") in ("0", "interrupted"), moments
+        moments += 1
+    rival.close()
+    assert moments > 10
+    assert "interrupted" == value(open_store(tmp_path), "a")
+
+
+def interrupted(store: VaultStore, moment: int) -> bool:
+    """Whether a write came to the so manieth line or end of what it does under the lock."""
+    codes, left = (LockFile.try_lock.__code__, put_plainly.__code__), moment
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., object] | None:
+        nonlocal left
+        if frame.f_code not in codes:
+            return None
+        if event in ("line", "return"):
+            left -= 1
+            if left < 0:
+                left = 1 << 30
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        store.write(item("a"), Secret("interrupted"), call())
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 @pytest.mark.requires("POSIX files")

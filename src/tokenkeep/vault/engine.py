@@ -144,8 +144,10 @@ class Engine:
                 problem = sqlite.translated(exc)
                 if not sqlite.is_busy(exc):
                     raise problem from exc
-            except BaseException:
+            except BaseException as exc:
                 self._forget_writer_after_failure()
+                if not isinstance(exc, Exception):
+                    self._close_lock()  # a Ctrl-C may have come before we knew that we had it
                 raise
             finally:
                 if is_locked:
