@@ -43,8 +43,7 @@ class Sealer:
         Args:
             about: where it belongs: whoever opens it has to know.
         """
-        associated = b"%b%b%b%b" % (self._starts[kind], len(about).to_bytes(4, "big"), about, _END)
-        return self._head + self._cipher.seal(value, associated)
+        return self._head + self._cipher.seal(value, self._associated(kind, about))
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
