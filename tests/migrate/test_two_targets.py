@@ -52,6 +52,16 @@ def journals_in(place: Path) -> list[Path]:
     return sorted((place / "state").rglob("*.journal"))
 
 
+def ready_for(action: str, make: Make, number: int) -> tuple[Drawer, SecureStorage, SecureStorage]:
+    """A source and two new stores: the first has another item, and the import if that is to end."""
+    drawer = Drawer(**OLD)
+    first, second = make(f"first {number}"), make(f"second {number}")
+    first.write("b", "other")
+    if action != "run":
+        Migration(drawer, first, existing=REPLACE).run()
+    return drawer, first, second
+
+
 @pytest.mark.parametrize("ending", ["undo", "confirm"])
 def test_the_import_into_a_second_store_leaves_the_first_one_s_way_back(
     tmp_path: Path, make: Make, ending: str
@@ -139,11 +149,7 @@ def test_killed_before_any_step_it_goes_on_after_the_import_into_another_store(
 ) -> None:
     """What the other one does in between is no business of the first."""
     for number in range(1, STEPS):
-        drawer = Drawer(**OLD)
-        first, second = make(f"first {number}"), make(f"second {number}")
-        first.write("b", "other")
-        if action != "run":
-            Migration(drawer, first, existing=REPLACE).run()
+        drawer, first, second = ready_for(action, make, number)
         before = Before(number)
         try:
             getattr(Migration(drawer, first, existing=REPLACE, step=before), action)()
@@ -177,11 +183,7 @@ def test_an_open_journal_that_has_no_id_in_its_name_is_found_and_finished(
 ) -> None:
     """Wherever the earlier version was killed, also once there is an import into another store."""
     for number in range(3, STEPS):
-        drawer = Drawer(**OLD)
-        first, second = make(f"first {number}"), make(f"second {number}")
-        first.write("b", "other")
-        if action != "run":
-            Migration(drawer, first, existing=REPLACE).run()
+        drawer, first, second = ready_for(action, make, number)
         before = Before(number)
         with pytest.raises(Crash):
             getattr(Migration(drawer, first, existing=REPLACE, step=before), action)()
