@@ -44,12 +44,13 @@ def run(command: Sequence[str], value: bytes = b"") -> bytes:
 
     One run in 128 or so fails with KWallet, and is made again. libsecret and secretstorage send
     their public number without leading zeros, and KWallet takes none that is shorter than the
-    group's; and it leaves out leading zeros of the number agreed on, where they keep them.
+    group's; and it leaves out leading zeros of the number agreed on, where they keep them: then
+    they have another key than it, and secret-tool says nothing, python-keyring perhaps "".
     """
     env = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"}
     for _attempt in range(3):
         answer = subprocess.run(command, input=value, capture_output=True, env=env)
-        if not answer.stderr:
+        if answer.returncode == 0 and not answer.stderr and answer.stdout != b"\n":
             break
     assert b"" == answer.stderr
     return answer.stdout
