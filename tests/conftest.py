@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from support.services import OIDC_PROVIDER, SERVICES, node_executable
+from support.tpm import Emulator
 
 settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile(
@@ -151,3 +152,10 @@ def node() -> Path:
 def oidc_provider_modules() -> Path:
     """The folder `node_modules` that holds oidc-provider; the test says `requires("node")` too."""
     return OIDC_PROVIDER
+
+
+@pytest.fixture
+def tpm() -> Iterator[Emulator]:
+    """A TPM of the test's own; the test says `requires("swtpm")` too."""
+    with Emulator() as emulator:
+        yield emulator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from cli.shell import Shell
 from support.tpm import Emulator
 
 pytestmark = pytest.mark.requires("shell")
-
-
-@pytest.fixture
-def tpm() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ import pytest
 from support.children import Child, in_child
 from support.sessions import Place, changes_of, refresh_token
 from support.small_disk import fill, set_read_only, small_disk
+from support.unsaved import memory_only, stored_generation
 from support.waiting import eventually
-from tokenkeep import MemoryStore, Session, State
+from tokenkeep import MemoryStore, State
 from tokenkeep.errors import (
     AccessDenied,
-    LoginFailed,
     LoginRequired,
     RefreshUnavailable,
     SessionUncertain,
@@ -28,12 +26,7 @@ from tokenkeep.errors import (
 )
 from tokenkeep.session.redemption import Wanted
 from tokenkeep.session.unsaved import Unsaved
-from tokenkeep.testing.authorization_server import (
-    AuthorizationServer,
-    Drop,
-    Endpoint,
-    When,
-)
+from tokenkeep.testing.authorization_server import AuthorizationServer, Drop, Endpoint, When
 from tokenkeep.testing.faulty import Fails, FaultyStore
 
 TOKEN = Endpoint.TOKEN
@@ -52,35 +45,6 @@ def place(tmp_path: Path, server: AuthorizationServer, store: FaultyStore) -> Pl
 
 def refuse_writes(store: FaultyStore, error: type[Exception] = StoreFull) -> None:
     store.faults.update({verb: Fails(error) for verb in ("write", "replace")})  # type: ignore[arg-type]
-
-
-class RefusesTheResult(MemoryStore):
-    """Takes the intent, and refuses what comes of it, until `refuses` is over."""
-
-    refuses: type[Exception] | None = None
-    _replaced = 0
-
-    def replace(self, name: Any, expected: Any, value: Any, call: Any) -> None:
-        if self.refuses is not None:
-            self._replaced += 1
-            if self._replaced > 1:
-                raise self.refuses
-        super().replace(name, expected, value, call)
-
-    def write(self, name: Any, value: Any, call: Any) -> None:
-        if self.refuses is not None:
-            raise self.refuses
-        super().write(name, value, call)
-
-
-def memory_only(place: Place, server: AuthorizationServer) -> tuple[Session, RefusesTheResult]:
-    """A session whose rotated token could not be saved."""
-    place.store = store = RefusesTheResult()
-    session = place.signed_in(server)
-    store.refuses = StoreFull
-    assert 2 == session.access_token(min_ttl=10**6).generation
-    assert State.MEMORY_ONLY is session.state
-    return session, store
 
 
 @pytest.mark.parametrize("error", REFUSALS)
@@ -150,12 +114,6 @@ def test_saving_at_last_never_overwrites_a_newer_generation(
     session.close()
     assert 9 == stored_generation(place)
     assert session.tokens.kept.fence.holder() is None
-
-
-def stored_generation(place: Place) -> int:
-    record = place.tokens().kept.stored()
-    assert record is not None
-    return record.generation
 
 
 def test_a_rotated_token_that_cannot_be_saved_is_held_and_saved_later(
@@ -267,121 +225,6 @@ def test_signing_out_here_revokes_the_unsaved_token(
     assert all(family.revoked for family in server.grants())
     assert State.SIGNED_OUT is session.state
     assert place.tokens().kept.fence.holder() is None
-
-
-def test_a_login_in_its_place_takes_over_the_fence(
-    place: Place, server: AuthorizationServer
-) -> None:
-    session, store = memory_only(place, server)
-    store.refuses = None
-    assert State.ACTIVE is session.begin(server.login("notes"))
-    assert State.ACTIVE is place.session().restore()
-    assert place.tokens().kept.fence.holder() is None
-    assert 2 == session.access_token(min_ttl=10**6).generation
-
-
-class BusyLog:
-    """A log at whose next `begin` something else happens, which may end in an exception."""
-
-    def __init__(self, session: Session, happens: Callable[[], object]) -> None:
-        self._inner: Any = session.tokens.kept.log
-        self._kept: Any = session.tokens.kept
-        self._kept.log = self
-        self._happens = happens
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def begin(self, session_id: str, now: float) -> None:
-        self._kept.log = self._inner
-        self._happens()
-        self._inner.begin(session_id, now)
-
-
-def asking(session: Session, answers: list[object]) -> threading.Thread:
-    """A thread that wants a fresher token than there is, and is at it when this returns."""
-
-    def ask() -> None:
-        try:
-            answers.append(session.access_token(min_ttl=10**7))
-        except Exception as exc:
-            answers.append(exc)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    eventually(lambda: session._obtainer._flight.is_in_progress())
-    time.sleep(0.1)
-    return thread
-
-
-@pytest.mark.parametrize("somebody_asks", [False, True])
-def test_a_login_that_cannot_begin_leaves_the_unsaved_session_alive(
-    place: Place, server: AuthorizationServer, somebody_asks: bool
-) -> None:
-    """The disk that refused the record may refuse the log as well, whatever other threads want."""
-    session, store = memory_only(place, server)
-    threads: list[threading.Thread] = []
-    answers: list[Any] = []
-
-    def is_full() -> None:
-        if somebody_asks:
-            threads.append(asking(session, answers))
-        raise StoreFull
-
-    BusyLog(session, is_full)
-    with pytest.raises(StoreFull):
-        session.begin(server.login("notes"))
-    for thread in threads:
-        thread.join()
-    generation = 3 if somebody_asks else 2
-    assert [3] * len(threads) == [answer.generation for answer in answers]
-    assert State.MEMORY_ONLY is session.state
-    assert generation == session.access_token().generation
-    store.refuses = None
-    eventually(lambda: session.state is State.ACTIVE)
-    assert generation == stored_generation(place)
-    assert server.is_alive(refresh_token(place))
-    assert 0 == server.reuse_detected
-
-
-@pytest.mark.parametrize("is_saved", [True, False])
-def test_who_asks_during_a_login_gets_its_token(
-    place: Place, server: AuthorizationServer, is_saved: bool
-) -> None:
-    """A refresh for the unsaved session waits until it is known what takes its place."""
-    session, store = memory_only(place, server)
-    threads: list[threading.Thread] = []
-    answers: list[Any] = []
-    BusyLog(session, lambda: threads.append(asking(session, answers)))
-    if is_saved:
-        store.refuses = None
-    begun = session.begin(server.login("notes"))
-    threads[0].join()
-    assert (State.ACTIVE if is_saved else State.MEMORY_ONLY) is begun
-    assert begun is session.state
-    assert [session._known.session_id] == [answer.session_id for answer in answers]
-    assert 0 == server.reuse_detected
-    session.logout()
-
-
-def test_a_sign_out_during_a_login_ends_both(place: Place, server: AuthorizationServer) -> None:
-    """Neither the session that was begun nor the unsaved one before it is left at the provider."""
-    session, store = memory_only(place, server)
-    store.refuses = None
-    kept = session.tokens.kept
-    inner = store.write
-
-    def write(*arguments: Any) -> None:
-        inner(*arguments)
-        kept.log.end("logout", time.time())
-
-    store.write = write  # type: ignore[method-assign]
-    with pytest.raises(LoginFailed):
-        session.begin(server.login("notes"))
-    eventually(lambda: all(family.revoked for family in server.grants()))
-    eventually(lambda: kept.fence.holder() is None)
-    assert State.SIGNED_OUT is session.restore()
-    assert kept.stored() is None
 
 
 def test_closing_tries_once_more(place: Place, server: AuthorizationServer) -> None:

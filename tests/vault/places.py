@@ -14,6 +14,7 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.crypto import Argon2Profile
 from tokenkeep.item import SESSION, Call, ItemName
 from tokenkeep.secret import Secret
+from tokenkeep.vault.key import Key
 from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.vault import Vault
@@ -78,6 +79,17 @@ def fill(directory: Path) -> None:
     for name in ("a", "b"):
         store.write(item(name), Secret("value " + name), call())
     store.close()
+
+
+def filled_by(place: Path, *keys: Key, spare: bool = True) -> None:
+    """Makes a vault at a path, of one item, opened by the keys and by a passphrase beside them."""
+    several = (*keys, passphrase()) if spare else keys
+    VaultStore(VaultOptions(place, several)).write(item("a"), Secret("kept"), call())
+
+
+def read_by(place: Path, *keys: Key) -> Secret | None:
+    """That item, by these keys alone."""
+    return VaultStore(VaultOptions(place, keys, create=False)).read(item("a"), call())
 
 
 _READER = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from contract.places import spoil
 from support.captured import assert_nothing_leaks
 from support.tpm import call, keys
-from tokenkeep.backends.memory import MemoryOptions, MemoryStore
-from tokenkeep.backends.store_item import SERVICE, StoreItemKey
+from tokenkeep.backends.store_item import StoreItemKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
     AccessDenied,
@@ -21,92 +19,38 @@ from tokenkeep.errors import (
     SecretDamaged,
     SecretInvalidated,
     StoreError,
-    StoreFull,
     StoreLocked,
     StoreTimeout,
     StoreUnavailable,
     VaultKeyMissing,
     WrongKey,
 )
-from tokenkeep.item import Call, ItemName
 from tokenkeep.oauth.provider import Provider
 from tokenkeep.secret import Secret
 from tokenkeep.session.session import Session
 from tokenkeep.session.state import State
 from tokenkeep.storage import SecureStorage
 from tokenkeep.store import Persistence, Protection, Require, StoreFacts
-from tokenkeep.testing.clock import FakeClock
 from tokenkeep.tokens.storage import TokenStorage
 from tokenkeep.vault import access
 from tokenkeep.vault.check import check
-from tokenkeep.vault.creation import create
 from tokenkeep.vault.format import Header
 from tokenkeep.vault.rekey import rekey
-from tokenkeep.vault.replace import replace_all
 from tokenkeep.vault.vault import Vault
-from vault.places import item, passphrase
-
-
-class Platform(MemoryStore):
-    """A store that can be told to fail, and that lies when it is asked to."""
-
-    def __init__(self) -> None:
-        super().__init__(MemoryOptions())
-        self.fails: StoreError | None = None
-        self.log: list[str] = []
-        self.forgets_writes = False
-        self.spoils = self.is_late = False
-        #: Which of its calls, counted from 1, does not end in time.
-        self.ends_at = 0
-        self.takes: Callable[[], object] = lambda: None
-
-    def _step(self, verb: str) -> None:
-        self.log.append(verb)
-        if self.fails is not None:
-            raise self.fails
-        if len(self.log) == self.ends_at:
-            raise StoreTimeout("the platform does not answer")
-        self.takes()
-
-    def read(self, name: ItemName, call: Call) -> Secret | None:
-        self._step("read")
-        return super().read(name, call)
-
-    def write(self, name: ItemName, value: Secret, call: Call) -> None:
-        self._step("write")
-        if not self.forgets_writes:
-            super().write(name, Secret("spoilt") if self.spoils else value, call)
-        if self.is_late:
-            raise StoreTimeout("the platform does not answer")
-
-    def delete(self, name: ItemName, call: Call) -> bool:
-        self._step("delete")
-        return super().delete(name, call)
-
-
-def filled(place: Path, platform: Platform) -> None:
-    both = keys(StoreItemKey(platform), passphrase())
-    VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
-
-
-def read(place: Path, *by: object) -> Secret | None:
-    return VaultStore(VaultOptions(place, by, create=False)).read(item("a"), call())  # type: ignore[arg-type]
-
-
-def items(platform: Platform) -> list[ItemName]:
-    return platform.names(SERVICE, call())
+from vault.places import filled_by, item, passphrase, read_by
+from vault.platforms import Platform, items
 
 
 def test_item_opens_the_vault(tmp_path: Path) -> None:
     """The key is one item, named by vault and slot, written and read back before it is used."""
     platform = Platform()
-    filled(tmp_path / "vault", platform)
+    filled_by(tmp_path / "vault", StoreItemKey(platform))
     header = Vault(str(tmp_path / "vault"), ()).header()
     assert header is not None
     slot = next(slot for slot in header.slots if slot.kind == "store-item")
     assert [f"{header.vault_id.hex()}.{slot.id.hex()}"] == [each.name for each in items(platform)]
     assert ["write", "read"] == platform.log[:2]
-    assert Secret("kept") == read(tmp_path / "vault", StoreItemKey(platform))
+    assert Secret("kept") == read_by(tmp_path / "vault", StoreItemKey(platform))
 
 
 def test_vault_s_facts_are_the_store_s(tmp_path: Path) -> None:
@@ -168,7 +112,7 @@ def test_vault_is_as_readable_as_the_store_of_its_key(
 def test_slot_that_does_not_say_is_not_known(tmp_path: Path) -> None:
     """A slot of another program claims nothing; its protection is the weakest."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     header = Header.decode((place / "header").read_bytes())
     for slot in header.slots:
         slot.extra = {name: value for name, value in slot.extra.items() if name == "store"}
@@ -196,19 +140,19 @@ def test_store_that_does_not_keep_the_key_ends_the_creation(tmp_path: Path) -> N
     platform = Platform()
     platform.forgets_writes = True
     with pytest.raises(SecretDamaged):
-        filled(tmp_path / "vault", platform)
+        filled_by(tmp_path / "vault", StoreItemKey(platform))
     assert not (tmp_path / "vault").exists()
 
 
 def test_vault_on_another_machine_is_recognised(tmp_path: Path) -> None:
     """Copied, or restored without the store: gone for good, with the ways out; nothing is lost."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     shutil.copytree(place, tmp_path / "copied")
     elsewhere = Platform()
     for key in (StoreItemKey(elsewhere), StoreItemKey(elsewhere)):
         with pytest.raises(SecretInvalidated) as caught:
-            read(tmp_path / "copied", key)
+            read_by(tmp_path / "copied", key)
         for way in ("add-key --store-item memory", "vault reset", "storage.reset()"):
             assert way in str(caught.value.hint)
     report = check(Vault(str(tmp_path / "copied"), keys(StoreItemKey(elsewhere))), call)
@@ -217,14 +161,14 @@ def test_vault_on_another_machine_is_recognised(tmp_path: Path) -> None:
     access.add_key(
         Vault(str(tmp_path / "copied"), keys(passphrase())), StoreItemKey(elsewhere), call()
     )
-    assert Secret("kept") == read(tmp_path / "copied", StoreItemKey(elsewhere))
-    assert Secret("kept") == read(place, StoreItemKey(platform))
+    assert Secret("kept") == read_by(tmp_path / "copied", StoreItemKey(elsewhere))
+    assert Secret("kept") == read_by(place, StoreItemKey(platform))
 
 
 def test_quarantine_survives_a_vault_without_its_key(tmp_path: Path) -> None:
     """What was kept aside before the key was lost is there when another key opens the vault."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
 
     def opened() -> VaultStore:
         return VaultStore(VaultOptions(place, passphrase()))
@@ -233,7 +177,7 @@ def test_quarantine_survives_a_vault_without_its_key(tmp_path: Path) -> None:
     opened().write(item("a"), Secret("anew"), call())
     for _ in range(2):
         with pytest.raises(SecretInvalidated):
-            read(place, StoreItemKey(Platform()))
+            read_by(place, StoreItemKey(Platform()))
     report = check(Vault(str(place), keys(passphrase())), call)
     assert (1, 1, []) == (report.items, report.quarantined, report.findings)
 
@@ -241,7 +185,7 @@ def test_quarantine_survives_a_vault_without_its_key(tmp_path: Path) -> None:
 def test_reset_sets_aside_a_vault_whose_item_is_gone(tmp_path: Path) -> None:
     """The explicit way, and no other: until then the vault stays, and so does every answer."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     store = VaultStore(VaultOptions(place, StoreItemKey(Platform())))
     storage = SecureStorage("org.example", store, state_directory=str(tmp_path / "state"))
     for ask in (lambda: storage.read("a"), storage.names, storage.delete_all):
@@ -250,7 +194,7 @@ def test_reset_sets_aside_a_vault_whose_item_is_gone(tmp_path: Path) -> None:
     aside = storage.reset().set_aside
     assert aside is not None
     storage.write("a", "anew")
-    assert Secret("kept") == read(Path(aside), StoreItemKey(platform))
+    assert Secret("kept") == read_by(Path(aside), StoreItemKey(platform))
 
 
 def test_session_whose_item_is_gone_asks_for_a_login(tmp_path: Path) -> None:
@@ -284,19 +228,19 @@ def test_store_that_each_login_has_for_itself_says_only_that_the_key_is_missing(
             return replace(super().facts, persistence=Persistence.LOGIN)
 
     place = tmp_path / "vault"
-    filled(place, OfOneLogin())
+    filled_by(place, StoreItemKey(OfOneLogin()))
     with pytest.raises(VaultKeyMissing) as caught:
-        read(place, StoreItemKey(OfOneLogin()))
+        read_by(place, StoreItemKey(OfOneLogin()))
     assert "from the login that made it" in str(caught.value.hint)
 
 
 def test_item_that_died_in_its_store_is_gone_for_good(tmp_path: Path) -> None:
     """Its time is over, or it was revoked: the ways out are the vault's, not the store's."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     platform.fails = SecretInvalidated("its time is over", hint="write it anew")
     with pytest.raises(SecretInvalidated, match="its time is over") as caught:
-        read(place, StoreItemKey(platform))
+        read_by(place, StoreItemKey(platform))
     assert "vault reset" in str(caught.value.hint)
 
 
@@ -306,27 +250,27 @@ def test_item_that_died_in_its_store_is_gone_for_good(tmp_path: Path) -> None:
 def test_store_s_failure_is_the_vault_s(tmp_path: Path, error: type[StoreError]) -> None:
     """What the store says is said; nothing is erased, and another key still opens."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     before = (place / "header").read_bytes()
     platform.fails = error("not now")
     with pytest.raises(error) as caught:
-        read(place, StoreItemKey(platform))
+        read_by(place, StoreItemKey(platform))
     assert_nothing_leaks(caught.value, "kept")
-    assert Secret("kept") == read(place, StoreItemKey(platform), passphrase())
+    assert Secret("kept") == read_by(place, StoreItemKey(platform), passphrase())
     platform.fails = None
     assert before == (place / "header").read_bytes()
-    assert Secret("kept") == read(place, StoreItemKey(platform))
+    assert Secret("kept") == read_by(place, StoreItemKey(platform))
 
 
 def test_item_that_is_no_key_is_a_wrong_key(tmp_path: Path) -> None:
     """Somebody else's item under the name, or another slot's key, opens nothing."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     name = items(platform)[0]
     for other in (Secret("short"), Secret(bytes(32))):
         platform.write(name, other, call())
         with pytest.raises(WrongKey):
-            read(place, StoreItemKey(platform))
+            read_by(place, StoreItemKey(platform))
 
 
 def test_several_stores_do_not_mix(tmp_path: Path) -> None:
@@ -335,177 +279,16 @@ def test_several_stores_do_not_mix(tmp_path: Path) -> None:
     both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
     VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
     one.log.clear()
-    assert Secret("kept") == read(place, StoreItemKey(two, "two"))
+    assert Secret("kept") == read_by(place, StoreItemKey(two, "two"))
     assert [] == one.log
-
-
-def test_removed_slot_takes_its_item_along(tmp_path: Path) -> None:
-    """The item goes last, once the slot is gone; rekeyed or not."""
-    for replace_root in (False, True):
-        platform, place = Platform(), tmp_path / f"vault-{replace_root}"
-        filled(place, platform)
-        vault = Vault(str(place), keys(StoreItemKey(platform), passphrase()))
-        slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
-        if replace_root:
-            rekey(vault, call, remove=slot.id)
-        else:
-            access.remove_key(vault, slot.id, call())
-        assert [] == items(platform)
-        assert Secret("kept") == read(place, passphrase())
-
-
-def test_item_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
-    """The slot is gone all the same; what is left over is named."""
-    platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
-    vault = Vault(str(place), keys(passphrase(), StoreItemKey(platform)))
-    slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
-    vault.opened(call())
-    platform.fails = StoreLocked("the platform is locked")
-    with pytest.raises(StoreLocked, match="still there"):
-        access.remove_key(vault, slot.id, call())
-    assert ["passphrase"] == [each.kind for each in access.list_keys(vault)]
-
-
-def test_rekey_is_reported_though_the_removed_slots_item_cannot_be_erased(tmp_path: Path) -> None:
-    """Everything is done by then: what is left over opens nothing."""
-    platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
-    vault = Vault(str(place), keys(passphrase(), StoreItemKey(platform)))
-    slot = next(each for each in access.list_keys(vault) if each.kind == "store-item")
-    vault.opened(call())
-
-    def lock(step: str) -> None:
-        if step == "forget":
-            platform.fails = StoreLocked("the platform is locked")
-
-    report = rekey(vault, call, remove=slot.id, step=lock)
-    assert 1 == report.items
-    assert isinstance(report.problem, StoreLocked)
-    assert [passphrase().kind] == [each.kind for each in access.list_keys(vault)]
-
-
-def ending_at(number: int, steps: list[str], error: BaseException) -> Callable[[str], None]:
-    """What ends the work at its step of that number; the steps' names are noted."""
-
-    def step(name: str) -> None:
-        steps.append(name)
-        if len(steps) == number + 1:
-            raise error
-
-    return step
-
-
-class Killed(BaseException):
-    """What no code of ours catches."""
-
-
-@pytest.mark.parametrize("error", [StoreFull("the disk is full"), StoreTimeout("slow"), Killed()])
-def test_creation_that_ends_at_any_step_leaves_no_item(
-    tmp_path: Path, error: BaseException
-) -> None:
-    """Until the vault is published; from then on the items are its keys, and stay."""
-    outcomes, number = {}, 0
-    while True:
-        one, two, place, steps = Platform(), Platform(), tmp_path / str(number), list[str]()
-        both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
-        try:
-            create(str(place), both, call(), ending_at(number, steps, error))
-        except (StoreError, Killed):
-            outcomes[number, steps[-1]] = (place.exists(), len(items(one)), len(items(two)))
-            number += 1
-            continue
-        break
-    published = {step: found for (_, step), found in outcomes.items() if found[0]}
-    assert {"published": (True, 1, 1), "name": (True, 1, 1)} == published
-    assert {(False, 0, 0)} == set(outcomes.values()) - {(True, 1, 1)}
-    assert 8 <= len(outcomes) == len(steps)
-
-
-@pytest.mark.parametrize(
-    ("trouble", "value"),
-    [
-        ("ends_at", 1),  # not written
-        ("is_late", True),  # written, and not said so in time
-        ("ends_at", 2),  # not read back
-        ("spoils", True),  # read back as something else
-        ("ends_at", 3),  # not read once more, to open the slot
-    ],
-)
-def test_key_that_cannot_be_made_leaves_no_item(
-    tmp_path: Path, trouble: str, value: object
-) -> None:
-    """Neither of its own nor of the keys that were made before it."""
-    one, two, place = Platform(), Platform(), tmp_path / "vault"
-    setattr(two, trouble, value)
-    both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
-    with pytest.raises((StoreTimeout, SecretDamaged)):
-        create(str(place), both, call())
-    assert [[], []] == [items(one), items(two)]
-    assert [] == list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("ends_at", [1, 2, 3])
-def test_added_key_that_cannot_be_made_leaves_no_item(tmp_path: Path, ends_at: int) -> None:
-    """The vault stays as it was; `replace_all` takes back the keys that it made before, too."""
-    place, one, two = tmp_path / "vault", Platform(), Platform()
-    filled(place, Platform())
-    before = (place / "header").read_bytes()
-    two.ends_at = ends_at
-    with pytest.raises(StoreTimeout):
-        access.add_key(Vault(str(place), keys(passphrase())), StoreItemKey(two, "two"), call())
-    assert [] == items(two)
-    two.log.clear()
-    both = keys(StoreItemKey(one, "one"), StoreItemKey(two, "two"))
-    with pytest.raises(StoreTimeout):
-        replace_all(Vault(str(place), keys(passphrase(), *both)), both, call)
-    assert [[], []] == [items(one), items(two)]
-    assert before == (place / "header").read_bytes()
-
-
-def test_time_that_is_over_leaves_a_moment_to_take_the_item_back(tmp_path: Path) -> None:
-    """The deadline that ended the making does not end the taking back as well."""
-    clock, platform = FakeClock(), Platform()
-    platform.takes = lambda: clock.advance(0 if platform.log[-1] == "delete" else 4)
-    with pytest.raises(StoreTimeout):
-        create(str(tmp_path / "vault"), keys(StoreItemKey(platform)), Call(5.0, clock=clock))
-    assert [] == items(platform)
-
-
-def test_creator_that_was_not_first_leaves_no_item(tmp_path: Path) -> None:
-    """Of two creators one wins; the other's key for the vault that never was is erased."""
-    platform, place = Platform(), tmp_path / "vault"
-
-    def somebody_else(step: str) -> None:
-        if step == "publish":
-            filled(place, platform)
-
-    assert not create(str(place), keys(StoreItemKey(platform)), call(), somebody_else)
-    assert len(items(platform)) == 1
-    assert Secret("kept") == read(place, StoreItemKey(platform))
-
-
-def test_slot_that_was_never_published_leaves_no_item(tmp_path: Path) -> None:
-    """What keeps the header from being replaced takes the new item back."""
-    platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
-    vault = Vault(str(place), keys(passphrase()))
-
-    def full(step: str) -> None:
-        if step == "header":
-            raise StoreUnavailable("the disk is full")
-
-    with pytest.raises(StoreUnavailable):
-        access.add_key(vault, StoreItemKey(platform), call(), step=full)
-    assert len(items(platform)) == 1
 
 
 def test_rekey_goes_through_the_item(tmp_path: Path) -> None:
     """The item stays the same; what it wraps is new."""
     platform, place = Platform(), tmp_path / "vault"
-    filled(place, platform)
+    filled_by(place, StoreItemKey(platform))
     rekey(Vault(str(place), keys(StoreItemKey(platform), passphrase())), call, root=True)
-    assert Secret("kept") == read(place, StoreItemKey(platform))
+    assert Secret("kept") == read_by(place, StoreItemKey(platform))
 
 
 def test_key_is_a_value() -> None:

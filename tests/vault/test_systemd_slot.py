@@ -25,7 +25,7 @@ from tokenkeep.store import Protection
 from tokenkeep.vault import access
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.vault import Vault
-from vault.places import item, passphrase
+from vault.places import filled_by, item, passphrase, read_by
 
 NAME = "notes.vault"
 
@@ -49,24 +49,15 @@ def give(directory: Path, content: bytes, mode: int = 0o400) -> None:
     os.chmod(directory, 0o500)
 
 
-def filled(place: Path) -> None:
-    both = keys(SystemdCredential(NAME), passphrase())
-    VaultStore(VaultOptions(place, both)).write(item("a"), Secret("kept"), call())
-
-
-def read(place: Path, *by: object) -> Secret | None:
-    return VaultStore(VaultOptions(place, by, create=False)).read(item("a"), call())  # type: ignore[arg-type]
-
-
 def test_credential_opens_the_vault(given: Path, tmp_path: Path) -> None:
     """Opened with nothing but the file; honestly called what it is."""
     place, key = tmp_path / "vault", SystemdCredential(NAME)
     store = VaultStore(VaultOptions(place, key))
     store.write(item("a"), Secret("kept"), call())
     assert Protection.FILE_PERMISSIONS is store.facts.protection
-    assert Secret("kept") == read(place, SystemdCredential(NAME))
+    assert Secret("kept") == read_by(place, SystemdCredential(NAME))
     rekey(Vault(str(place), keys(key)), call, root=True)
-    assert Secret("kept") == read(place, SystemdCredential(NAME))
+    assert Secret("kept") == read_by(place, SystemdCredential(NAME))
 
 
 def test_statement_that_a_tpm_sealed_it_is_kept(given: Path, tmp_path: Path) -> None:
@@ -83,7 +74,7 @@ def test_without_the_credential_the_key_is_missing(
 ) -> None:
     """Started outside of its unit, or restored to another machine: the hint is the unit's line."""
     place = tmp_path / "vault"
-    filled(place)
+    filled_by(place, SystemdCredential(NAME))
     if missing == "variable":
         monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     elif missing == "directory":
@@ -92,19 +83,19 @@ def test_without_the_credential_the_key_is_missing(
         os.chmod(given, 0o700)
         (given / NAME).unlink()
     with pytest.raises(VaultKeyMissing) as caught:
-        read(place, SystemdCredential(NAME))
+        read_by(place, SystemdCredential(NAME))
     assert f"LoadCredentialEncrypted={NAME}" in str(caught.value.hint)
-    assert Secret("kept") == read(place, SystemdCredential(NAME), passphrase())
+    assert Secret("kept") == read_by(place, SystemdCredential(NAME), passphrase())
 
 
 def test_another_key_under_the_name_opens_nothing(given: Path, tmp_path: Path) -> None:
     """A vault copied to a machine whose credential has the same name."""
     place = tmp_path / "vault"
-    filled(place)
+    filled_by(place, SystemdCredential(NAME))
     give(given, os.urandom(32))
     with pytest.raises(WrongKey):
-        read(place, SystemdCredential(NAME))
-    assert Secret("kept") == read(place, SystemdCredential(NAME), passphrase())
+        read_by(place, SystemdCredential(NAME))
+    assert Secret("kept") == read_by(place, SystemdCredential(NAME), passphrase())
 
 
 @pytest.mark.parametrize("content", [b"", b"31 bytes are too few for a key.", bytes(65537)])
@@ -112,7 +103,7 @@ def test_what_is_no_key_is_refused(given: Path, tmp_path: Path, content: bytes) 
     """A password, or a file that was taken by mistake."""
     give(given, content)
     with pytest.raises(WrongKey) as caught:
-        filled(tmp_path / "vault")
+        filled_by(tmp_path / "vault", SystemdCredential(NAME))
     assert "new-key --stdout" in str(caught.value.hint)
     assert not (tmp_path / "vault").exists()
 
@@ -122,7 +113,7 @@ def test_credential_that_others_reach_is_refused(given: Path, tmp_path: Path, mo
     """systemd makes none like that."""
     give(given, os.urandom(32), mode)
     with pytest.raises(AccessDenied):
-        filled(tmp_path / "vault")
+        filled_by(tmp_path / "vault", SystemdCredential(NAME))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file of Linux")
@@ -131,14 +122,14 @@ def test_credential_that_cannot_be_read_now_is_unavailable(given: Path, tmp_path
     (given / NAME).unlink()
     (given / NAME).symlink_to("/proc/self/mem")  # nothing is mapped at its beginning
     with pytest.raises(StoreUnavailable):
-        filled(tmp_path / "vault")
+        filled_by(tmp_path / "vault", SystemdCredential(NAME))
 
 
 def test_credential_of_a_dynamic_user_is_accepted(given: Path, tmp_path: Path) -> None:
     """Root's file with an access list: its group bits show the list's mask."""
     give(given, os.urandom(32), 0o440)
-    filled(tmp_path / "vault")
-    assert Secret("kept") == read(tmp_path / "vault", SystemdCredential(NAME))
+    filled_by(tmp_path / "vault", SystemdCredential(NAME))
+    assert Secret("kept") == read_by(tmp_path / "vault", SystemdCredential(NAME))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +144,9 @@ def test_name_that_leads_elsewhere_is_refused(name: str) -> None:
 def test_header_cannot_name_another_file(given: Path, tmp_path: Path) -> None:
     """A slot opens with the credential that the key names, not with one that the slot names."""
     place = tmp_path / "vault"
-    filled(place)
+    filled_by(place, SystemdCredential(NAME))
     with pytest.raises(WrongKey):
-        read(place, SystemdCredential("other"))
+        read_by(place, SystemdCredential("other"))
 
 
 @pytest.mark.requires("systemd-creds")
@@ -174,10 +165,10 @@ def test_key_made_and_encrypted_by_the_documented_commands(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
     give(directory, creds("decrypt", f"--name={NAME}", str(sealed), "-"))
     place = tmp_path / "vault"
-    filled(place)
+    filled_by(place, SystemdCredential(NAME))
     # The next start of the service: decrypted anew, the same key.
     give(directory, creds("decrypt", f"--name={NAME}", str(sealed), "-"))
-    assert Secret("kept") == read(place, SystemdCredential(NAME))
+    assert Secret("kept") == read_by(place, SystemdCredential(NAME))
     assert 0o600 == stat.S_IMODE((place / "header").stat().st_mode)
     assert key not in (place / "header").read_bytes()
 
@@ -194,7 +185,7 @@ def creds(*words: str, stdin: bytes = b"") -> bytes:
 def test_slots_list_what_they_hang_on(given: Path, tmp_path: Path) -> None:
     """The slot says which credential, so that nobody has to remember."""
     place = tmp_path / "vault"
-    filled(place)
+    filled_by(place, SystemdCredential(NAME))
     slots = access.list_keys(Vault(str(place), ()))
     by_kind = {slot.kind: slot.extra for slot in slots}
     assert {"systemd-credential", "passphrase"} == by_kind.keys()

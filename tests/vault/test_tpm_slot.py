@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import threading
 import time
-import tty
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.captured import assert_nothing_leaks
-from support.tpm import Emulator, Relay, call, keys, packets
+from support.tpm import Emulator, Relay, call, keys
 from tokenkeep.backends.tpm import PcrBank, TpmKey
 from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
@@ -42,27 +39,11 @@ from tokenkeep.vault.format import Header, Slot
 from tokenkeep.vault.key import Key
 from tokenkeep.vault.rekey import rekey
 from tokenkeep.vault.vault import Vault
-from vault.places import item, passphrase
+from vault.places import filled_by, item, passphrase, read_by
 
 pytestmark = pytest.mark.requires("swtpm")
 
 PCR_7 = b"\x80\x00\x00"
-
-
-@pytest.fixture
-def tpm() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-def filled(place: Path, *by: TpmKey, spare: bool = True) -> None:
-    """A vault with one item, opened by the keys, and by a passphrase beside them."""
-    several = keys(*by, passphrase()) if spare else keys(*by)
-    VaultStore(VaultOptions(place, several)).write(item("a"), Secret("kept"), call())
-
-
-def read(place: Path, *by: object) -> Secret | None:
-    return VaultStore(VaultOptions(place, by, create=False)).read(item("a"), call())  # type: ignore[arg-type]
 
 
 def files(place: Path) -> dict[str, bytes]:
@@ -74,11 +55,11 @@ def assert_invalidated_and_kept(place: Path, key: TpmKey) -> StoreError:
     """The TPM says no for good, nothing is erased, and the other key still opens the vault."""
     before = files(place)
     with pytest.raises(SecretInvalidated) as caught:
-        read(place, key)
+        read_by(place, key)
     assert caught.value.hint is not None
     assert "add-key" in caught.value.hint
     assert before == files(place)
-    assert Secret("kept") == read(place, key, passphrase())
+    assert Secret("kept") == read_by(place, key, passphrase())
     return caught.value
 
 
@@ -90,7 +71,7 @@ def test_sealed_key_opens_the_vault_and_nothing_stays_in_the_tpm(
     An emulator is as good as the files that it keeps its state in, and says so.
     """
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key, spare=False)
+    filled_by(place, key, spare=False)
     store = VaultStore(VaultOptions(place, TpmKey(device=tpm.device)))
     assert Secret("kept") == store.read(item("a"), call())
     assert Protection.FILE_PERMISSIONS is store.facts.protection
@@ -102,8 +83,8 @@ def test_sealed_key_opens_the_vault_and_nothing_stays_in_the_tpm(
 def test_slot_knows_its_own_pcrs(tpm: Emulator, tmp_path: Path) -> None:
     """What a key object says of PCRs is for new slots: any TPM key opens any TPM slot."""
     place = tmp_path / "vault"
-    filled(place, TpmKey((0, 7, 23), device=tpm.device))
-    assert Secret("kept") == read(place, TpmKey((), device=tpm.device))
+    filled_by(place, TpmKey((0, 7, 23), device=tpm.device))
+    assert Secret("kept") == read_by(place, TpmKey((), device=tpm.device))
 
 
 @pytest.mark.parametrize("bank", list(PcrBank))
@@ -112,27 +93,27 @@ def test_changed_pcr_invalidates_and_adding_the_tpm_again_mends(
 ) -> None:
     """After a firmware update the other key opens, and a new slot is sealed to the new state."""
     place, key = tmp_path / "vault", TpmKey(bank=bank, device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     tpm.extend(8)
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
     tpm.extend(7)
     assert_invalidated_and_kept(place, key)
     access.add_key(Vault(str(place), keys(passphrase())), key, call())
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 def test_without_pcrs_any_state_of_this_machine_opens(tpm: Emulator, tmp_path: Path) -> None:
     """An empty list of PCRs ties the vault to the machine alone."""
     place, key = tmp_path / "vault", TpmKey((), device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     tpm.extend(7)
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 def test_cleared_tpm_invalidates(tpm: Emulator, tmp_path: Path) -> None:
     """Clearing makes another storage key, which is noticed before anything is tried."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     tpm.tool("tpm2_clear")
     assert "cleared" in str(assert_invalidated_and_kept(place, key))
 
@@ -147,7 +128,7 @@ def test_reset_is_the_way_out_of_a_cleared_tpm(tmp_path: Path) -> None:
             store = VaultStore(VaultOptions(place, by))
             return SecureStorage("org.example", store, state_directory=str(tmp_path / "state"))
 
-        filled(place, key)
+        filled_by(place, key)
         tpm.tool("tpm2_clear")
         assert storage(key, passphrase()).reset().set_aside is None
         with pytest.raises(SecretInvalidated):
@@ -161,13 +142,13 @@ def test_reset_is_the_way_out_of_a_cleared_tpm(tmp_path: Path) -> None:
         assert aside is not None
         storage(key).write("b", "anew")
         assert "anew" == storage(key).read("b").reveal()  # type: ignore[union-attr]
-    assert Secret("kept") == read(Path(aside), passphrase())
+    assert Secret("kept") == read_by(Path(aside), passphrase())
 
 
 def test_copied_to_another_machine_the_vault_is_recognised(tpm: Emulator, tmp_path: Path) -> None:
     """Another TPM is not this one: invalidated, nothing erased, quarantine kept."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     copied = tmp_path / "copied"
     shutil.copytree(place, copied)
     with Emulator() as other:
@@ -175,35 +156,35 @@ def test_copied_to_another_machine_the_vault_is_recognised(tpm: Emulator, tmp_pa
         assert "not the one" in str(error)
         report = check(Vault(str(copied), keys(TpmKey(device=other.device))), call)
         assert ["secret-invalidated"] == [each.error.code for each in report.findings]
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 def test_restored_from_a_backup_the_same_machine_opens_it(tpm: Emulator, tmp_path: Path) -> None:
     """The sealed key is in the vault itself: a backup of one directory is whole."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     shutil.copytree(place, tmp_path / "backup")
     shutil.rmtree(place)
     shutil.copytree(tmp_path / "backup", place)
     tpm.stop()
     tpm.start()
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 def test_wrong_pin_is_sent_once_and_the_right_one_opens(tpm: Emulator, tmp_path: Path) -> None:
     """However often a program asks, one wrong PIN is one attempt."""
     place = tmp_path / "vault"
-    filled(place, TpmKey(device=tpm.device, auth="1234"))
+    filled_by(place, TpmKey(device=tpm.device, auth="1234"))
     wrong = TpmKey(device=tpm.device, auth=lambda: "4321")
     for _ in range(10):
         with pytest.raises(AccessDenied) as caught:
-            read(place, wrong)
+            read_by(place, wrong)
         assert_nothing_leaks(caught.value, "4321", "1234")
     lockout = tpm.tool("tpm2_getcap", "properties-variable")
     assert "TPM2_PT_LOCKOUT_COUNTER: 0x1" in lockout
-    assert Secret("kept") == read(place, TpmKey(device=tpm.device, auth="1234"))
+    assert Secret("kept") == read_by(place, TpmKey(device=tpm.device, auth="1234"))
     with pytest.raises(AccessDenied, match="needs its PIN"):
-        read(place, TpmKey(device=tpm.device))
+        read_by(place, TpmKey(device=tpm.device))
 
 
 def test_pin_is_asked_for_only_where_that_is_allowed(tpm: Emulator, tmp_path: Path) -> None:
@@ -214,47 +195,47 @@ def test_pin_is_asked_for_only_where_that_is_allowed(tpm: Emulator, tmp_path: Pa
         asked.append(1)
         return "1234"
 
-    filled(place, TpmKey(device=tpm.device, auth="1234"))
+    filled_by(place, TpmKey(device=tpm.device, auth="1234"))
     with pytest.raises(InteractionDenied):
-        read(place, TpmKey(device=tpm.device, auth=ask, prompts=True))
+        read_by(place, TpmKey(device=tpm.device, auth=ask, prompts=True))
     assert [] == asked
     with pytest.raises(UnsupportedOption, match="empty"):
-        read(place, TpmKey(device=tpm.device, auth=""))
+        read_by(place, TpmKey(device=tpm.device, auth=""))
 
 
 def test_lockout_is_locked_until_the_tpm_lets_go(tpm: Emulator, tmp_path: Path) -> None:
     """Too many wrong PINs: temporary, nothing is lost, and a slot without a PIN still opens."""
     place = tmp_path / "vault"
-    filled(place, TpmKey(device=tpm.device, auth="1234"))
+    filled_by(place, TpmKey(device=tpm.device, auth="1234"))
     tpm.tool("tpm2_dictionarylockout", "--setup-parameters", "--max-tries=1", "--recovery-time=60")
     with pytest.raises((AccessDenied, StoreLocked)):
-        read(place, TpmKey(device=tpm.device, auth="4321"))
+        read_by(place, TpmKey(device=tpm.device, auth="4321"))
     right = TpmKey(device=tpm.device, auth="1234")
     with pytest.raises(StoreLocked) as caught:
-        read(place, right)
+        read_by(place, right)
     assert caught.value.is_temporary
-    assert Secret("kept") == read(place, right, passphrase())
+    assert Secret("kept") == read_by(place, right, passphrase())
     without = TpmKey(device=tpm.device)
     access.add_key(Vault(str(place), keys(passphrase())), without, call())
     tpm.tool("tpm2_dictionarylockout", "--clear-lockout")
-    assert Secret("kept") == read(place, right)
+    assert Secret("kept") == read_by(place, right)
 
 
 def test_slot_without_a_pin_opens_in_a_locked_out_tpm(tpm: Emulator, tmp_path: Path) -> None:
     """What cannot be guessed is not subject to the lockout that others caused."""
     place = tmp_path / "vault"
-    filled(place, TpmKey(device=tpm.device))
-    filled(tmp_path / "other", TpmKey(device=tpm.device, auth="1234"))
+    filled_by(place, TpmKey(device=tpm.device))
+    filled_by(tmp_path / "other", TpmKey(device=tpm.device, auth="1234"))
     tpm.tool("tpm2_dictionarylockout", "--setup-parameters", "--max-tries=1", "--recovery-time=60")
     with pytest.raises((AccessDenied, StoreLocked)):
-        read(tmp_path / "other", TpmKey(device=tpm.device, auth="4321"))
-    assert Secret("kept") == read(place, TpmKey(device=tpm.device))
+        read_by(tmp_path / "other", TpmKey(device=tpm.device, auth="4321"))
+    assert Secret("kept") == read_by(place, TpmKey(device=tpm.device))
 
 
 def test_frozen_tpm_ends_with_the_deadline(tpm: Emulator, tmp_path: Path) -> None:
     """A TPM that takes a command and never answers: StoreTimeout, and later it opens."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     tpm.freeze()
     started = time.monotonic()
     with pytest.raises(StoreTimeout) as caught:
@@ -262,7 +243,7 @@ def test_frozen_tpm_ends_with_the_deadline(tpm: Emulator, tmp_path: Path) -> Non
     assert 0.3 < time.monotonic() - started < 3
     assert caught.value.is_temporary
     tpm.thaw()
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 @pytest.mark.parametrize("field", ["tpm-private", "tpm-public"])
@@ -270,7 +251,7 @@ def test_frozen_tpm_ends_with_the_deadline(tpm: Emulator, tmp_path: Path) -> Non
 def test_tampered_blob_opens_nothing(tpm: Emulator, tmp_path: Path, field: str, at: int) -> None:
     """Somebody who can write the header cannot make the TPM unseal something else."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
 
     def tampered(value: bytes) -> bytes:
         changed = bytearray(value)
@@ -279,8 +260,8 @@ def test_tampered_blob_opens_nothing(tpm: Emulator, tmp_path: Path, field: str, 
 
     change_slot(place, **{field: tampered})
     with pytest.raises((SecretInvalidated, SecretDamaged)):
-        read(place, key)
-    assert Secret("kept") == read(place, key, passphrase())
+        read_by(place, key)
+    assert Secret("kept") == read_by(place, key, passphrase())
 
 
 @pytest.mark.parametrize(
@@ -290,10 +271,10 @@ def test_tampered_blob_opens_nothing(tpm: Emulator, tmp_path: Path, field: str, 
 def test_malformed_slot_is_damage(tpm: Emulator, tmp_path: Path, field: str, value: bytes) -> None:
     """A field that no writer of ours leaves goes to no TPM."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     change_slot(place, **{field: lambda _value: value})
     with pytest.raises(VaultDamaged):
-        read(place, key)
+        read_by(place, key)
 
 
 def change_slot(place: Path, **fields: object) -> None:
@@ -312,29 +293,29 @@ def change_slot(place: Path, **fields: object) -> None:
 def test_no_tpm_is_unavailable_and_the_other_key_opens(tpm: Emulator, tmp_path: Path) -> None:
     """A machine without a TPM, or with it switched off, is told apart from a key that is gone."""
     place = tmp_path / "vault"
-    filled(place, TpmKey(device=tpm.device))
+    filled_by(place, TpmKey(device=tpm.device))
     for device in ("/dev/no-such-tpm", f"unix:{tmp_path}/none", f"unix:{tmp_path}"):
         absent = TpmKey(device=device)
         with pytest.raises(StoreUnavailable) as caught:
-            read(place, absent)
+            read_by(place, absent)
         assert not isinstance(caught.value, VaultKeyMissing)
-        assert Secret("kept") == read(place, absent, passphrase())
+        assert Secret("kept") == read_by(place, absent, passphrase())
     with pytest.raises(StoreUnavailable):
-        filled(tmp_path / "new", TpmKey(device="/dev/no-such-tpm"), spare=False)
+        filled_by(tmp_path / "new", TpmKey(device="/dev/no-such-tpm"), spare=False)
     assert not (tmp_path / "new").exists()
 
 
 def test_rekey_wraps_the_new_root_key_for_the_tpm_too(tpm: Emulator, tmp_path: Path) -> None:
     """A new root key goes through every slot at hand; the sealed key stays as it was."""
     place, key = tmp_path / "vault", TpmKey(device=tpm.device)
-    filled(place, key)
+    filled_by(place, key)
     rekey(Vault(str(place), keys(key, passphrase())), call, root=True)
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
     tpm.freeze()
     with pytest.raises(VaultKeyMissing, match="missing"):
         rekey(Vault(str(place), keys(passphrase(), key)), lambda: Call(2), root=True)
     tpm.thaw()
-    assert Secret("kept") == read(place, key)
+    assert Secret("kept") == read_by(place, key)
 
 
 def test_bus_shows_neither_key_nor_pin(tpm: Emulator) -> None:
@@ -359,7 +340,7 @@ def test_answer_that_was_changed_on_its_way_is_refused(tpm: Emulator, tmp_path: 
     place = tmp_path / "vault"
     with Relay(tpm) as relay:
         key = TpmKey(device=relay.device)
-        filled(place, key)
+        filled_by(place, key)
 
         def alter(command: bytes, response: bytes) -> bytes:
             if command[6:10] == bytes.fromhex("0000015e"):
@@ -368,7 +349,7 @@ def test_answer_that_was_changed_on_its_way_is_refused(tpm: Emulator, tmp_path: 
 
         relay.alter = alter
         with pytest.raises(StoreUnavailable, match="changed"):
-            read(place, key)
+            read_by(place, key)
 
 
 @pytest.mark.parametrize("size", [0, 6, 10, 13])
@@ -377,7 +358,7 @@ def test_answer_that_is_cut_short_is_unavailable(tpm: Emulator, tmp_path: Path, 
     place = tmp_path / "vault"
     with Relay(tpm) as relay:
         key = TpmKey(device=relay.device)
-        filled(place, key)
+        filled_by(place, key)
         relay.alter = lambda _command, response: (
             response[:2] + size.to_bytes(4, "big") + response[6:size] if size else b""
         )
@@ -390,12 +371,12 @@ def test_provisioned_storage_key_is_used(tpm: Emulator, tmp_path: Path) -> None:
     place = tmp_path / "vault"
     with Relay(tpm) as relay:
         key = TpmKey(device=relay.device)
-        filled(place, key)
+        filled_by(place, key)
         assert 0x131 in relay.commands
         tpm.provision()
         tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
         relay.commands.clear()
-        assert Secret("kept") == read(place, key)
+        assert Secret("kept") == read_by(place, key)
         assert 0x131 not in relay.commands
 
 
@@ -403,7 +384,7 @@ def test_owner_s_password_without_a_storage_key_is_denied(tpm: Emulator, tmp_pat
     """The remedy is named: provision the TPM."""
     tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
     with pytest.raises(AccessDenied, match="owner") as caught:
-        filled(tmp_path / "vault", TpmKey(device=tpm.device))
+        filled_by(tmp_path / "vault", TpmKey(device=tpm.device))
     assert "provision" in str(caught.value.hint)
 
 
@@ -413,18 +394,18 @@ def test_pcr_that_the_tpm_does_not_keep_is_refused(tpm: Emulator, tmp_path: Path
     tpm.stop()
     tpm.start()
     with pytest.raises(UnsupportedOption, match="no such PCR"):
-        filled(tmp_path / "vault", TpmKey(bank=PcrBank.SHA384, device=tpm.device))
+        filled_by(tmp_path / "vault", TpmKey(bank=PcrBank.SHA384, device=tpm.device))
     assert not (tmp_path / "vault").exists()
 
 
 def test_threads_take_turns(tpm: Emulator, tmp_path: Path) -> None:
     """Several openings at once all succeed, each on a connection of its own."""
     place = tmp_path / "vault"
-    filled(place, TpmKey(device=tpm.device))
+    filled_by(place, TpmKey(device=tpm.device))
     found: list[Secret | None] = []
 
     def work() -> None:
-        found.append(read(place, TpmKey(device=tpm.device)))
+        found.append(read_by(place, TpmKey(device=tpm.device)))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -432,88 +413,3 @@ def test_threads_take_turns(tpm: Emulator, tmp_path: Path) -> None:
     for thread in threads:
         thread.join(timeout=60)
     assert [Secret("kept")] * 6 == found
-
-
-@pytest.mark.requires("terminal")
-def test_character_device_speaks_the_same(tpm: Emulator, tmp_path: Path) -> None:
-    """The kernel's device is read and written as a file; a pseudo-terminal stands in for it."""
-    import socket
-
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-    device = os.ttyname(theirs)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(os.fspath(tpm.socket))
-        answers = packets(connection)
-
-        def serve() -> None:
-            waiting = b""
-            try:
-                while piece := os.read(ours, 4096):
-                    waiting += piece
-                    while len(waiting) >= 10:
-                        size = int.from_bytes(waiting[2:6], "big")
-                        if len(waiting) < size:
-                            break
-                        connection.sendall(waiting[:size])
-                        waiting = waiting[size:]
-                        os.write(ours, next(answers))
-            except (OSError, StopIteration):
-                return
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        place = tmp_path / "vault"
-        filled(place, TpmKey(device=device))
-        assert Secret("kept") == read(place, TpmKey(device=device))
-    os.close(theirs)
-    thread.join(timeout=10)
-    os.close(ours)
-
-
-@pytest.mark.requires("fork")
-def test_device_of_others_is_denied(tpm: Emulator) -> None:
-    """A user outside of the device's group is told so, for real."""
-    tpm.socket.chmod(0)
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            if os.geteuid() == 0:
-                os.setuid(65534)  # modes are nothing to root
-            Tpm(tpm.device, call())
-        except AccessDenied as exc:
-            code = 0 if "tss" in str(exc.hint) else 2
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def test_device_that_is_none_is_unavailable(tmp_path: Path) -> None:
-    """A regular file, or nothing that speaks: an error, and the file stays as it is."""
-    file = tmp_path / "file"
-    file.write_bytes(b"")
-    with pytest.raises(StoreUnavailable):
-        filled(tmp_path / "vault", TpmKey(device=os.fspath(file)))
-
-
-@pytest.mark.parametrize("pcrs", [(24,), (-1,), (7, 99)])
-def test_pcr_that_no_tpm_has_is_refused(pcrs: tuple[int, ...]) -> None:
-    """A mistake is said when the key is made, not when the vault is."""
-    with pytest.raises(UnsupportedOption):
-        TpmKey(pcrs)
-
-
-def test_bank_that_is_too_weak_is_refused() -> None:
-    """SHA-1 banks are not offered; the replacement is named."""
-    with pytest.raises(UnsupportedOption) as caught:
-        TpmKey(bank="sha1")  # type: ignore[arg-type]
-    assert "SHA256" in str(caught.value.hint)
-
-
-def test_key_cannot_be_changed_and_shows_no_pin() -> None:
-    """A key is a value."""
-    key = TpmKey(auth="1234")
-    with pytest.raises(AttributeError):
-        key.device = "/dev/tpm0"
-    assert "1234" not in repr(key)
