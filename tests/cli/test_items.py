@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from cli.shell import Shell
+from tokenkeep.backends.memory import MemoryStore
+from tokenkeep.cli.commands.set import keep
 from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
+from tokenkeep.errors import WriteConflict
+from tokenkeep.item import Call, ItemName
 from tokenkeep.secret import Secret
+from tokenkeep.storage import SecureStorage
 
 pytestmark = pytest.mark.requires("terminal")
 
@@ -225,6 +231,48 @@ def test_the_key_of_a_database_is_not_replaced(shell_with_vault: Shell) -> None:
     assert 0 == shell_with_vault.tokenkeep("set", "another", stdin=b"s3cret").code
     assert 0 == shell_with_vault.tokenkeep("delete", "key").code
     assert 0 == shell_with_vault.tokenkeep("set", "key", stdin=b"s3cret").code
+
+
+class MemoryThatOthersWrite(MemoryStore):
+    """In which somebody else writes an item right after it was read, once."""
+
+    def __init__(self, theirs: Secret) -> None:
+        super().__init__()
+        self.theirs: Secret | None = theirs
+
+    def read(self, name: ItemName, call: Call) -> Secret | None:
+        found = super().read(name, call)
+        theirs, self.theirs = self.theirs, None
+        if theirs is not None:
+            self.write(name, theirs, call)
+        return found
+
+
+def test_a_database_key_made_at_that_moment_is_not_replaced(tmp_path: Path) -> None:
+    """`set` looks and writes in one step; of any other value the last writer's stays."""
+    key = packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), "/notes.db")
+    for before in (None, "old"):
+        storage = SecureStorage(
+            "org.example.notes", store := MemoryThatOthersWrite(key), state_directory=str(tmp_path)
+        )
+        if before is not None:
+            storage.write("key", before)
+        with pytest.raises(WriteConflict, match="the key of a database"):
+            keep(storage, "key", Secret("s3cret"))
+        assert key == storage.read("key")
+        store.theirs = Secret("theirs")
+        keep(storage, "another", Secret("s3cret"))
+        assert Secret("s3cret") == storage.read("another")
+
+
+def test_what_is_set_is_this_installations_own(tmp_path: Path) -> None:
+    """A check for a fresh install that was interrupted before does not erase it."""
+    storage = SecureStorage("org.example.notes", MemoryStore(), state_directory=str(tmp_path))
+    with storage.marker.hold(storage.clock, storage.call()):
+        storage.marker.begin()
+    for name in ("one", "one", "two"):
+        keep(storage, name, Secret("s3cret"))
+    assert ["three"] == storage.marker.left_over(["one", "two", "three"])
 
 
 def test_options_stand_before_or_after_the_verb_and_the_later_one_wins(shell: Shell) -> None:

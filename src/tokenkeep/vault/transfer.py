@@ -15,7 +15,7 @@ from itertools import islice
 
 from tokenkeep import fields, paths
 from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
-from tokenkeep.database_item import is_database_key
+from tokenkeep.database_item import require_no_key_lost
 from tokenkeep.errors import (
     FormatUnsupported,
     NotAVault,
@@ -268,11 +268,7 @@ def _require_no_database_key(
         there = read(name)
     except SecretDamaged:
         return  # it opens nothing any more, and goes into quarantine
-    if there is not None and there != value and is_database_key(there):
-        raise WriteConflict(
-            "an item in the vault is the key of a database, which would never open again",
-            hint="skip existing items, or tokenkeep delete NAME first",
-        )
+    require_no_key_lost(there, value, "skip existing items, or tokenkeep delete NAME first")
 
 
 def _packed(
