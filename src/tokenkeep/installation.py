@@ -19,7 +19,7 @@ from tokenkeep.errors import (
     StoreLocked,
     StoreUnavailable,
 )
-from tokenkeep.paths import is_plain
+from tokenkeep.paths import is_plain, state_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,6 +178,20 @@ class Claimed:
                 self._marker.disclaim(*self._names)
         except StoreError:
             return  # the store's own answer counts, and what is claimed is not cleared
+
+
+def open_markers(services: Iterable[str], directory: str | None) -> dict[str, Marker]:
+    """By service, what has to be told of items before they are written.
+
+    Args:
+        directory: where the markers lie; the user's state directory if None.
+    """
+    try:
+        where = state_directory() if directory is None else directory
+    except StoreUnavailable:
+        return {}  # nobody can have begun one
+    markers = {service: Marker(where, service) for service in sorted(services)}
+    return {service: marker for service, marker in markers.items() if marker.may_be_open()}
 
 
 def _digest(name: str) -> bytes:

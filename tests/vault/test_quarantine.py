@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenkeep.database_item import KEY_BYTES, SALT_BYTES, packed
 from tokenkeep.errors import (
     FormatUnsupported,
     SecretDamaged,
@@ -13,6 +14,7 @@ from tokenkeep.errors import (
     UnsupportedOption,
     WriteConflict,
 )
+from tokenkeep.installation import Marker
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.check import check
@@ -155,3 +157,34 @@ def test_without_a_vault_there_is_no_quarantine(tmp_path: Path) -> None:
     ):
         with pytest.raises(StoreUnavailable):
             use()
+
+
+def test_a_databases_key_is_not_replaced_by_what_is_restored(tmp_path: Path) -> None:
+    """The database would never open again; the entry stays, and comes back where the key is not."""
+    vault, store = lost_index(tmp_path), open_store(tmp_path)
+    key = packed(Secret(bytes(KEY_BYTES)), bytes(SALT_BYTES), "/notes.db")
+    store.write(item("a"), key, call())
+    with pytest.raises(WriteConflict, match="the key of a database") as caught:
+        restore(vault, 1, call(), replace=True)
+    assert "tokenkeep vault quarantine --erase 1, if that is the database to keep" == (
+        caught.value.hint
+    )
+    assert (key, 1) == (store.read(item("a"), call()), len(entries(vault, call())))
+    store.write(item("a"), Secret("no key any more"), call())
+    assert item("a") == restore(vault, 1, call(), replace=True)
+    vault.close()
+    store.close()
+
+
+def test_what_is_restored_is_this_installations_own(tmp_path: Path) -> None:
+    """A check for a fresh install does not erase it; what was not restored is not claimed."""
+    vault, state = lost_index(tmp_path / "vault"), str(tmp_path / "state")
+    marker = Marker(state, item("a").service)
+    with marker.hold(call().clock, call()):
+        marker.begin()
+    with pytest.raises(WriteConflict):
+        restore(vault, 1, call(), state_directory=state)
+    assert ["a"] == marker.left_over(["a"])
+    restore(vault, 1, call(), replace=True, state_directory=state)
+    assert [] == marker.left_over(["a"])
+    vault.close()

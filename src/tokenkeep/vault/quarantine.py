@@ -6,13 +6,17 @@ was restored; what an index had lost, at once. The others stay until somebody er
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from tokenkeep import fields
+from tokenkeep.database_item import require_no_key_lost
 from tokenkeep.errors import (
     SecretDamaged,
     StoreError,
     UnsupportedOption,
     WriteConflict,
 )
+from tokenkeep.installation import open_markers
 from tokenkeep.item import ITEM
 from tokenkeep.secret import Secret
 from tokenkeep.vault import erasing, rows
@@ -68,20 +72,32 @@ def entries(vault: Vault, call: Call) -> list[Entry]:
     return vault.look(call, found)
 
 
-def restore(vault: Vault, number: int, call: Call, *, replace: bool = False) -> ItemName:
+def restore(
+    vault: Vault,
+    number: int,
+    call: Call,
+    *,
+    replace: bool = False,
+    state_directory: str | None = None,
+) -> ItemName:
     """Makes an item of the entry again and takes it out of quarantine, at once; whose it is.
+
+    It is this installation's own then, for `check_fresh_install` of its application.
 
     Args:
         replace: in the place of an item of that name; else that is an error.
+        state_directory: where the application's marker lies; the user's state directory if None.
 
     Raises:
         UnsupportedOption: there is no such entry, or it is a session, whose tokens may have been
             replaced since.
         SecretDamaged, FormatUnsupported: it does not open; it stays.
-        WriteConflict: there is an item of that name; nothing changed.
+        WriteConflict: there is an item of that name, or with `replace` the key of a database, which
+            would be lost; nothing changed.
+        StoreError: also, that it is this installation's could not be noted; nothing changed.
     """
 
-    def put_back(connection: Connection, keys: Keys) -> ItemName:
+    def chosen(connection: Connection, keys: Keys) -> tuple[ItemName, Secret]:
         row = connection.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()
         if row is None:
             raise _absent(number)
@@ -92,13 +108,27 @@ def restore(vault: Vault, number: int, call: Call, *, replace: bool = False) -> 
             raise WriteConflict(
                 "there is an item of that name", hint=f"{_LIST} --restore {number} --replace"
             )
-        rows.put(connection, keys, name, value)
-        connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
-        return name
+        # Not a hint to delete the item: that would erase the entry, too.
+        way = f"{_LIST} --erase {number}, if that is the database to keep"
+        require_no_key_lost(_item_there(connection, keys, name), value, way)
+        return name, value
 
     vault.opened(call)  # raises that there is no vault
-    name = vault.transaction(call, put_back)
-    assert name is not None
+    looked = vault.transaction(call, chosen)
+    assert looked is not None
+    name = looked[0]
+
+    def put_back(connection: Connection, keys: Keys) -> None:
+        again, value = chosen(connection, keys)
+        if again != name:
+            raise _absent(number)  # erased meanwhile, and the number is another's
+        rows.put(connection, keys, name, value)
+        connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
+
+    with ExitStack() as claims:
+        for marker in open_markers([name.service], state_directory).values():
+            claims.enter_context(marker.claimed(call, name.name))
+        vault.transaction(call, put_back)
     return name
 
 
@@ -157,6 +187,16 @@ def _entry(keys: Keys, row: Any) -> Entry:
     except StoreError as exc:
         return Entry(row[0], name, exc.with_traceback(None))
     return Entry(row[0], name, None)
+
+
+def _item_there(connection: Connection, keys: Keys, name: ItemName) -> Secret | None:
+    """What the item holds; None also for what does not open, which goes into quarantine itself."""
+    what = subject(name)
+    try:
+        sealed = rows.found_in(connection, keys, name, what)
+        return None if sealed is None else keys.open_value(what, sealed)
+    except SecretDamaged:
+        return None
 
 
 def _name(keys: Keys, row: Any) -> ItemName:

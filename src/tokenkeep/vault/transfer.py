@@ -13,7 +13,7 @@ import stat
 from contextlib import ExitStack
 from itertools import islice
 
-from tokenkeep import fields, paths
+from tokenkeep import fields
 from tokenkeep.crypto import Argon2Profile, Cipher, argon2id, random_bytes
 from tokenkeep.database_item import require_no_key_lost
 from tokenkeep.errors import (
@@ -21,14 +21,13 @@ from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
     StoreError,
-    StoreUnavailable,
     TokenkeepError,
     UnsupportedOption,
     VaultDamaged,
     WriteConflict,
     WrongKey,
 )
-from tokenkeep.installation import Marker
+from tokenkeep.installation import open_markers
 from tokenkeep.item import ITEM, Call, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows
@@ -172,7 +171,7 @@ def import_items(
     if existing not in (SKIP, REPLACE, FAIL):
         raise UnsupportedOption("existing items can be skipped, replaced, or make the import fail")
     items = _read(path, passphrase, call)
-    markers = _open_markers(items, state_directory)
+    markers = open_markers({name.service for name, _value in items}, state_directory)
     while True:
         call.check("importing into the vault")
         claimed: set[ItemName] = set()
@@ -228,17 +227,6 @@ def _put(
 
 class _Unclaimed(TokenkeepError):
     """An item that is to be written was not said to be ours; never leaves this module."""
-
-
-def _open_markers(items: Items, state_directory: str | None) -> dict[str, Marker]:
-    """By service, what has to be told of its items before they are written."""
-    try:
-        directory = paths.state_directory() if state_directory is None else state_directory
-    except StoreUnavailable:
-        return {}  # nobody can have begun one
-    services = sorted({name.service for name, _value in items})
-    markers = {service: Marker(directory, service) for service in services}
-    return {service: marker for service, marker in markers.items() if marker.may_be_open()}
 
 
 def _chosen(
