@@ -197,6 +197,24 @@ def test_old_bytes_that_stay_are_said_unless_a_later_move_took_them(
     assert (expected, []) == (report.pending, held.answers)
 
 
+@pytest.mark.parametrize("number", [3, 6])
+def test_old_bytes_go_at_the_next_call_where_one_was_killed_before(
+    tmp_path: Path, new: SecureStorage, number: int
+) -> None:
+    """Also where no session is left to move, and where one that has ended stays."""
+    held = Held(*[False] * (number // 3))
+    old = storage_in(tmp_path, held)
+    for account in ("ada", "grace", "zoe")[: number // 3]:
+        TokenStorage(old, account=account).save_refresh_token("s3cret")
+    with pytest.raises(Crash):
+        move_sessions(old, new, Before(number))
+    assert 1 == len(held.answers)
+    TokenStorage(old, account="zoe").save_refresh_token("s3cret")
+    TokenStorage(old, account="zoe").kept.log.end("logout", 0.0)
+    assert {"zoe": Outcome.CHANGED} == outcomes(move_sessions(old, new))
+    assert [] == held.answers
+
+
 def test_a_store_that_fails_while_it_erases_old_bytes_has_them_pending(
     old: SecureStorage, new: SecureStorage
 ) -> None:

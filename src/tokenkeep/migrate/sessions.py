@@ -16,7 +16,7 @@ from tokenkeep.migrate.fingerprint import new_id
 from tokenkeep.migrate.report import MigratedItem, MigrationReport, Outcome
 from tokenkeep.secret import Secret
 from tokenkeep.storage import SecureStorage
-from tokenkeep.tokens.kept import KeptRecord, Left
+from tokenkeep.tokens.kept import KeptRecord, Left, shred
 from tokenkeep.tokens.record import Record, decode
 
 
@@ -43,10 +43,10 @@ def move_sessions(
     """
     if (old.service, old.state_directory) != (new.service, new.state_directory):
         raise UnsupportedOption("a session stays with its application and its log")
-    names = [name for name in old.store.names(old.service, old.call()) if name.kind == SESSION]
+    names = _session_names(old)
     if names:
         _require_two_places(old, new)
-    moved, pending = [], False
+    moved, is_shredded, pending = [], False, False
     for name in names:
         account, outcome = name.name, Outcome.UNREADABLE
         try:
@@ -59,11 +59,20 @@ def move_sessions(
             )
             outcome = _move(here, there, step)
             if outcome in (Outcome.REMOVE, Outcome.EMPTIED):
-                pending = not here.shred()  # that it is done holds for those before, too
+                # That it is done holds for those before, too.
+                is_shredded, pending = True, not here.shred()
         except (SecretDamaged, SecretInvalidated):
             pass  # it stays where it is
         moved.append(MigratedItem(account, account, outcome))
+    if not is_shredded and _session_names(new):
+        # A call that was killed may have erased one of these here, and no more.
+        pending = not shred(old)
     return MigrationReport(tuple(moved), pending)
+
+
+def _session_names(storage: SecureStorage) -> list[ItemName]:
+    found = storage.store.names(storage.service, storage.call())
+    return [name for name in found if name.kind == SESSION]
 
 
 def _require_two_places(old: SecureStorage, new: SecureStorage) -> None:

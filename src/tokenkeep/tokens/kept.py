@@ -271,11 +271,7 @@ class KeptRecord:
 
         Returns whether they are; otherwise the store's next writer finishes.
         """
-        shred = getattr(self.storage.store, "shred", None)  # `Erasing`, without the contract
-        try:
-            return shred is None or not shred(self.storage.call())
-        except StoreError:
-            return False
+        return shred(self.storage)
 
     def _erase(self, live: str | None) -> str:
         """Erases what is the account's, but for a live record; what is `Left` of it."""
@@ -390,6 +386,15 @@ class KeptRecord:
         except StoreError:
             raise denied from None
         return Left.EMPTY
+
+
+def shred(storage: SecureStorage) -> bool:
+    """As `KeptRecord.shred`, for whatever was erased there."""
+    does = getattr(storage.store, "shred", None)  # `Erasing`, without the contract
+    try:
+        return does is None or not does(storage.call())
+    except StoreError:
+        return False
 
 
 def new_session_id() -> str:
