@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 
@@ -283,6 +284,10 @@ def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> Non
         error: a session cannot be in two places
         hint: --sessions goes with --remove
         [2]
+        $ {second} import store {old} --from-app org.example.other --remove --sessions
+        error: a session stays with its application
+        hint: --sessions without --from-app
+        [2]
         $ {second} import store {old} --remove
         there is nothing to import
         $ {second} token
@@ -304,6 +309,48 @@ def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> Non
         $ tokenkeep accounts
         $ {second} accounts
         default
+        $ {second} import store {old} --confirm --sessions
+        error: this store has no import from there to confirm
+        hint: tokenkeep import store --help
+        [3]
+    """)
+
+
+def test_sessions_move_though_no_import_is_left_to_confirm(
+    signed_in: tuple[Shell, Server],
+) -> None:
+    """They are no part of it: none were ever copied."""
+    shell, _server = signed_in
+    second = "tokenkeep --store vault:second --key-file second.key"
+    old = "vault --from-key-file .config/tokenkeep/vault.key"
+    shell.plays(f"""
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+        $ {second} import store {old} --confirm --sessions --json
+        []
+        sessions moved: 1
+        $ {second} accounts
+        default
+    """)
+
+
+def test_a_session_that_does_not_open_is_not_passed_over(signed_in: tuple[Shell, Server]) -> None:
+    """It stays, and the exit code says so as for an item."""
+    shell, _server = signed_in
+    database = sqlite3.connect(shell.home / ".local/share/tokenkeep/vault/vault.db")
+    database.execute("UPDATE item SET envelope = zeroblob(length(envelope))")
+    database.commit()
+    database.close()
+    second = "tokenkeep --store vault:second --key-file second.key"
+    old = "vault --from-key-file .config/tokenkeep/vault.key"
+    shell.plays(f"""
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+        $ {second} import store {old} --remove --sessions
+        there is nothing to import
+        sessions moved: 0
+          default stayed
+        [7]
     """)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from tokenkeep.cli.commands.import_from.doing import import_options, perform
-from tokenkeep.cli.exits import UsageError
+from tokenkeep.cli.exits import DAMAGED, OK, NotFound, UsageError
 from tokenkeep.cli.settings import Settings
-from tokenkeep.cli.terminal import shown, tell
+from tokenkeep.cli.terminal import shown, tell, write_json
 from tokenkeep.cli.tree import FILE, STORE, consent, settings_of
 from tokenkeep.config import default_vault_path
 from tokenkeep.migrate.report import Outcome
@@ -51,6 +51,8 @@ def command(
     if sessions and not (choices["remove"] or choices["confirm"]):
         raise UsageError("a session cannot be in two places", "--sessions goes with --remove")
     settings = settings_of(ctx)
+    if sessions and from_app not in (None, settings.app):
+        raise UsageError("a session stays with its application", "--sessions without --from-app")
     told = {
         "app": from_app or settings.app,
         "store": spelled,
@@ -63,10 +65,22 @@ def command(
     if old.config.names_vault():
         place = old.config.store.partition(":")[2] or default_vault_path()
     with old.storage() as storage:
-        code = perform(ctx, StoreSource(storage, place), choices)
+        nothing: NotFound | None = None
+        try:
+            code = perform(ctx, StoreSource(storage, place), choices)
+        except NotFound as exc:
+            if not sessions:
+                raise
+            code, nothing = OK, exc  # of items; a session is no part of an import
         if sessions:
             with settings.storage() as target:
                 report = move_sessions(storage, target)
+            if nothing is not None:
+                if not report.items:
+                    raise nothing
+                if settings.wants_json:
+                    write_json([])
+            code = code or (DAMAGED if report.having(Outcome.UNREADABLE) else OK)
             emptied = report.having(Outcome.EMPTIED)
             tell(f"sessions moved: {len(report.having(Outcome.REMOVE)) + len(emptied)}")
             tell(*(f"  {shown(item.old)} left an empty item behind: delete it" for item in emptied))
