@@ -13,6 +13,8 @@ from tokenkeep.secret import Secret
 pytestmark = pytest.mark.requires("terminal")
 person = pytest.importorskip("cli.person", exc_type=ImportError)
 
+SKIP = ("--existing", "skip")
+
 
 def test_a_value_is_typed_twice_and_never_shown(shell_with_vault: Shell) -> None:
     """`set` on a terminal asks without echo; the screen never shows the value."""
@@ -87,6 +89,8 @@ def test_clearing_asks_a_person(
 def test_a_passphrase_is_asked_for_and_thinking_it_over_costs_nothing(shell: Shell) -> None:
     """A vault under a passphrase opens for a person; the store's deadline is not the person's."""
     shell.variables["TOKENKEEP_APP"] = "a"
+    (shell.home / "of-export").write_text("another")
+    (shell.home / "of-export").chmod(0o600)
     with person.Person(shell, "vault", "create", "--passphrase") as owner:
         for question in ("passphrase: ", "again: "):
             owner.sees(question)
@@ -96,6 +100,9 @@ def test_a_passphrase_is_asked_for_and_thinking_it_over_costs_nothing(shell: She
         (("set", "name"), b""),
         (("get", "name"), b"value"),
         (("vault", "rekey", "--root"), b""),
+        (("vault", "check"), b"items that open: 1"),
+        (("vault", "export", "file", "--export-passphrase-file", "of-export"), b""),
+        (("vault", "import", "file", "--export-passphrase-file", "of-export", *SKIP), b"stayed: 1"),
     ):
         with person.Person(shell, "--timeout", "0.2", *words) as owner:
             owner.sees("passphrase of the vault: ")
@@ -110,6 +117,7 @@ def test_a_passphrase_is_asked_for_and_thinking_it_over_costs_nothing(shell: She
             assert 0 == owner.code(), owner.screen
         assert written.decode() in owner.screen
         assert 1 == owner.screen.count("passphrase of the vault"), "asked once"
+        assert "passphrase of the vault: \r\n" in owner.screen, "nothing is drawn over the question"
         assert "correct" not in owner.screen
     with person.Person(shell, "get", "name") as stranger:
         stranger.sees("passphrase of the vault: ")

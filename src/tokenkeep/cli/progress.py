@@ -1,4 +1,8 @@
-"""How far something long is: a bar on a terminal, nothing anywhere else."""
+"""How far something long is: a bar on a terminal, nothing anywhere else.
+
+It comes with the first that is told, not before: it would draw over the question for a passphrase,
+which opens the vault.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ _STDERR = 2
 
 @contextmanager
 def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what is to be told how many of how many are done."""
+    """Gives what is to be told how many of how many are done; of 0 where nobody knows."""
     if not os.isatty(_STDERR):
         yield lambda _done, _total: None
         return
@@ -22,6 +26,15 @@ def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
         # A bar is no reason to fail: `rich` comes with the extra, but `click` alone will do.
         yield lambda _done, _total: None
         return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(doing, total=None)
+
+    def told(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total or None)
+
+    try:
+        yield told
+    finally:
+        if bar.live.is_started:
+            bar.stop()

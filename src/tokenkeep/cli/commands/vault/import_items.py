@@ -42,7 +42,9 @@ def command(
         ask=ask_hidden,
     )
     try:
-        with progress("importing"):
+        vault.opened(calls(settings)())  # a question that the bar must not draw over
+        with progress("importing") as told:
+            told(0, 0)
             report = import_items(
                 vault, file, passphrase, calls(settings)(), existing=existing, create=False
             )
