@@ -349,6 +349,11 @@ def test_reset_sets_a_lost_vault_aside(shell_with_vault: Shell) -> None:
         error: the vault opens, so there is nothing to reset
         hint: tokenkeep --app SERVICE clear erases an application's items
         [2]
+        $ printf phrase > phrase; chmod 600 phrase
+        $ tokenkeep --store vault:none --passphrase-file phrase vault reset --yes
+        error: there is no vault: ~/none
+        hint: tokenkeep vault create
+        [6]
         $ rm ~/.config/tokenkeep/vault.key
         $ tokenkeep doctor | tail -n 2
         hint: bring the key file back

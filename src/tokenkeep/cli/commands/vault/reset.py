@@ -7,7 +7,7 @@ import click
 from tokenkeep.cli.commands.vault.opening import calls, chosen_vault
 from tokenkeep.cli.terminal import require_yes, shown, tell, write_lines
 from tokenkeep.cli.tree import consent, options, settings_of
-from tokenkeep.errors import UnsupportedOption
+from tokenkeep.errors import StoreUnavailable, UnsupportedOption
 from tokenkeep.vault.reset import require_lost, set_aside
 
 
@@ -26,6 +26,10 @@ def command(ctx: click.Context, yes: bool) -> int:
     vault = chosen_vault(settings, every_slot=True)
     lost = require_lost(vault, calls(settings)())
     if lost is None:
+        if vault.header() is None:
+            raise StoreUnavailable(
+                f"there is no vault: {vault.path}", hint="tokenkeep vault create"
+            )
         raise UnsupportedOption(
             "the vault opens, so there is nothing to reset",
             hint="tokenkeep --app SERVICE clear erases an application's items",
