@@ -172,7 +172,7 @@ class SessionLog:
 
 
 def end_all(state_directory: str, service: str, *, reason: str, now: float) -> int:
-    """Ends every session of a service; the number of logs that got the line.
+    """Ends every session of a service; how many there were, by what their logs said.
 
     Raises:
         StoreFull, AccessDenied, StoreUnavailable: a log could not be written; the others were.
@@ -192,8 +192,12 @@ def end_all(state_directory: str, service: str, *, reason: str, now: float) -> i
         if not os.path.exists(log.path):
             continue
         try:
+            was_over = log.read().is_over
+        except StoreError:
+            was_over = False  # for all we know somebody was signed in
+        try:
             log.end(reason, now)
-            ended += 1
+            ended += not was_over
         except StoreError as exc:
             problem = exc
     if problem is not None:

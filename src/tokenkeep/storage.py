@@ -31,7 +31,7 @@ class Erased(int):
     """How many items `delete_all` erased, and what it could not finish.
 
     Attributes:
-        sessions_ended: how many accounts' session logs were ended.
+        sessions_ended: how many accounts were signed in until then, by what their logs said.
         pending: old bytes remain in the store's files for now, because another process reads them,
             or for want of room or time; the next writer who can erases them.
         set_aside: where `reset` put what nothing could open any more; None if it erased.

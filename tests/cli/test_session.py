@@ -206,6 +206,8 @@ def test_clear_ends_every_session(signed_in: tuple[Shell, Server]) -> None:
     shell, _server = signed_in
     answer = shell.tokenkeep("clear", "--yes")
     assert (0, "items erased: 0\nsessions ended: 1\n") == (answer.code, answer.err)
+    answer = shell.tokenkeep("clear", "--yes")
+    assert (0, "items erased: 0\nsessions ended: 0\n") == (answer.code, answer.err)
     assert 3 == shell.tokenkeep("status").code
 
 

@@ -366,6 +366,21 @@ def test_end_all_ends_every_account_of_one_service_only(tmp_path: Path) -> None:
     assert 0 == end_all(str(tmp_path), "three", reason="logout", now=2.0)
 
 
+def test_a_session_that_had_ended_is_not_counted_once_more(tmp_path: Path) -> None:
+    """Its log gets the line all the same; one that cannot be read may have had a session."""
+    logs = [SessionLog(str(tmp_path), "one", account) for account in ("a", "b", "c")]
+    for each in logs:
+        each.begin(ONE, 1.0)
+    logs[0].end("logout", 2.0)
+    with open(logs[1].path, "ab") as file:
+        file.write(b"damaged\n")
+    with pytest.raises(SecretDamaged):
+        logs[1].read()
+    assert 2 == end_all(str(tmp_path), "one", reason="logout", now=3.0)
+    assert [3.0, 3.0, 3.0] == [each.read().at for each in logs]
+    assert 0 == end_all(str(tmp_path), "one", reason="logout", now=4.0)
+
+
 AWKWARD = [
     *("a", "A", "a.", "a..", "a-", "-a", ".a", "a b", "a/b", "a/../b", "..", "~a", "ä", "a" * 101),
     *("con", "nul", "con.example", "com1.example.notes", "lpt0", "conference.example"),
