@@ -86,6 +86,25 @@ def test_clearing_asks_a_person(
     assert left == shell_with_vault.tokenkeep("list").out
 
 
+def test_a_passphrase_asked_for_goes_before_a_configured_key(shell: Shell) -> None:
+    """A flag wins over `config.toml`, which chooses the new vault and its passphrase then."""
+    file = shell.home / ".config" / "tokenkeep" / "config.toml"
+    file.parent.mkdir(parents=True)
+    for entry in ('key_file = "key"\n', 'passphrase_file = "phrase"\n'):
+        file.write_text(entry)
+        with person.Person(shell, "vault", "create", "--path", entry[0], "--passphrase") as owner:
+            for question in ("passphrase: ", "again: "):
+                owner.sees(question)
+                owner.types("correct horse\n")
+            assert 0 == owner.code(), owner.screen
+        assert f'store = "vault:{shell.home}/{entry[0]}"\n' == file.read_text()
+    answer = shell.tokenkeep("vault", "create", "--path", "x", "--passphrase", "--key-file", "k")
+    assert (2, "error: both a key file and a passphrase") == (
+        answer.code,
+        answer.err.splitlines()[0],
+    )
+
+
 def test_a_passphrase_is_asked_for_and_thinking_it_over_costs_nothing(shell: Shell) -> None:
     """A vault under a passphrase opens for a person; the store's deadline is not the person's."""
     shell.variables["TOKENKEEP_APP"] = "a"

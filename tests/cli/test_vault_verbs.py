@@ -203,6 +203,11 @@ def test_items_move_to_another_vault_and_sessions_do_not(
         [6]
         $ TOKENKEEP_EXPORT_PASSPHRASE_FILE= tokenkeep vault export x
         error: there is no terminal to ask on
+        hint: --export-passphrase-file FILE
+        [4]
+        $ TOKENKEEP_EXPORT_PASSPHRASE_FILE= tokenkeep vault import all
+        error: there is no terminal to ask on
+        hint: --export-passphrase-file FILE
         [4]
     """)
 
@@ -216,7 +221,7 @@ def test_a_vault_is_made_once(shell: Shell) -> None:
         whoever can read both can read every item
         $ tokenkeep vault create
         error: there is a vault already: ~/.local/share/tokenkeep/vault
-        hint: --store vault uses it, --path makes another
+        hint: --store vault uses it, --path and --key-file make another
         [2]
         $ tokenkeep vault create --path second
         error: the key file belongs to another vault: ~/.config/tokenkeep/vault.key

@@ -55,9 +55,11 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
         chosen.key_file = chosen.passphrase_file = None  # what else the configuration names
     # What is there and no vault raises; nothing there is None.
     if Vault(where, (), False).header() is not None or not create(where, (key,), calls(settings)()):
+        # The key file belongs to that vault: another one takes another.
+        another = "--path and --key-file make" if isinstance(key, KeyFile) else "--path makes"
         raise UnsupportedOption(
             f"there is a vault already: {where}",
-            hint=f"--store {shown(_store(where))} uses it, --path makes another",
+            hint=f"--store {shown(_store(where))} uses it, {another} another",
         )
     write_lines(where)
     if isinstance(key, KeyFile):
@@ -72,10 +74,14 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
 
 
 def _key(settings: Settings, chosen: config.Config, *, passphrase: bool) -> Key:
-    if passphrase and chosen.key_file is not None:
+    if passphrase and settings.option("key_file") is not None:
         raise UnsupportedOption(
             "both a key file and a passphrase", hint="tokenkeep vault add-key adds a second one"
         )
+    if passphrase:
+        chosen.key_file = None  # what the configuration names is a lesser choice
+        if settings.option("passphrase_file") is None:
+            chosen.passphrase_file = None
     if passphrase or chosen.passphrase_file is not None:
         return given_passphrase(
             settings, chosen.passphrase_file, "passphrase: ", option="--passphrase-file"

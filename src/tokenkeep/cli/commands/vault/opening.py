@@ -11,6 +11,7 @@ import click
 from tokenkeep.cli.settings import Settings, SlotKeys
 from tokenkeep.cli.terminal import ask_hidden_twice, shown, tell
 from tokenkeep.cli.tree import FILE
+from tokenkeep.errors import InteractionDenied
 from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault.key_file import KeyFile
@@ -86,6 +87,8 @@ def given_passphrase(
     """
     if path is not None:
         return Passphrase(settings.secret_in(path, option))
+    if not os.isatty(0):
+        raise InteractionDenied("there is no terminal to ask on", hint=f"{option} FILE")
     return Passphrase(ask(question))
 
 
