@@ -81,7 +81,8 @@ def load(
 
     Raises:
         UnsupportedOption: the file is damaged, or has an entry that is none of ours or of the
-            wrong type; one place names both a key file and a passphrase file; a `~` leads nowhere.
+            wrong type; one place names both a key file and a passphrase file; a `~` leads nowhere;
+            a flag names no store, or `vault:` no path.
         AccessDenied: the file cannot be read.
     """
     path = path if path is not None else default_path()
@@ -103,6 +104,8 @@ def load(
             )
     written = {key: _text_entry(entries, key, path) for key in _KEYS}
 
+    if store == "":  # as an unset variable makes a flag: another store than was meant
+        raise UnsupportedOption("no store is named", hint="--store auto leaves the choice")
     config = Config(path=path)
     config.store = ""
     for place, found in (("flags", flags), ("environment", variables), (path, written)):
@@ -322,6 +325,9 @@ def _line_of(key: str, path: str) -> str:
 
 def _placed_store(store: str, start: str) -> str:
     kind, colon, path = store.partition(":")
+    if colon and kind == "vault" and not path:
+        # As an unset variable behind it makes it: another vault than was meant.
+        raise UnsupportedOption("no path is named behind vault:", hint="--store vault:PATH")
     return f"vault:{_placed(path, start)}" if colon and kind == "vault" else store
 
 

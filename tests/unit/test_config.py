@@ -112,6 +112,17 @@ def test_relative_paths_in_the_file_start_beside_it(file: Path, home: Path) -> N
     assert ("k", "vault:v") == (found.key_file, found.store)
 
 
+def test_what_an_unset_variable_makes_of_a_store_is_none(file: Path) -> None:
+    """It must not be the default vault, or the configured store, that nobody meant."""
+    write(file, 'store = "kernel-keyring"\n')
+    for words in ("", "vault:"):
+        with pytest.raises(UnsupportedOption, match="named"):
+            config.load(store=words, environ={}, path=str(file))
+    with pytest.raises(UnsupportedOption, match="no path is named behind vault:"):
+        config.load(environ={"TOKENKEEP_STORE": "vault:"}, path=str(file))
+    assert "kernel-keyring" == config.load(environ={"TOKENKEEP_STORE": ""}, path=str(file)).store
+
+
 @pytest.mark.requires("POSIX paths")
 @pytest.mark.parametrize("place", ["flags", "environment", "file"])
 @pytest.mark.parametrize("key", ["key_file", "passphrase_file"])
