@@ -66,6 +66,10 @@ def test_an_unknown_shell_is_a_usage_error(shell: Shell) -> None:
     answer = shell.tokenkeep("completion", "tcsh")
     assert (2, b"") == (answer.code, answer.out)
     assert "'bash', 'zsh', 'fish'" in answer.err
+    assert (
+        "error: missing argument 'SHELL': choose from bash, zsh, fish\n"
+        "hint: tokenkeep completion --help\n"
+    ) == shell.tokenkeep("completion").err
 
 
 @pytest.mark.parametrize(

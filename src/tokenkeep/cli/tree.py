@@ -205,7 +205,9 @@ def _global_options(*, json: bool, timeout: bool = True) -> Callable[[F], F]:
 
 def _spoken(message: str) -> str:
     """Click's sentence in the way ours are written."""
-    text = message.strip().rstrip(".").replace("\n", " ")
+    text = message.strip().rstrip(".")
+    text = text.replace(". Choose from:\n\t", ": choose from ").replace(",\n\t", ", ")
+    text = text.replace("\n", " ")
     return text[:1].lower() + text[1:]
 
 
