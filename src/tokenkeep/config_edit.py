@@ -16,8 +16,8 @@ def save(path: str | None = None, **values: str | None) -> None:
     Comments, order, unknown entries and tables stay.
 
     Raises:
-        UnsupportedOption: the file is damaged, or written in a way that cannot be edited safely;
-            it was left as it is.
+        UnsupportedOption: the file is damaged, or written in a way that cannot be edited safely,
+            or a value is no UTF-8; it was left as it is.
         AccessDenied, StoreFull, StoreUnavailable: it cannot be written; it was left as it is.
     """
     path = os.path.realpath(path if path is not None else config.default_path())
@@ -30,6 +30,10 @@ def save(path: str | None = None, **values: str | None) -> None:
             expected[key] = value
     after = before
     for key, value in values.items():
+        if value is not None and not _is_text(value):
+            raise UnsupportedOption(
+                f"{path} cannot name what is not UTF-8", hint="choose another path"
+            )
         after = _edited(after, key, value)
     if config.parsed(after, path) != expected:
         raise UnsupportedOption(
@@ -59,6 +63,14 @@ def _edited(text: str, key: str, value: str | None) -> str:
         lines[end - 1] += "\n"
     lines[end:end] = entry
     return "".join(lines)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # a path that the file system has as other bytes
+        return False
+    return True
 
 
 def _quoted(value: str) -> str:

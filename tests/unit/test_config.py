@@ -297,6 +297,14 @@ def test_save_makes_directory_and_file_private(file: Path) -> None:
     assert [file] == list(file.parent.iterdir())
 
 
+def test_save_says_of_a_path_that_is_not_utf_8_that_it_is_not(file: Path) -> None:
+    """The file itself is not damaged."""
+    for value in ("vault:/v\udcff", "\udcff"):
+        with pytest.raises(UnsupportedOption, match="cannot name what is not UTF-8"):
+            config_edit.save(str(file), store=value)
+    assert not file.exists()
+
+
 def test_save_keeps_comments_order_and_tables(file: Path) -> None:
     """Only the entry's own line changes; a new one goes before the first table."""
     write(file, '# mine\nstore = "old" # why\n\nfuture = [1,\n2]\n[table]\nstore = "other"\n')
