@@ -607,6 +607,7 @@ def test_a_login_that_cannot_be_is_a_usage_error(
     answer = shell_with_vault.tokenkeep("login", *words)
     assert (2, b"") == (answer.code, answer.out), answer.err
     assert said in answer.err
+    assert "s3cret" not in answer.err, "it may be the client's"
     assert "\nhint: " in answer.err
 
 

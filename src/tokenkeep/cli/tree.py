@@ -208,6 +208,8 @@ def _spoken(message: str) -> str:
     text = message.strip().rstrip(".")
     text = text.replace(". Choose from:\n\t", ": choose from ").replace(",\n\t", ", ")
     text = text.replace("\n", " ")
+    if text.startswith("Got unexpected extra argument"):
+        text = text.partition(" (")[0]  # what stands there may be a secret: it is not repeated
     return text[:1].lower() + text[1:]
 
 
