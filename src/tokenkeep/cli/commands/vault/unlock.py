@@ -16,6 +16,8 @@ from tokenkeep.vault.vault import Vault
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_SECONDS = 365 * 86_400
+#: Python makes no number of thousands of digits.
+_MOST_DIGITS = 20
 
 
 @click.command()
@@ -51,7 +53,8 @@ def seconds_of(text: str) -> int:
         UsageError: it is none, or longer than a year.
     """
     number, unit = text[:-1], _UNITS.get(text[-1:], 0)
-    seconds = int(number) * unit if number.isascii() and number.isdecimal() else 0
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+    seconds = int(number) * unit if is_number else 0
     if 0 < seconds <= _LONGEST_SECONDS:
         return seconds
     raise UsageError(
