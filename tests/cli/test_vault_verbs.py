@@ -223,6 +223,10 @@ def test_a_vault_is_made_once(shell: Shell) -> None:
         error: there is a vault already: ~/.local/share/tokenkeep/vault
         hint: --store vault uses it, --path and --key-file make another
         [2]
+        $ tokenkeep vault create --path "$UNSET" --key-file another
+        error: --path names no directory
+        hint: --path DIRECTORY
+        [2]
         $ tokenkeep vault create --path second
         error: the key file belongs to another vault: ~/.config/tokenkeep/vault.key
         hint: give the vault's own path, or another key file
@@ -345,6 +349,20 @@ def test_a_damaged_vault_is_reported_and_left_alone(
 def without_index(tree: dict[str, tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
     """Without SQLite's index of the log, which holds readers' marks and is rebuilt at will."""
     return {path: found for path, found in tree.items() if not path.endswith("-shm")}
+
+
+@pytest.mark.requires("POSIX paths")
+def test_a_directory_that_is_gone_is_said_to_be(shell_with_vault: Shell) -> None:
+    """Where somebody removed what relative paths start at, whole paths go on."""
+    shell_with_vault.plays("""
+        $ mkdir here && cd here && rmdir ../here && tokenkeep vault create --path new --key-file key
+        ...
+        error: the current directory is gone
+        hint: cd DIRECTORY
+        [1]
+        $ mkdir here && cd here && rmdir ../here && tokenkeep list
+        ...
+    """)
 
 
 def test_reset_sets_a_lost_vault_aside(shell_with_vault: Shell) -> None:

@@ -174,6 +174,9 @@ def said(exc: BaseException) -> int:
     if isinstance(exc, OSError) and exc.errno in (errno.EBADF, errno.ENOSPC, errno.EIO):
         explain(f"cannot read or write: {exc.strerror}")
         return exits.FAILED
+    if isinstance(exc, FileNotFoundError) and _has_no_directory():
+        explain("the current directory is gone", "cd DIRECTORY")
+        return exits.FAILED
     # The text of a foreign exception may hold a value: its type has to do.
     explain(f"unexpected {type(exc).__name__}", "TOKENKEEP_DEBUG=1 shows where")
     return exits.FAILED
@@ -184,6 +187,15 @@ def explain(message: str, *hints: str) -> None:
     first, *more = message.split("\n")
     tell(f"error: {shown(first)}", *(shown(line) for line in more))
     tell(*(f"hint: {shown(hint)}" for hint in hints))
+
+
+def _has_no_directory() -> bool:
+    """Whether somebody removed the directory that relative paths start at."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _ask(question: str) -> None:

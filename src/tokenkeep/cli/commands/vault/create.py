@@ -41,6 +41,8 @@ def command(ctx: click.Context, /, path: str | None, passphrase: bool, **platfor
     is this user of this machine (--dpapi), unless something else is named.
     """
     settings = settings_of(ctx)
+    if path == "":  # as an unset variable makes it: another place than was meant
+        raise UnsupportedOption("--path names no directory", hint="--path DIRECTORY")
     chosen = settings.config
     named = chosen.store.removeprefix("vault:") if chosen.store.startswith("vault:") else None
     where = os.path.abspath(path or named or config.default_vault_path())
