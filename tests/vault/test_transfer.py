@@ -103,6 +103,22 @@ def test_one_service_alone(tmp_path: Path, export: Path) -> None:
     assert [item("a"), item("b")] == sorted(report.items)
 
 
+def test_an_export_made_meanwhile_stays_as_it_is(tmp_path: Path, export: Path) -> None:
+    """Of two into one file the second is told what one that came later is."""
+    path = tmp_path / "two.export"
+
+    def meanwhile(_done: int, _total: int) -> None:
+        path.write_bytes(b"theirs")
+
+    vault = vault_at(tmp_path / "source")
+    for _try in range(2):
+        with pytest.raises(UnsupportedOption, match="there is a file already"):
+            transfer.export(vault, str(path), passphrase(), call, progress=meanwhile)
+        assert b"theirs" == path.read_bytes()
+    assert [] == list(tmp_path.glob("*.new"))
+    vault.close()
+
+
 def test_a_service_without_items_makes_no_file(tmp_path: Path, export: Path) -> None:
     """Most likely its name is mistyped: whoever moves house with nothing has to notice."""
     vault = vault_at(tmp_path / "source")

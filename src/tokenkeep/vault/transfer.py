@@ -109,7 +109,7 @@ def export(
     """
     path = os.path.abspath(path)
     if files.exists(path):
-        raise UnsupportedOption(f"there is a file already: {path}", hint="choose another path")
+        raise _already_there(path)
     vault.opened(call())  # before anybody is asked for a passphrase
     report, export_id, salt = TransferReport(), random_bytes(_ID_BYTES), random_bytes(SALT_BYTES)
     profile = passphrase.profile
@@ -299,11 +299,14 @@ def _associated(export_id: bytes, number: int) -> bytes:
 
 
 def _write(path: str, data: bytes) -> None:
-    aside, problem = f"{path}.{random_bytes(6).hex()}.new", None
+    aside = f"{path}.{random_bytes(6).hex()}.new"
+    problem: StoreError | None = None
     try:
         files.write_new(aside, data)
         files.link_new(aside, path)
         files.sync_directory(os.path.dirname(path))
+    except FileExistsError:  # somebody else's, made meanwhile
+        problem = _already_there(path)
     except OSError as exc:
         problem = files.translated(exc, "the export")
     finally:
@@ -387,3 +390,7 @@ def _unpacked(content: Secret) -> tuple[ItemName, Secret]:
         pass  # raised below: this frame may hold the value
     del known
     raise VaultDamaged("the export holds something that is no item", hint="export again")
+
+
+def _already_there(path: str) -> UnsupportedOption:
+    return UnsupportedOption(f"there is a file already: {path}", hint="choose another path")
