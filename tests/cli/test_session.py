@@ -294,6 +294,7 @@ def test_a_fresh_token_serves_while_the_provider_is_away(signed_in: tuple[Shell,
     answer = shell.tokenkeep("token", "--min-ttl", "299.5")
     assert (4, b"") == (answer.code, answer.out)
     assert answer.err.startswith("error: ")
+    assert answer.err.endswith("\nhint: try again later: the session is kept\n")
     server.goes("online")
     assert 0 == shell.tokenkeep("token", "--min-ttl", "299.5").code
 

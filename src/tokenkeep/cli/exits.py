@@ -56,6 +56,7 @@ CODES: dict[type[errors.TokenkeepError], int] = {
 #: command's options, and a call that had no time was made anywhere.
 REMEDIES: dict[type[errors.TokenkeepError], str] = {
     errors.StoreTimeout: "tokenkeep --timeout SECONDS VERB",
+    errors.RefreshUnavailable: "try again later: the session is kept",
 }
 
 
