@@ -189,6 +189,21 @@ def test_mounted_key_file_may_be_a_link(tmp_path: Path) -> None:
     assert value(open_store(tmp_path, shared), "n0") == "value 0"
 
 
+@pytest.mark.requires("POSIX files")
+@pytest.mark.parametrize("readable_by_group", [False, True])
+def test_a_pipe_in_the_place_of_a_key_file_is_refused_with_a_remedy(
+    tmp_path: Path, readable_by_group: bool
+) -> None:
+    """Nobody waits for who writes into it."""
+    filled(tmp_path).close()
+    (tmp_path / "key").unlink()
+    os.mkfifo(tmp_path / "key", 0o600)
+    key = KeyFile(tmp_path / "key", readable_by_group=readable_by_group)
+    with pytest.raises(AccessDenied, match="is not a regular file") as caught:
+        value(open_store(tmp_path, key), "n0")
+    assert "put the file itself in its place" == caught.value.hint
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"tokenkeep key  \n" + bytes(80)])
 def test_file_that_is_no_key_is_a_wrong_key(tmp_path: Path, content: bytes) -> None:
     """Empty, foreign and damaged alike; it is left as it is."""

@@ -37,6 +37,8 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
 #: Where Linux keeps who else may reach a file (acl(5)).
 _ACCESS_LIST = "system.posix_acl_access"
+#: A remedy for a link, a directory or a pipe where a file has to be.
+_THE_FILE_ITSELF = "put the file itself in its place"
 #: Permissions and owners mean something; elsewhere the user's profile is what protects.
 _HAS_MODES = sys.platform != "win32"
 
@@ -197,7 +199,7 @@ def read_private(path: str, limit: int, mode: int) -> bytes:
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise AccessDenied(f"{path} is not a regular file")
+            raise AccessDenied(f"{path} is not a regular file", hint=_THE_FILE_ITSELF)
         require_private(path, found, mode)
         return os.read(fd, limit + 1)
     finally:
@@ -215,7 +217,7 @@ def read_shared(path: str, limit: int) -> bytes:
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise AccessDenied(f"{path} is not a regular file")
+            raise AccessDenied(f"{path} is not a regular file", hint=_THE_FILE_ITSELF)
         if _HAS_MODES and stat.S_IMODE(found.st_mode) & 0o027:
             raise AccessDenied(f"other users can reach {path}", hint=f"chmod 640 {_quoted(path)}")
         return os.read(fd, limit + 1)
@@ -434,7 +436,7 @@ def translated(exc: OSError, what: str) -> StoreError:
     if exc.errno in _FULL:
         return StoreFull(f"no room left for {what}", hint="make room on the disk")
     if exc.errno == errno.ELOOP:
-        return NotAVault(f"{what} is a symbolic link", hint="put the file itself in its place")
+        return NotAVault(f"{what} is a symbolic link", hint=_THE_FILE_ITSELF)
     if exc.errno in _DENIED:
         return AccessDenied(f"cannot use {what}: {reason}", hint=_way_to_reach(exc))
     return StoreUnavailable(f"cannot use {what}: {reason}", hint=_LOOK.get(exc.errno or 0))
