@@ -316,6 +316,26 @@ def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> Non
     """)
 
 
+def test_the_key_in_the_variables_is_the_new_vaults(shell_with_vault: Shell) -> None:
+    """As its flags' is; where both are one vault, or only the old place is one, it opens that."""
+    key = "TOKENKEEP_KEY_FILE=second.key"
+    second = f"TOKENKEEP_STORE=vault:second {key} tokenkeep"
+    again = "import store vault:second --from-app org.example.notes"
+    shell_with_vault.plays(f"""
+        $ tokenkeep vault create --path second --key-file second.key
+        ...
+        $ printf s3cret | tokenkeep set name
+        $ {second} import store vault
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ {second} --app other {again}
+        items copied: 1
+        both places have them now: --confirm takes them from the old one, --undo back
+        $ {key} tokenkeep --app third --store kernel-keyring {again} --dry-run
+        copy       name
+    """)
+
+
 def test_sessions_move_though_no_import_is_left_to_confirm(
     signed_in: tuple[Shell, Server],
 ) -> None:

@@ -11,7 +11,7 @@ from tokenkeep.storage import SecureStorage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tokenkeep.backends.vault import VaultOptions
     from tokenkeep.config import Config
@@ -34,12 +34,16 @@ class Settings:
 
     Args:
         flags: what the command line said, by option: `key_file` for `--key-file`.
+        environ: the variables; the process's own if None.
     """
 
-    __slots__ = ("_config", "_passphrase", "flags", "question")
+    __slots__ = ("_config", "_environ", "_passphrase", "flags", "question")
 
-    def __init__(self, flags: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, flags: dict[str, str] | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.flags: dict[str, str] = {} if flags is None else flags
+        self._environ = os.environ if environ is None else environ
         self._config: Config | None = None
         self._passphrase: Secret | None = None
         #: The key that asks for the vault's passphrase, once `vault` has given it to a vault.
@@ -49,7 +53,7 @@ class Settings:
         """A flag, or its twin in the environment (`TOKENKEEP_...`); None if neither was given."""
         flag = self.flags.get(name)
         # A flag that is empty, as an unset variable makes it, is not one that was not given.
-        return os.environ.get("TOKENKEEP_" + name.upper()) or None if flag is None else flag
+        return self._environ.get("TOKENKEEP_" + name.upper()) or None if flag is None else flag
 
     @property
     def config(self) -> Config:
@@ -67,6 +71,7 @@ class Settings:
                 store=flags.get("store"),
                 key_file=flags.get("key_file"),
                 passphrase_file=flags.get("passphrase_file"),
+                environ=self._environ,
             )
         return self._config
 

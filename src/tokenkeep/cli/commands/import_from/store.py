@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -16,6 +17,8 @@ from tokenkeep.migrate.report import Outcome
 from tokenkeep.migrate.sessions import move_sessions
 from tokenkeep.migrate.store import StoreSource
 
+#: What opens the vault that the command works on.
+_KEYS = ("TOKENKEEP_KEY_FILE", "TOKENKEEP_PASSPHRASE_FILE")
 _STAYED = (Outcome.CHANGED, Outcome.UNREADABLE)
 
 
@@ -61,9 +64,11 @@ def command(
         "timeout": settings.option("timeout"),
     }
     old = Settings({name: value for name, value in told.items() if value is not None})
-    place = ""
-    if old.config.names_vault():
-        place = old.config.store.partition(":")[2] or default_vault_path()
+    place, new_place = _vault_path(old), _vault_path(settings)
+    if "" not in (place, new_place) and place != new_place:
+        # The variables' key is the new vault's, as its flags are.
+        own = {name: text for name, text in os.environ.items() if name not in _KEYS}
+        old = Settings(old.flags, own)
     with old.storage() as storage:
         nothing: NotFound | None = None
         try:
@@ -88,3 +93,10 @@ def command(
             if report.pending:
                 tell("old bytes remain for now; the next write there that can do it erases them")
         return code
+
+
+def _vault_path(settings: Settings) -> str:
+    """Where the vault lies; empty if another store is chosen."""
+    if not settings.config.names_vault():
+        return ""
+    return os.path.abspath(settings.config.store.partition(":")[2] or default_vault_path())
