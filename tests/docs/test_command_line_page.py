@@ -11,6 +11,8 @@ import pytest
 from support.services import REPOSITORY
 from support.verbs import GROUPS, command_of, options_of, verbs
 from tokenkeep.cli import exits
+from tokenkeep.cli.commands.vault.opening import PATIENCE_SECONDS
+from tokenkeep.cli.settings import DEFAULT_TIMEOUT
 from tokenkeep.cli.tree import root
 from tokenkeep.migrate.source import Source
 from tokenkeep.select import store_names
@@ -73,6 +75,15 @@ def test_a_verb_explains_itself(verb: str) -> None:
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.hidden and not parameter.help
     ]
+
+
+def test_the_seconds_that_are_said_are_those_that_hold() -> None:
+    """The verbs of a vault wait longer, in `--help` and on the page."""
+    seconds = DEFAULT_TIMEOUT, PATIENCE_SECONDS
+    (option,) = (each for each in options_of("") if "--timeout" in each.opts)
+    assert option.help is not None
+    assert option.help.endswith("(default: {:g}; verbs of vault: {:g})".format(*seconds))
+    assert "({:g}; the verbs of `vault`: {:g})".format(*seconds) in PAGE
 
 
 def test_every_store_is_named_where_one_is_chosen() -> None:

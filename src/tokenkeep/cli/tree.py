@@ -191,7 +191,8 @@ def _global_options(*, json: bool, timeout: bool = True) -> Callable[[F], F]:
         _kept("--passphrase-file", "FILE", "a file that holds the vault's passphrase", FILE),
     ]
     if timeout:
-        made.append(_kept("--timeout", "S", "seconds for one call into the store (default: 5)"))
+        text = "seconds for one call into the store (default: 5; verbs of vault: 30)"
+        made.append(_kept("--timeout", "S", text))
     if json:
         made.append(_kept("--json", None, "structured output"))
 
