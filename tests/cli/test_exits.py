@@ -130,6 +130,9 @@ def test_a_full_or_closed_stdout_is_an_error(shell_with_vault: Shell) -> None:
         $ tokenkeep list > /dev/full
         error: cannot read or write: No space left on device
         [1]
+        $ tokenkeep demo >&-
+        error: cannot read or write: Bad file descriptor
+        [1]
         $ tokenkeep set name <&-
         error: cannot read or write: Bad file descriptor
         [1]

@@ -138,7 +138,7 @@ def document(telling: Telling) -> dict[str, object]:
 
 def to_stdout() -> Show:
     """Lines on stdout, in colour where a person looks at them."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():  # closed: the first line says so
         return lambda _style, text: write_lines(text)
     try:
         from rich.console import Console
