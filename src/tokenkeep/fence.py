@@ -293,5 +293,6 @@ def _translated(exc: OSError) -> StoreError:
             hint="make the state directory yours and writable",
         )
     return StoreUnavailable(
-        f"cannot open the session's lock file: {exc.strerror or type(exc).__name__}"
+        f"cannot open the session's lock file: {exc.strerror or type(exc).__name__}",
+        hint=f"check the path {exc.filename}" if exc.filename else "check the state directory",
     )

@@ -367,4 +367,7 @@ def _translated(exc: OSError, doing: str) -> StoreError:
             f"cannot {doing} the session log: {exc.strerror}",
             hint="make the state directory yours and writable",
         )
-    return StoreUnavailable(f"cannot {doing} the session log: {exc.strerror or type(exc).__name__}")
+    return StoreUnavailable(
+        f"cannot {doing} the session log: {exc.strerror or type(exc).__name__}",
+        hint=f"check the path {exc.filename}" if exc.filename else "check the state directory",
+    )

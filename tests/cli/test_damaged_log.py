@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Server, sign_in
 from cli.shell import Shell
+from support.driven_browser import BROWSER
 from tokenkeep import KeyFile, SecureStorage, TokenStorage, VaultOptions
 
 pytestmark = pytest.mark.requires("terminal")
@@ -81,4 +83,27 @@ def test_one_damaged_log_does_not_hide_the_other_accounts(
     log.write_bytes(b"garbage\n")
     answer = shell.tokenkeep("accounts")
     assert (7, b"other\n") == (answer.code, answer.out)
-    assert "error: account default: the session log is damaged" in answer.err
+    assert (
+        "error: account default: the session log is damaged\nhint: tokenkeep logout, then login\n"
+    ) == answer.err
+
+
+@pytest.mark.requires("POSIX paths")
+def test_a_state_directory_that_is_none_is_named(signed_in: tuple[Shell, Server]) -> None:
+    """Whoever has to mend it learns where it is."""
+    shell, server = signed_in
+    state = shell.home / ".local" / "state"
+    shutil.rmtree(state)
+    state.write_bytes(b"")
+    words = ("login", "--issuer", server.issuer, "--client-id", "notes")
+    for verb in (("token",), words):
+        answer = shell.tokenkeep(*verb, BROWSER=BROWSER)
+        assert (6, b"") == (answer.code, answer.out), answer.err
+        assert f"\nhint: check the path {state}/" in answer.err
+
+
+def test_an_account_s_name_goes_into_a_pipe_as_it_is(signed_in: tuple[Shell, Server]) -> None:
+    """As an item's does: a script can hand it to the next command."""
+    shell, server = signed_in
+    sign_in(shell, server, "--account", "b\u200db")
+    assert "b\u200db\ndefault\n".encode() == shell.tokenkeep("accounts").out

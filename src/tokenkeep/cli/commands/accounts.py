@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from tokenkeep.cli import exits
 from tokenkeep.cli.commands.status import describe
-from tokenkeep.cli.terminal import shown, tell, write_json, write_lines
+from tokenkeep.cli.terminal import explain, shown, write_json, write_lines
 from tokenkeep.cli.tree import options, settings_of
 from tokenkeep.errors import TokenkeepError
 from tokenkeep.health import is_the_stores
@@ -28,7 +30,7 @@ def command(ctx: click.Context) -> int:
                 found = look(tokens)
             except TokenkeepError as exc:  # one account's trouble must not hide the others
                 code = code or exits.exit_code(exc)
-                tell(f"error: account {shown(tokens.account)}: {exc}")
+                explain(f"account {tokens.account}: {exc}", *exits.hints(exc))
                 if is_the_stores(exc, storage.store, storage.service, storage.call()):
                     break  # nor will the others be had
                 continue
@@ -37,5 +39,7 @@ def command(ctx: click.Context) -> int:
         if settings.wants_json:
             write_json([describe(tokens, each) for tokens, each in live])
         else:
-            write_lines(*(shown(tokens.account) for tokens, _each in live))
+            # As `list` does it: a program gets a name as it is.
+            names = [tokens.account for tokens, _each in live]
+            write_lines(*([shown(name) for name in names] if os.isatty(1) else names))
     return code
