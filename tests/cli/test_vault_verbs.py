@@ -352,6 +352,19 @@ def without_index(tree: dict[str, tuple[int, bytes]]) -> dict[str, tuple[int, by
 
 
 @pytest.mark.requires("POSIX paths")
+def test_a_label_that_is_no_text_is_refused(shell_with_vault: Shell) -> None:
+    """Before anything is made for it."""
+    words = ("vault", "add-key", "--label", b"\xff", "--new-key-file", "key")
+    answer = shell_with_vault.tokenkeep(*words)
+    assert (2, b"", "error: a label is text, in UTF-8\nhint: --label TEXT\n") == (
+        answer.code,
+        answer.out,
+        answer.err,
+    )
+    assert not (shell_with_vault.home / "key").exists()
+
+
+@pytest.mark.requires("POSIX paths")
 def test_a_directory_that_is_gone_is_said_to_be(shell_with_vault: Shell) -> None:
     """Where somebody removed what relative paths start at, whole paths go on."""
     shell_with_vault.plays("""
