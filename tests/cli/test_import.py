@@ -288,6 +288,10 @@ def test_a_session_moves_only_when_asked(signed_in: tuple[Shell, Server]) -> Non
         error: a session stays with its application
         hint: --sessions without --from-app
         [2]
+        $ {second} import store {old} --from-app "$UNSET"
+        error: a service must not be empty
+        hint: --app SERVICE
+        [1]
         $ {second} import store {old} --remove
         there is nothing to import
         $ {second} token

@@ -57,7 +57,7 @@ def command(
     if sessions and from_app not in (None, settings.app):
         raise UsageError("a session stays with its application", "--sessions without --from-app")
     told = {
-        "app": from_app or settings.app,
+        "app": settings.app if from_app is None else from_app,
         "store": spelled,
         "key_file": from_key_file,
         "passphrase_file": from_passphrase_file,
