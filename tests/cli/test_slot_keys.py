@@ -192,6 +192,7 @@ def test_unlocked_vault_asks_for_no_pin(shell_with_tpm: Shell, tpm: Emulator) ->
         (("--store-item", "no-such"), "unknown store 'no-such'"),
         (("--tpm", "--passphrase"), "two keys for a new vault"),
         (("--tpm", "--key-file", "k"), "two keys for a new vault"),
+        (("--store-item", ""), "unknown store ''"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -201,6 +202,25 @@ def test_options_that_cannot_be_are_refused(
     answer = shell.tokenkeep("vault", "create", *words)
     assert answer.code == 2
     assert f"error: {message}" in answer.err
+    assert not (shell.home / ".local" / "share" / "tokenkeep").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--systemd-credential", ""),
+        ("--tpm", "--tpm-pin-file", ""),
+        ("--key-file", ""),
+        ("--passphrase-file", ""),
+    ],
+)
+def test_a_key_that_an_unset_variable_names_makes_no_lesser_one(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    """The default key file in another key's place, or a TPM's key without its PIN."""
+    answer = shell.tokenkeep("vault", "create", *words)
+    assert (True, b"") == (answer.code > 0, answer.out)
+    assert "TPM 2.0" not in answer.err, "the PIN is looked at first"
     assert not (shell.home / ".local" / "share" / "tokenkeep").exists()
 
 

@@ -19,7 +19,7 @@ def client_secret(settings: Settings, path: str | None) -> Secret | None:
     Raises:
         As `Settings.secret_in`.
     """
-    return settings.secret_in(path, "--client-secret-file") if path else None
+    return None if path is None else settings.secret_in(path, "--client-secret-file")
 
 
 def warn_of_changes(session: Session) -> list[str]:

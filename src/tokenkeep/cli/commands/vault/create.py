@@ -88,8 +88,9 @@ def _key(settings: Settings, chosen: config.Config, *, passphrase: bool) -> Key:
         return given_passphrase(
             settings, chosen.passphrase_file, "passphrase: ", option="--passphrase-file"
         )
-    own = platform_s_own() if chosen.key_file is None else None
-    return own or KeyFile(chosen.key_file or config.default_key_path())
+    if chosen.key_file is not None:
+        return KeyFile(chosen.key_file)
+    return platform_s_own() or KeyFile(config.default_key_path())
 
 
 def _store(where: str) -> str:

@@ -69,14 +69,16 @@ def platform_key(settings: Settings, given: dict[str, Any]) -> Key | None:
         UsageError: they name several, or say more about a TPM that they do not name.
         UnsupportedOption, InvalidName: there is no such thing.
     """
-    named = [name for name in ("tpm", "systemd_credential", "dpapi", "store_item") if given[name]]
+    # A name that is empty, as an unset variable makes it, must not lead to a lesser key.
+    kinds = ("tpm", "systemd_credential", "dpapi", "store_item")
+    named = [name for name in kinds if given[name] not in (None, False)]
     if len(named) > 1:
         raise UsageError("one key at a time", "tokenkeep vault add-key adds the next one")
     if not given["tpm"] and (given["pcr"] or given["tpm_pin"]):
         raise UsageError("--pcr and --tpm-pin are about a TPM's key", "--tpm")
     if given["tpm"]:
         return _tpm(settings, given)
-    if given["systemd_credential"]:
+    if given["systemd_credential"] is not None:
         from tokenkeep.backends.systemd_credential import SystemdCredential
 
         return SystemdCredential(given["systemd_credential"])
@@ -84,7 +86,7 @@ def platform_key(settings: Settings, given: dict[str, Any]) -> Key | None:
         from tokenkeep.backends.dpapi import DpapiKey
 
         return DpapiKey()
-    return item_key(given["store_item"]) if given["store_item"] else None
+    return None if given["store_item"] is None else item_key(given["store_item"])
 
 
 def _tpm(settings: Settings, given: dict[str, Any]) -> Key:
@@ -103,6 +105,6 @@ def _tpm(settings: Settings, given: dict[str, Any]) -> Key:
             )
         pcrs = tuple(numbers[word] for word in words)
     pin = None
-    if given["tpm_pin"] or given["tpm_pin_file"]:
+    if given["tpm_pin"] or given["tpm_pin_file"] is not None:
         pin = given_pin(settings, given["tpm_pin_file"])
     return TpmKey(pcrs, auth=pin, device=given["tpm_device"])
