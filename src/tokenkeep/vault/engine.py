@@ -18,7 +18,7 @@ from tokenkeep.vault import files, sqlite
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from sqlite3 import Connection
     from typing import Any, TypeVar
 
@@ -35,12 +35,8 @@ COMMIT_BYTES = 16 * 1024
 #: A log file that grew beyond this, because a reader was in the way, is cut off.
 _LARGEST_LOG_BYTES = 4 * CHECKPOINT_BYTES
 
-#: Of a rewriting SQLite can stop the building of the copy alone. To put it into the log, and from
-#: there into the database, takes two to four times as long, measured with small and with large
-#: items. Of a large one, each step copies some hundred kilobytes.
-_BUILDING_SHARE = 0.2
-_BUILDING_STEPS = 10
-
+#: Asks for a lock without waiting.
+_AT_ONCE = (False,)
 #: The first and the longest pause between two tries to get the lock or a busy database.
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.01
@@ -122,37 +118,45 @@ class Engine:
         has_looked_anew = False
         problem: StoreError
         while True:
-            if not self._writing.acquire(False):
-                take(self._writing, call)
-            is_locked = False
+            writing = self._writing
+            is_ours = is_locked = False
             try:
-                if self._pid != os.getpid():
-                    self._require_same_process()
-                lock = self._lock or self._new_lock()
-                is_locked = lock.try_lock()
-                if is_locked:
-                    return body(self._writing_connection(), *arguments)
-                problem = StoreTimeout("another process was writing to the vault all the time")
-            except sqlite.ERRORS_OF_ROWS as exc:
-                self._forget_writer_after_failure()
-                if sqlite.is_read_only(exc) and not has_looked_anew:
-                    # SQLite goes on saying so of files that it once met on a read-only disk.
-                    has_looked_anew = True
-                    with self._reading:
-                        self._close_connections()
-                    continue
-                problem = sqlite.translated(exc)
-                if not sqlite.is_busy(exc):
-                    raise problem from exc
+                (is_ours,) = map(writing.acquire, _AT_ONCE)  # as in `holding`
+                if not is_ours:
+                    (is_ours,) = _attempt(writing, call)
+                    _require(is_ours)
+                try:
+                    if self._pid != os.getpid():
+                        self._require_same_process()
+                    lock = self._lock or self._new_lock()
+                    is_locked = lock.try_lock()
+                    if is_locked:
+                        return body(self._writing_connection(call), *arguments)
+                    problem = StoreTimeout("another process was writing to the vault all the time")
+                except sqlite.ERRORS_OF_ROWS as exc:
+                    self._forget_writer_after_failure()
+                    if sqlite.is_read_only(exc) and not has_looked_anew:
+                        # SQLite goes on saying so of files that it once met on a read-only disk.
+                        has_looked_anew = True
+                        holding(self._reading, call, self._close_connections)
+                        continue
+                    problem = sqlite.translated(exc)
+                    if not sqlite.is_busy(exc):
+                        raise problem from exc
+                except BaseException:
+                    self._forget_writer_after_failure()
+                    raise
+                finally:
+                    if is_locked:
+                        lock.unlock()
             except BaseException as exc:
-                self._forget_writer_after_failure()
-                if not isinstance(exc, Exception):
-                    self._close_lock()  # a Ctrl-C may have come before we knew that we had it
+                if is_ours and not isinstance(exc, Exception):
+                    # A Ctrl-C may have come before we knew that we had it, or before its unlocking.
+                    self._close_lock()
                 raise
             finally:
-                if is_locked:
-                    lock.unlock()
-                self._writing.release()
+                if is_ours:
+                    writing.release()
             pause = _wait(call, pause, problem)
 
     def transaction(
@@ -174,12 +178,12 @@ class Engine:
         """
         commit: Callable[..., T] = self._commit
         try:
-            return self.locked(call, commit, body, arguments, size)
+            return self.locked(call, commit, call, body, arguments, size)
         except StoreFull:
             if not erases:
                 raise
         commit = self._commit_with_room
-        return self.locked(call, commit, body, arguments, size)
+        return self.locked(call, commit, call, body, arguments, size)
 
     def wrote(self, connection: Connection, size: int) -> None:
         """Counts what was committed inside of `locked`, about so many bytes of the log."""
@@ -187,34 +191,21 @@ class Engine:
         if self._written >= CHECKPOINT_BYTES:
             self._begin_log_anew(connection)
 
-    def rewrite(self, call: Call) -> bool:
-        """Writes the database anew without anything deleted, if that is owed.
+    def checkpoint(self, connection: Connection, restart: bool = False) -> bool:
+        """Moves the log into the database, inside of `locked`; False if somebody was in the way.
 
-        Returns:
-            False if a reader in another process stands in the way.
-
-        Raises:
-            StoreFull: there is no room for a second copy.
-            StoreTimeout: there is not the time for it; or as `locked`.
+        Args:
+            restart: keep the log file, to be overwritten: a file that need not grow is written
+                twice as fast as one that does.
         """
-
-        def alone(connection: Connection) -> bool:
-            if connection.execute("SELECT erase_pending FROM state").fetchone() == (0,):
-                return True  # somebody was quicker
-            # With a reader in the way, writing everything anew would only make the log longer.
-            if not self._checkpoint(connection):
-                return False
-            sqlite.stop_at(connection, call, _BUILDING_SHARE, _BUILDING_STEPS)
-            try:
-                connection.execute("VACUUM")
-            finally:
-                sqlite.stop_at(connection, None)
-            if not self._checkpoint(connection):
-                return False
-            connection.execute("UPDATE state SET erase_pending = 0")
-            return True
-
-        return self.locked(call, alone)
+        try:
+            size = os.stat(self._database + "-wal").st_size
+            how = "RESTART" if restart and size <= _LARGEST_LOG_BYTES else "TRUNCATE"
+            row = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        except (OSError, sqlite.Error):
+            # What was committed is durable in the log; the next one tries again.
+            return False
+        return bool(row) and row[0] == 0
 
     def close(self) -> None:
         """Closes the connections; the next call opens them again. May be called twice.
@@ -228,18 +219,11 @@ class Engine:
             self._leak()
             return
         patience = Call(_CLOSE_PATIENCE)
-        take(self._writing, patience)
-        try:
-            take(self._reading, patience)
-            try:
-                self._close()
-            finally:
-                self._reading.release()
-        finally:
-            self._writing.release()
+        holding(self._writing, patience, holding, self._reading, patience, self._close)
 
     def __del__(self) -> None:
-        _engines.pop(id(self), None)
+        if _engines.pop(id(self), None) is None:
+            return  # a Ctrl-C came before it was whole
         if self._pid == os.getpid():
             self._close()
         else:
@@ -248,27 +232,36 @@ class Engine:
     def _read(self, call: Call, statement: str, values: tuple[object, ...], whole: bool) -> Any:
         pause = _FIRST_PAUSE
         while True:
-            if not self._reading.acquire(False):
-                take(self._reading, call)
+            reading = self._reading
+            is_ours = False
             try:
+                (is_ours,) = map(reading.acquire, _AT_ONCE)  # as in `holding`
+                if not is_ours:
+                    (is_ours,) = _attempt(reading, call)
+                    _require(is_ours)
                 self._require_same_process()
-                if self._reader is None:
-                    self._reader = sqlite.open_reader(self._database, self.vault_id)
-                    self._readers_opened += 1
+                reader = self._reader or self._open_reader()
                 if not whole:
-                    return self._reader.execute(statement, values).fetchone()
-                sqlite.stop_at(self._reader, call)
+                    return reader.execute(statement, values).fetchone()
                 try:
-                    return self._reader.execute(statement, values).fetchall()
+                    sqlite.stop_at(reader, call)
+                    return reader.execute(statement, values).fetchall()
                 finally:
-                    sqlite.stop_at(self._reader, None)
+                    reader.set_progress_handler(None, 0)
             except (sqlite.Error, *sqlite.BINDING_ERRORS) as exc:  # nothing else runs here
                 problem = sqlite.translated(exc)
                 if not sqlite.is_busy(exc):
                     raise problem from exc
             finally:
-                self._reading.release()
+                if is_ours:
+                    reading.release()
             pause = _wait(call, pause, problem)
+
+    def _open_reader(self) -> Connection:
+        if self._reader is None:
+            self._reader = sqlite.open_reader(self._database, self.vault_id)
+            self._readers_opened += 1
+        return self._reader
 
     def _new_lock(self) -> LockFile:
         from tokenkeep.vault.lockfile import LockFile  # reading needs no lock
@@ -276,7 +269,7 @@ class Engine:
         self._lock = lock = LockFile(self.directory)
         return lock
 
-    def _writing_connection(self) -> Connection:
+    def _writing_connection(self, call: Call) -> Connection:
         """The writer, on the very file that has the name: a write to a removed vault is lost."""
         # A Ctrl-C may have come before the rollback that was due.
         self._forget_writer_after_failure()
@@ -288,13 +281,10 @@ class Engine:
             from tokenkeep.vault.mounts import require_local  # reading needs none
 
             require_local(self.directory)  # it may have been moved there
-            with self._reading:
-                # The reader first: while it is open, closing the writer leaves the log alone.
-                if self._reader is None:
-                    self._reader = sqlite.open_reader(self._database, self.vault_id)
-                    self._readers_opened += 1
-            self._writer = sqlite.open_writer(self._database, self.vault_id)
+            # The reader first: while it is open, closing the writer leaves the log alone.
+            holding(self._reading, call, self._open_reader)
             self.identity = (found.st_dev, found.st_ino)
+            self._writer = sqlite.open_writer(self._database, self.vault_id)
         elif self.identity != (found.st_dev, found.st_ino):
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
         return self._writer
@@ -311,6 +301,7 @@ class Engine:
     def _commit(
         self,
         connection: Connection,
+        call: Call,
         body: Callable[..., T],
         arguments: tuple[object, ...],
         size: int,
@@ -328,8 +319,8 @@ class Engine:
             # The log may hold the room that is missing, even for a deletion.
             is_first = False
             self._forget_writer_after_failure()
-            self._checkpoint(self._writing_connection())
-            connection = self._writing_connection()
+            self.checkpoint(self._writing_connection(call))
+            connection = self._writing_connection(call)
         self.wrote(connection, COMMIT_BYTES + 2 * size)  # what it replaces is overwritten too
         return result
 
@@ -342,29 +333,13 @@ class Engine:
         # With the log in the database there is room from now on. But where that needs more
         # than there is, it would use up all of it: then the deletion itself comes first.
         if growth < room.ROOM_BYTES:
-            self._checkpoint(connection)
+            self.checkpoint(connection)
         return self._commit(connection, *transaction)
 
     def _begin_log_anew(self, connection: Connection) -> None:
-        done = self._checkpoint(connection, restart=True)
+        done = self.checkpoint(connection, restart=True)
         # With a reader in the way: not again at every commit.
         self._written = 0 if done else CHECKPOINT_BYTES * 3 // 4
-
-    def _checkpoint(self, connection: Connection, restart: bool = False) -> bool:
-        """Moves the log into the database; False if somebody was in the way.
-
-        Args:
-            restart: keep the log file, to be overwritten: a file that need not grow is written
-                twice as fast as one that does.
-        """
-        try:
-            size = os.stat(self._database + "-wal").st_size
-            how = "RESTART" if restart and size <= _LARGEST_LOG_BYTES else "TRUNCATE"
-            row = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
-        except (OSError, sqlite.Error):
-            # What was committed is durable in the log; the next one tries again.
-            return False
-        return bool(row) and row[0] == 0
 
     def _close(self) -> None:
         self._close_connections()
@@ -402,32 +377,36 @@ class Engine:
         self._pid = os.getpid()
 
 
-def take(lock: LockType, call: Call) -> None:
-    """Takes a lock between threads within the call's deadline.
+def holding(lock: LockType, call: Call, body: Callable[..., T], *arguments: object) -> T:
+    """What `body` gives while a lock between threads is ours, had within the call's deadline.
+
+    A Ctrl-C leaves no lock behind, whenever it comes. CPython looks for one behind each call that
+    its code makes, but not between what a built-in iterator gives and the name that takes it: so
+    the lock is had by unpacking `map`, and not by calling `acquire`.
 
     Raises:
-        StoreTimeout: another thread had it all the time.
+        StoreTimeout: another thread had it all the time; or as `body`.
     """
+    is_ours = False
+    try:
+        (is_ours,) = _attempt(lock, call)
+        _require(is_ours)
+        return body(*arguments)
+    finally:
+        if is_ours:
+            lock.release()
+
+
+def _attempt(lock: LockType, call: Call) -> Iterator[bool]:
+    """What takes the lock within the call's deadline once it is asked for whether it could."""
     remaining = call.remaining()
     # The longest wait that the platform's timeouts can express is far beyond any deadline.
-    if not lock.acquire(timeout=-1 if remaining is None else min(remaining, 1e6)):
+    return map(lock.acquire, (True,), (-1 if remaining is None else min(remaining, 1e6),))
+
+
+def _require(is_ours: bool) -> None:
+    if not is_ours:
         raise StoreTimeout("another thread was using the vault all the time")
-
-
-class Taken:
-    """A lock between threads, taken within a deadline for as long as a block runs."""
-
-    __slots__ = ("_call", "_lock")
-
-    def __init__(self, lock: LockType, call: Call) -> None:
-        self._lock = lock
-        self._call = call
-
-    def __enter__(self) -> None:
-        take(self._lock, self._call)
-
-    def __exit__(self, *_exc: object) -> None:
-        self._lock.release()
 
 
 def _wait(call: Call, pause: float, problem: StoreError) -> float:
@@ -456,7 +435,8 @@ def _living() -> list[Engine]:
 def _before_fork() -> None:
     for engine in _living():
         for lock in (engine._writing, engine._reading):
-            if lock.acquire(timeout=_FORK_PATIENCE):
+            (is_ours,) = _attempt(lock, Call(_FORK_PATIENCE))
+            if is_ours:
                 _held.append((engine, lock))
             else:
                 engine._is_orphaned = True  # undone in the parent
@@ -466,19 +446,21 @@ def _before_fork() -> None:
             engine._close()
 
 
-def _after_fork_in_parent() -> None:
+def _let_go() -> None:
     while _held:
-        _engine, lock = _held.pop()
+        ((_engine, lock),) = map(_held.pop, (-1,))  # as in `holding`
         lock.release()
+
+
+def _after_fork_in_parent() -> None:
+    _let_go()
     for engine in _living():
         if engine._pid == os.getpid():
             engine._is_orphaned = False
 
 
 def _after_fork_in_child() -> None:
-    while _held:
-        _engine, lock = _held.pop()
-        lock.release()
+    _let_go()
     for engine in _living():
         if engine._is_orphaned:
             # A lock that outlived its parent in a child would keep everybody out.
@@ -493,3 +475,5 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
+    # Again: a Ctrl-C that came during the fork ends the first of what runs behind it.
+    os.register_at_fork(after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tokenkeep.errors import StoreFull, StoreTimeout
 from tokenkeep.vault import rows
+from tokenkeep.vault.rewriting import rewrite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def shred(vault: Vault, call: Call) -> bool:
 def _finished(vault: Vault, call: Call) -> bool:
     engine, _keys = vault.opened(call)
     try:
-        return engine.rewrite(call)
+        return rewrite(engine, call)
     except (StoreFull, StoreTimeout):
         return False
 

@@ -7,6 +7,9 @@ adapters and converters that the vault does not use.
 from __future__ import annotations
 
 import os
+from _functools import partial  # type: ignore[import-not-found]  # `functools` costs the cold start
+from _operator import le
+from itertools import repeat
 
 from tokenkeep.errors import (
     AccessDenied,
@@ -188,22 +191,22 @@ def open_reader(path: str, vault_id: bytes) -> Connection:
     return _checked(_connect(path, "ro&immutable=1"), vault_id)
 
 
-def stop_at(
-    connection: Connection, call: Call | None, share: float = 1.0, steps: int = 100
-) -> None:
-    """Lets whatever runs on the connection end with the call (`SQLITE_INTERRUPT`); None: no more.
+def stop_at(connection: Connection, call: Call, share: float = 1.0, steps: int = 100) -> None:
+    """Lets whatever runs on the connection end with the call (`SQLITE_INTERRUPT`).
+
+    It stays so until another progress handler is set. With the machine's clock no code of Python's
+    runs while SQLite does: it would take a Ctrl-C that came there for the end of the time.
 
     Args:
         share: of the time that the call has left.
         steps: of SQLite's machine between two looks at the clock.
     """
-    remaining = None if call is None else call.remaining()
-    if call is None or remaining is None:
-        connection.set_progress_handler(None, 0)
+    remaining = call.remaining()
+    if remaining is None:
         return
-    monotonic = call.clock.monotonic
-    until = monotonic() + remaining * share
-    connection.set_progress_handler(lambda: monotonic() >= until, steps)
+    until = call.clock.monotonic() + remaining * share
+    is_over = partial(next, map(le, repeat(until), iter(call.clock.monotonic, None)))
+    connection.set_progress_handler(is_over, steps)
 
 
 def vault_id_in(path: str) -> bytes | None:

@@ -21,7 +21,7 @@ from tokenkeep.errors import (
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows
-from tokenkeep.vault.engine import Engine, Taken
+from tokenkeep.vault.engine import Engine, holding
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
 from tokenkeep.vault.key_file import KeyFile
@@ -30,6 +30,7 @@ from tokenkeep.vault.slots import unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable
     from sqlite3 import Connection
     from typing import TypeVar
@@ -339,26 +340,28 @@ class Vault:
 
     def _open(self, call: Call) -> tuple[Engine, Keys] | None:
         """The engine and the keys; None if there is no vault and one may be made."""
-        with self._alone(call):
-            if self._open_state is not None:
-                return self._open_state
-            header = self.header()
-            if header is None and self._was_made():
-                # A key file may name the vault only since another process published it.
-                header = self.header()
-                if header is None:
-                    raise StoreUnavailable(
-                        f"the vault is gone: {self.path}",
-                        hint="restore it, give its own path, or begin anew with another key file",
-                    )
-            if header is None and not self._create:
-                raise _no_vault(self.path)
-            if header is None:
-                return None
-            keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
-            self._opened += 1
-            self._open_state = (Engine(self.path, header.vault_id), keys)
+        return holding(self._turn(), call, self._open_alone, call)
+
+    def _open_alone(self, call: Call) -> tuple[Engine, Keys] | None:
+        if self._open_state is not None:
             return self._open_state
+        header = self.header()
+        if header is None and self._was_made():
+            # A key file may name the vault only since another process published it.
+            header = self.header()
+            if header is None:
+                raise StoreUnavailable(
+                    f"the vault is gone: {self.path}",
+                    hint="restore it, give its own path, or begin anew with another key file",
+                )
+        if header is None and not self._create:
+            raise _no_vault(self.path)
+        if header is None:
+            return None
+        keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
+        self._opened += 1
+        self._open_state = (Engine(self.path, header.vault_id), keys)
+        return self._open_state
 
     def _was_made(self) -> bool:
         """Whether a key file knows a vault: one that is missing then is lost, not new."""
@@ -382,20 +385,24 @@ class Vault:
         self, stale: tuple[Engine, Keys], generation: int, call: Call
     ) -> tuple[Engine, Keys]:
         """The state with the header that the database speaks of."""
-        with self._alone(call):
-            now = self._open_state
-            if now is not None and now[1].header.generation >= generation:
-                return now
-            engine, _keys = stale
-            header = self._header_of(engine)
-            if header.generation < generation:
-                raise VaultDamaged(
-                    "the vault's header is older than its database",
-                    hint="restore both from one backup",
-                )
-            keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
-            self._open_state = (engine, keys)
-            return self._open_state
+        return holding(self._turn(), call, self._reopen_alone, stale, generation, call)
+
+    def _reopen_alone(
+        self, stale: tuple[Engine, Keys], generation: int, call: Call
+    ) -> tuple[Engine, Keys]:
+        now = self._open_state
+        if now is not None and now[1].header.generation >= generation:
+            return now
+        engine, _keys = stale
+        header = self._header_of(engine)
+        if header.generation < generation:
+            raise VaultDamaged(
+                "the vault's header is older than its database",
+                hint="restore both from one backup",
+            )
+        keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
+        self._open_state = (engine, keys)
+        return self._open_state
 
     def _header_of(self, engine: Engine) -> Header:
         """The header on disk of the vault that is open; raises as `header`."""
@@ -409,10 +416,12 @@ class Vault:
 
         The caller's write is done and durable; that this fails must not say otherwise.
         """
+        from tokenkeep.vault.rewriting import rewrite  # few writes owe it
+
         now = call.clock.monotonic()
         if now >= self._rewrite_after:
             try:
-                engine.rewrite(call)
+                rewrite(engine, call)
             except StoreError:
                 self._rewrite_after = now + _REWRITE_AGAIN_SECONDS
 
@@ -424,12 +433,12 @@ class Vault:
         header = state[1].header
         settle(self.path, header, lambda: unlock(header, self.keys, call, self._keks).key)
 
-    def _alone(self, call: Call) -> Taken:
-        """The lock around opening, taken within the deadline; a context manager releases it."""
+    def _turn(self) -> LockType:
+        """The lock around opening."""
         if self._pid != os.getpid():
             # Forked while another thread was opening: that thread does not exist here.
             self._opening, self._pid = allocate_lock(), os.getpid()
-        return Taken(self._opening, call)
+        return self._opening
 
 
 class _NewerHeader(TokenkeepError):
