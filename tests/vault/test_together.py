@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from tokenkeep.secret import Secret
 from tokenkeep.vault.creation import create
 from tokenkeep.vault.rekey import rekey
 from vault.places import (
+    PATIENCE,
     SERVICE,
     all_bytes,
     call,
@@ -155,6 +158,42 @@ def test_fork_while_threads_write(tmp_path: Path) -> None:
         assert value(store, f"t{number}") == str(count)
     for child in range(8):
         assert value(store, f"c{child}") == "x"
+
+
+@pytest.mark.requires("fork")
+def test_vault_that_another_thread_opens_during_a_fork_is_the_childs_too(tmp_path: Path) -> None:
+    """Opened behind what prepares the fork, it would be a connection that no child may use."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OPENS_DURING_A_FORK, os.fspath(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))},
+    )
+    assert (0, "value a\nvalue a\n") == (done.returncode, done.stdout), done.stderr
+
+
+#: What is registered before the vault's own preparation runs behind it.
+OPENS_DURING_A_FORK = """
+import os, sys, threading
+from pathlib import Path
+def open_elsewhere():
+    thread.start()
+    thread.join(0.5)
+os.register_at_fork(before=open_elsewhere)
+from tokenkeep.item import Call
+from vault.places import fill, item, open_store
+fill(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]))
+thread = threading.Thread(target=lambda: store.read(item("a"), Call(30)))
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    thread.join()
+print(store.read(item("a"), Call(5)).reveal(), flush=True)
+os._exit(0)
+"""
 
 
 @pytest.mark.requires("fork")

@@ -89,6 +89,15 @@ class Engine:
         self._pid = _NOBODY if self._is_orphaned else os.getpid()
         _engines[id(self)] = ref(self)
 
+    @classmethod
+    def made(cls, directory: str, vault_id: bytes, call: Call) -> Engine:
+        """A new one; not while another thread forks, which would know nothing of it.
+
+        Raises:
+            StoreTimeout: the fork did not end in time.
+        """
+        return holding(_making, call, cls, directory, vault_id)
+
     def row(self, call: Call, statement: str, values: tuple[object, ...] = ()) -> Any:
         """The first row of a query, or None."""
         return self._read(call, statement, values, False)
@@ -422,7 +431,8 @@ def _wait(call: Call, pause: float, problem: StoreError) -> float:
 # The engines whose connections have to be closed before a fork. As global as SQLite's own list of
 # open files, which is what makes connections and forks incompatible.
 _engines: dict[int, ref[Engine]] = {}
-_held: list[tuple[Engine, LockType]] = []
+_making = allocate_lock()
+_held: list[LockType] = []
 _leaked: dict[str, list[object]] = {}
 _NOBODY = -1
 
@@ -433,12 +443,10 @@ def _living() -> list[Engine]:
 
 
 def _before_fork() -> None:
+    _hold(_making)
     for engine in _living():
         for lock in (engine._writing, engine._reading):
-            (is_ours,) = _attempt(lock, Call(_FORK_PATIENCE))
-            if is_ours:
-                _held.append((engine, lock))
-            else:
+            if not _hold(lock):
                 engine._is_orphaned = True  # undone in the parent
         if engine._pid != os.getpid():
             engine._leak()
@@ -446,9 +454,16 @@ def _before_fork() -> None:
             engine._close()
 
 
+def _hold(lock: LockType) -> bool:
+    (is_ours,) = _attempt(lock, Call(_FORK_PATIENCE))  # as in `holding`
+    if is_ours:
+        _held.append(lock)
+    return is_ours
+
+
 def _let_go() -> None:
     while _held:
-        ((_engine, lock),) = map(_held.pop, (-1,))  # as in `holding`
+        (lock,) = map(_held.pop, (-1,))  # as in `holding`
         lock.release()
 
 

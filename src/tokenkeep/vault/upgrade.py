@@ -55,7 +55,7 @@ def upgrade(
 def _take_step(
     vault: Vault, change: Step, found: int, call: Call, step: Callable[[str], None]
 ) -> None:
-    engine = Engine(vault.path, _fields(vault.path).get("vault-id", b""))
+    engine = Engine.made(vault.path, _fields(vault.path).get("vault-id", b""), call)
 
     def alone(connection: Connection) -> None:
         known = _fields(vault.path)

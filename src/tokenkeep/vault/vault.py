@@ -360,7 +360,7 @@ class Vault:
             return None
         keys = Keys(header, unlock(header, self.keys, call, self._keks).root)
         self._opened += 1
-        self._open_state = (Engine(self.path, header.vault_id), keys)
+        self._open_state = (Engine.made(self.path, header.vault_id, call), keys)
         return self._open_state
 
     def _was_made(self) -> bool:
