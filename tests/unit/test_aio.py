@@ -24,8 +24,15 @@ from tokenkeep import (
     State,
     TokenStorage,
 )
-from tokenkeep.errors import LoginRequired, RefreshUnavailable, UnsupportedOption
+from tokenkeep.errors import (
+    LoginRequired,
+    RefreshUnavailable,
+    StoreUnavailable,
+    UnsupportedOption,
+)
+from tokenkeep.item import Call, ItemName
 from tokenkeep.oauth.dpop import DpopKey
+from tokenkeep.testing import Fails, FaultyStore
 from tokenkeep.testing.authorization_server import (
     AuthorizationServer,
     Delay,
@@ -197,6 +204,69 @@ async def test_a_caller_who_times_out_leaves_the_refresh_alone(
     with pytest.raises(RefreshUnavailable):
         await session.access_token(min_ttl=3601, timeout=0.05)
     assert 2 == (await session.access_token(min_ttl=3601)).generation
+
+
+async def test_storage_closes_where_its_block_is_cancelled() -> None:
+    """What was opened for the block is let go of at its end, however it ends."""
+    storage = AsyncSecureStorage("org.example.notes", MemoryStore())
+    with anyio.CancelScope() as scope:
+        async with storage:
+            await storage.listen(lambda _change: None)
+            scope.cancel()
+            await anyio.sleep_forever()
+    with pytest.raises(StoreUnavailable):
+        await storage.names()
+    assert [] == [each.name for each in threading.enumerate() if each.name == "tokenkeep-watch"]
+
+
+async def test_session_closes_where_its_block_is_cancelled(server: AuthorizationServer) -> None:
+    """An unsaved session gets its last chance to be saved at the end of the block, too."""
+    storage = AsyncSecureStorage("org.example.notes", store := FaultyStore(MemoryStore()))
+    session = AsyncSession(
+        Provider(server.issuer, client_id="notes"), AsyncTokenStorage(storage, account="alice")
+    )
+    with anyio.CancelScope() as scope:
+        async with session:
+            store.faults = dict.fromkeys(("write", "replace"), Fails(StoreUnavailable("away")))
+            assert State.MEMORY_ONLY is await session.begin(server.login("notes"))
+            store.faults = {}
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert State.ACTIVE is session.state
+
+
+async def test_cancelled_caller_listens_to_nothing() -> None:
+    """Nobody else could end what it had begun: cancelled while the thread works or just behind."""
+    store = SlowStore()
+    storage = AsyncSecureStorage("org.example.notes", store)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(storage.listen, print, 60.0)
+            await anyio.to_thread.run_sync(store.is_asked.wait)
+            scope.cancel()
+    store.may_answer.set()
+    with anyio.fail_after(10):
+        while any(each.name == "tokenkeep-watch" for each in threading.enumerate()) or not (
+            store.has_answered.is_set()
+        ):
+            await anyio.sleep(0.01)
+    await storage.close()
+
+
+class SlowStore(MemoryStore):
+    """Answers what there is when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked, self.may_answer = threading.Event(), threading.Event()
+        self.has_answered = threading.Event()
+
+    def names(self, service: str, call: Call) -> list[ItemName]:
+        """The names, once they may be said."""
+        self.is_asked.set()
+        self.may_answer.wait()
+        self.has_answered.set()
+        return super().names(service, call)
 
 
 async def test_logout_cancels_authorised_work(server: AuthorizationServer) -> None:

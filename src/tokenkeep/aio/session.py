@@ -190,7 +190,8 @@ class AsyncSession:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self.close()
+        with anyio.CancelScope(shield=True):  # in a scope that was cancelled nothing would close
+            await self.close()
 
     def __repr__(self) -> str:
         return f"<Async{repr(self.sync)[1:]}"

@@ -18,9 +18,12 @@ from tokenkeep.store import StoreFacts
 from tokenkeep.tokens.storage import TokenStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenkeep.clock import Clock
     from tokenkeep.store import Require
     from tokenkeep.tokens.kept import FreshInstall
+    from tokenkeep.watch import Change
 
 preload()
 paths.state_directory()  # loads more than itself where this is not Linux
@@ -76,8 +79,33 @@ class AsyncSecureStorage:
     delete_all = threaded(SecureStorage.delete_all)
     reset = threaded(SecureStorage.reset)
     check = threaded(SecureStorage.check)
-    listen = threaded(SecureStorage.listen)
     close = threaded(SecureStorage.close)
+
+    async def listen(
+        self, callback: Callable[[Change], object], interval: float = 1.0
+    ) -> Callable[[], None]:
+        """Calls back with every `Change` of the items; see `SecureStorage.listen`.
+
+        Callbacks come on other threads than the event loop's. A caller that is cancelled listens to
+        nothing.
+        """
+        begun: list[Callable[[], None]] = []
+        is_over = False
+
+        def begin() -> None:
+            begun.append(self.sync.listen(callback, interval))
+            if is_over:
+                begun[0]()
+
+        try:
+            await in_thread(begin)
+        except anyio.get_cancelled_exc_class():
+            is_over = True  # before the look: whichever of the two comes later ends it
+            for stop in begun:
+                with anyio.CancelScope(shield=True):
+                    await in_thread(stop)
+            raise
+        return begun[0]
 
     async def wait_until_unlocked(self, timeout: float | None) -> bool:
         """Waits until the items can be read; see `SecureStorage.wait_until_unlocked`.
@@ -109,7 +137,8 @@ class AsyncSecureStorage:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self.close()
+        with anyio.CancelScope(shield=True):  # in a scope that was cancelled nothing would close
+            await self.close()
 
     def __repr__(self) -> str:
         # Also of a half-made one: a traceback with locals calls repr on what there is.
