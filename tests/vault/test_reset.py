@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,17 @@ from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.passphrase import Passphrase
 from tokenkeep.vault.reset import require_lost, set_aside
 from tokenkeep.vault.vault import Vault
-from vault.places import CHEAP, SERVICE, call, item, key_file, open_store, open_vault, value
+from vault.places import (
+    CHEAP,
+    PATIENCE,
+    SERVICE,
+    call,
+    item,
+    key_file,
+    open_store,
+    open_vault,
+    value,
+)
 
 
 def storage_at(place: Path, *keys: KeyFile | Passphrase) -> SecureStorage:
@@ -48,6 +59,42 @@ def test_reset_of_nothing_is_nothing(tmp_path: Path) -> None:
     """Neither a vault nor a key file: there is nothing to begin anew."""
     erased = storage_at(tmp_path).reset()
     assert (0, None) == (erased, erased.set_aside)
+
+
+@pytest.mark.requires("POSIX files")
+def test_a_vault_that_was_moved_away_while_it_was_open_is_not_said_to_be_erased(
+    tmp_path: Path,
+) -> None:
+    """Its items are wherever it went."""
+    storage = storage_at(tmp_path)
+    storage.write("a", "1")
+    os.rename(tmp_path / "vault", tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        storage.reset()
+    os.rename(tmp_path / "elsewhere", tmp_path / "vault")
+    assert "1" == value(open_store(tmp_path), "a")
+
+
+@pytest.mark.requires("POSIX files")
+@pytest.mark.parametrize("header", ["good", "damaged"])
+def test_a_pipe_in_the_place_of_the_database_keeps_nobody_waiting(
+    tmp_path: Path, header: str
+) -> None:
+    """SQLite would wait for somebody at its other end; the vault is lost, and set aside."""
+    storage = storage_at(tmp_path)
+    storage.write("a", "1")
+    storage.store.close()  # type: ignore[attr-defined]
+    if header == "damaged":
+        damage_header(tmp_path)
+    os.rename(tmp_path / "vault" / files.DATABASE, tmp_path / "kept")
+    os.mkfifo(tmp_path / "vault" / files.DATABASE, 0o600)
+    set_aside = []
+    reset = threading.Thread(
+        target=lambda: set_aside.append(storage.reset().set_aside), daemon=True
+    )
+    reset.start()
+    reset.join(PATIENCE)
+    assert [True] == [place is not None for place in set_aside]
 
 
 def lose_key_file(place: Path) -> None:

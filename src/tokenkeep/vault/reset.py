@@ -213,7 +213,7 @@ def _header(path: str) -> bytes | None:
 def _vault_id(vault: Vault) -> bytes | None:
     """The id in the header, or else in the database; None if neither says it."""
     try:
-        header = vault.header()
+        header = vault.header(with_database=False)
     except VaultDamaged:
         header = None
     if header is not None:

@@ -7,6 +7,7 @@ adapters and converters that the vault does not use.
 from __future__ import annotations
 
 import os
+import stat
 from _functools import partial  # type: ignore[import-not-found]  # `functools` costs the cold start
 from _operator import le
 from itertools import repeat
@@ -20,6 +21,7 @@ from tokenkeep.errors import (
     ValueTooLarge,
     VaultDamaged,
 )
+from tokenkeep.vault.format import RESTORE_HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,7 +219,7 @@ def vault_id_in(path: str) -> bytes | None:
             row = connection.execute("SELECT vault_id FROM state WHERE one = 1").fetchone()
         finally:
             connection.close()
-    except (Error, *BINDING_ERRORS):
+    except (Error, VaultDamaged, *BINDING_ERRORS):
         return None
     return row[0] if row is not None and isinstance(row[0], bytes) else None
 
@@ -238,6 +240,9 @@ def open_writer(path: str, vault_id: bytes) -> Connection:
 
 
 def _connect(path: str, mode: str) -> Connection:
+    if mode != "rwc" and _is_special(path):
+        # SQLite would wait for whoever opens the other end of a pipe.
+        raise VaultDamaged("the vault's database is not a file", hint=RESTORE_HINT)
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     if os.sep == "\\":
         quoted = "/" + quoted.replace("\\", "/")
@@ -248,6 +253,14 @@ def _connect(path: str, mode: str) -> Connection:
         check_same_thread=False,
         uri=True,
     )
+
+
+def _is_special(path: str) -> bool:
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:
+        return False  # SQLite says it better
+    return not stat.S_ISREG(kind)
 
 
 def _checked(connection: Connection, vault_id: bytes) -> Connection:

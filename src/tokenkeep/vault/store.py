@@ -137,7 +137,8 @@ class StoreOverVault:
         lost = require_lost(self._vault, call)
         if lost is not None:
             return set_aside(self._vault, lost, call)
-        if self._vault.header() is not None:
+        # One that was moved away while it was open is not erased, and must not seem so.
+        if self._vault.is_open:
             erase(self._vault, service, call)
         return None
 

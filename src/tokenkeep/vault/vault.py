@@ -68,6 +68,11 @@ class Vault:
         self._rewrite_after = 0.0
         self._keks: dict[tuple[bytes, bytes], Secret] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its keys are at hand; it may have been moved or removed since."""
+        return self._open_state is not None
+
     def read(self, name: ItemName, call: Call) -> Secret | None:
         """The item's value; None if it is absent; raises as `Store.read`."""
         what = subject(name)
