@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from tokenkeep.backends.vault import VaultOptions, VaultStore
 from tokenkeep.errors import (
     NotAVault,
     SecretDamaged,
+    StoreError,
     StoreFull,
     StoreTimeout,
     StoreUnavailable,
@@ -150,6 +153,42 @@ def test_damaged_file_is_a_typed_error(
     assert all(finding.error.hint for finding in report.findings)
     shutil.rmtree(vault)
     (tmp_path / "backup").rename(vault)
+    assert value(open_store(tmp_path), "a") == "value a"
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir(0o700)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def listening(path: Path) -> None:
+    path.unlink()
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as end:
+        end.bind(path.name)  # a socket's path is short
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("how", [folder, pipe, listening])
+@pytest.mark.parametrize("name", ["vault/header", "vault/vault.db", "key"])
+@pytest.mark.requires("POSIX files")
+def test_what_is_no_file_is_a_typed_error(
+    tmp_path: Path, name: str, how: Callable[[Path], None]
+) -> None:
+    """Nobody waits for the other end of it, and the hint says what to do; nothing is lost."""
+    fill(tmp_path)
+    path = tmp_path / name
+    shutil.copy(path, tmp_path / "kept")
+    how(path)
+    with pytest.raises(StoreError) as caught:
+        open_store(tmp_path).write(item("a"), Secret("new"), call())
+    assert caught.value.hint
+    path.rmdir() if how is folder else path.unlink()
+    (tmp_path / "kept").rename(path)
     assert value(open_store(tmp_path), "a") == "value a"
 
 

@@ -425,6 +425,7 @@ _LOOK = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
     errno.EISDIR: "give the path of a file",
+    errno.ENXIO: _THE_FILE_ITSELF,
     errno.EMFILE: "close files, or raise the limit of open files: ulimit -n",
     errno.ENFILE: "close programs: the system has no open files left",
 }
