@@ -31,6 +31,7 @@ from tokenkeep.item import Call
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
 from tokenkeep.vault.check import check
+from tokenkeep.vault.header_file import replace_header
 from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.lockfile import LockFile
 from tokenkeep.vault.passphrase import Passphrase
@@ -253,6 +254,44 @@ def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "vault" / "header").write_bytes(old)
     with pytest.raises(VaultDamaged):
         value(open_store(tmp_path), "a")
+
+
+@pytest.mark.parametrize("root", [False, True], ids=["new DEK", "new root key"])
+def test_database_of_an_older_backup_is_noticed(tmp_path: Path, root: bool) -> None:
+    """Items that the header has no key of are not absent, and nothing is written beside them."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    rekey(open_vault(tmp_path), call, root=root)
+    for name in ("vault.db", "vault.db-wal", "vault.db-shm"):
+        (vault / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup" / "vault.db", vault)
+    shutil.copy(tmp_path / "backup" / "vault.db-wal", vault)
+    for verb in VERBS[:-1]:
+        with pytest.raises(SecretDamaged) as caught:
+            verb(tmp_path)
+        assert caught.value.hint
+    with pytest.raises(VaultDamaged):
+        value(open_store(tmp_path), "never there")
+    with pytest.raises(VaultDamaged):
+        open_store(tmp_path).contains(item("never there"), call())
+    report = check(open_vault(tmp_path), call)
+    assert ["header and vault.db"] == [finding.where for finding in report.findings]
+    assert open_store(tmp_path).reset(SERVICE, call())
+    assert value(open_store(tmp_path), "a") is None
+
+
+def test_header_whose_writer_died_has_the_keys_of_all_items(tmp_path: Path) -> None:
+    """The database does not know of it: what is absent is absent, and the next write says so."""
+    fill(tmp_path)
+    vault = open_vault(tmp_path)
+    engine, keys = vault.opened(call())
+    newer = keys.header.following(is_rekeying=True).encode()
+    engine.locked(call(), lambda _connection: replace_header(engine, newer))
+    store = open_store(tmp_path)
+    assert ("value a", None) == (value(store, "a"), value(store, "never there"))
+    store.write(item("b"), Secret("new"), call())
+    assert (2,) == engine.row(call(), "SELECT generation FROM state")
 
 
 def test_full_disk_is_store_full_and_loses_nothing(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def _opens(report: CheckReport, vault: Vault, call: Callable[[], Call]) -> bool:
 
     def generation() -> int:
         engine: Engine = unlocked[0]
-        return generation_of(engine.row(call(), "SELECT generation FROM state WHERE one = 1"))
+        looked = "SELECT generation, EXISTS (SELECT 1 FROM item) FROM state WHERE one = 1"
+        return generation_of(engine.row(call(), looked))
 
     if _part(report, files.DATABASE, generation) is None:
         return False

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tokenkeep.item import Call
     from tokenkeep.vault.engine import Engine
+    from tokenkeep.vault.format import Header
 
 # One query, so one moment: the vault's generation, where the second place leads to, and the row at
 # the first place; one that has lost its second place must not look like none.
@@ -42,6 +43,11 @@ LIST = (
     " (SELECT place_a FROM item WHERE place_a BETWEEN ? AND ?"
     " UNION SELECT place_a FROM item WHERE place_b BETWEEN ? AND ?) p"
     " LEFT JOIN item i ON i.place_a = p.place_a WHERE s.one = 1"
+)
+# The first item of a database that fits its header is the answer.
+FITTING = (
+    "SELECT generation, EXISTS (SELECT 1 FROM item),"
+    " EXISTS (SELECT 1 FROM item WHERE instr(?, substr(name, 2, 8))) FROM state WHERE one = 1"
 )
 _UPDATE = "UPDATE item SET name = ?, envelope = ? WHERE place_a = ?"
 _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, ?)"
@@ -78,6 +84,24 @@ def announce(connection: Connection, generation: int) -> None:
         connection.execute("UPDATE state SET generation = ?", (generation,))
     except sqlite.Error:
         return
+
+
+def require_fitting(header: Header, row: Any) -> None:
+    """Ends the use of an older copy of the database, which somebody put beside a newer header.
+
+    Under a new root key its items would look absent. Who died between header and database left
+    items that the header has the keys of.
+
+    Args:
+        row: what `FITTING` gave of the ids of the header's keys, one behind the other.
+
+    Raises:
+        VaultDamaged: it has items, and the header has the key of none.
+    """
+    if generation_of(row) < header.generation and row[1] and not row[2]:
+        raise VaultDamaged(
+            "the vault's database is older than its header", hint="restore both from one backup"
+        )
 
 
 def envelope_of(row: Any, place: tuple[bytes, bytes]) -> bytes | None:

@@ -82,7 +82,10 @@ class Vault:
             try:
                 generation, sealed = rows.looked_up(state, name, what, call)
                 if generation <= keys.header.generation:
-                    return None if sealed is None else keys.open_value(what, sealed)
+                    if sealed is not None:
+                        return keys.open_value(what, sealed)
+                    self._require_fitting(state, generation, call)
+                    return None
             except SecretDamaged:
                 keys.forget(what)  # so that the next write looks at all of it
                 raise
@@ -95,6 +98,8 @@ class Vault:
         while state is not None:
             generation, is_there = rows.presence(state, name, call)
             if generation <= state[1].header.generation:
+                if not is_there:
+                    self._require_fitting(state, generation, call)
                 return is_there
             state = self._reopen(state, generation, call)
         return False
@@ -116,6 +121,7 @@ class Vault:
                 unnamed.clear()  # of an attempt whose keys were no longer the right ones
             generation, found = rows.listing(state, service, call, unnamed)
             if generation <= state[1].header.generation:
+                self._require_fitting(state, generation, call)
                 return sorted(found)
             state = self._reopen(state, generation, call)
         return []
@@ -282,6 +288,7 @@ class Vault:
         generation = rows.generation_of(row)
         if generation > state[1].header.generation:
             state = self._reopen(state, generation, call)
+        self._require_fitting(state, generation, call)
         return state
 
     def look(self, call: Call, body: Callable[[Engine, Keys], T]) -> T:
@@ -409,6 +416,13 @@ class Vault:
         self._open_state = (engine, keys)
         return self._open_state
 
+    def _require_fitting(self, state: tuple[Engine, Keys], generation: int, call: Call) -> None:
+        """Raises as `rows.require_fitting`, where the database may not know of the header."""
+        engine, keys = state
+        if generation < keys.header.generation:
+            row = engine.row(call, rows.FITTING, (b"".join(keys.header.wrapped_keys),))
+            rows.require_fitting(keys.header, row)
+
     def _header_of(self, engine: Engine) -> Header:
         """The header on disk of the vault that is open; raises as `header`."""
         header = self.header()
@@ -472,6 +486,8 @@ def _agree(connection: Connection, header: Header) -> bool:
     if generation > header.generation:
         raise _NewerHeader(generation)
     if generation < header.generation:
+        found = connection.execute(rows.FITTING, (b"".join(header.wrapped_keys),))
+        rows.require_fitting(header, found.fetchone())
         # Somebody died between replacing the header and saying so here.
         connection.execute("UPDATE state SET generation = ?", (header.generation,))
     return bool(row[-1])
