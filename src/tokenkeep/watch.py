@@ -99,7 +99,10 @@ class Watcher:
         """Tells that this process wrote an item."""
         if self._pid != os.getpid():
             return
-        digest = self._digest(value)
+        try:
+            digest = self._digest(value)
+        except ValueError:
+            return  # wiped since it was written: the next look tells of it
         with self._lock:
             if self._seen is None:
                 return

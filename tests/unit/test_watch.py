@@ -213,6 +213,23 @@ def test_own_change_during_a_look_is_told_once(storage: SecureStorage, store: Fa
     assert [Change(changed=("a",)), Change(added=("c",))] == heard.so_far()
 
 
+def test_secret_that_is_wiped_behind_its_write_was_written_all_the_same() -> None:
+    """Somebody else's thread wipes it before listeners are told: the next look tells them."""
+
+    class Wiping(MemoryStore):
+        def write(self, name: ItemName, value: Secret, call: Call) -> None:
+            super().write(name, Secret(value.reveal_bytes()), call)
+            value.wipe()
+
+    with SecureStorage(SERVICE, Wiping()) as storage:
+        heard = Recorder()
+        storage.listen(heard, NEVER)
+        storage.write("a", Secret("1"))
+        assert [] == heard.so_far()
+        watcher(storage).poll()
+        assert Change(added=("a",)) == heard.next()
+
+
 def test_stopped_listener_hears_no_more(storage: SecureStorage) -> None:
     """The others do; stopping twice is fine; with the last one the thread ends."""
     before = threads()
