@@ -256,6 +256,35 @@ def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
         value(open_store(tmp_path), "a")
 
 
+@pytest.mark.requires("POSIX files")
+def test_backup_that_was_put_in_place_of_an_open_vault_is_opened_by_the_next_call(
+    tmp_path: Path,
+) -> None:
+    """A write to what was moved away would be lost: it fails once, and trying again helps."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    stores = [open_store(tmp_path) for _verb in range(3)]
+    for store in stores:
+        store.write(item("a"), Secret("newer"), call())
+    vault.rename(tmp_path / "elsewhere")
+    (tmp_path / "backup").rename(vault)
+    acts: list[Callable[[VaultStore], object]] = [
+        lambda store: store.write(item("b"), Secret("new"), call()),
+        lambda store: store.delete(item("b"), call()),
+        lambda store: rekey(store._vault, call),
+    ]
+    for store, act in zip(stores, acts, strict=True):
+        with pytest.raises(StoreUnavailable, match="moved or replaced") as caught:
+            act(store)
+        assert "try again" == caught.value.hint
+        act(store)
+        assert "value a" == value(store, "a")
+    (tmp_path / "vault").rename(tmp_path / "backup")
+    (tmp_path / "elsewhere").rename(vault)
+    assert "newer" == value(open_store(tmp_path), "a")
+
+
 @pytest.mark.parametrize("root", [False, True], ids=["new DEK", "new root key"])
 def test_database_of_an_older_backup_is_noticed(tmp_path: Path, root: bool) -> None:
     """Items that the header has no key of are not absent, and nothing is written beside them."""

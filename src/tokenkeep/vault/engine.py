@@ -51,6 +51,7 @@ class Engine:
 
     Attributes:
         identity: device and inode of the file that is written to inside of `locked`.
+        was_replaced: another file has its name by now, which only a new engine opens.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Engine:
         "directory",
         "identity",
         "vault_id",
+        "was_replaced",
     )
 
     def __init__(self, directory: str, vault_id: bytes) -> None:
@@ -84,6 +86,7 @@ class Engine:
         # their count at random, so that together they checkpoint as often as one that goes on.
         self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
         self.identity: tuple[int, int] | None = None
+        self.was_replaced = False
         # Nor may another connection be opened beside those that a fork made useless.
         self._is_orphaned = self._database in _leaked
         self._pid = _NOBODY if self._is_orphaned else os.getpid()
@@ -295,6 +298,7 @@ class Engine:
             self.identity = (found.st_dev, found.st_ino)
             self._writer = sqlite.open_writer(self._database, self.vault_id)
         elif self.identity != (found.st_dev, found.st_ino):
+            self.was_replaced = True
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
         return self._writer
 

@@ -14,7 +14,6 @@ from tokenkeep.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
-    TokenkeepError,
     VaultDamaged,
     WriteConflict,
 )
@@ -137,6 +136,9 @@ class Vault:
                     return
             except StoreFull:
                 pass  # the longer way makes room
+            except StoreUnavailable:
+                self._let_go_if_replaced(engine)
+                raise
 
         def put(connection: Connection, keys: Keys) -> None:
             rows.put(connection, keys, name, value)
@@ -202,19 +204,24 @@ class Vault:
             size: about how many bytes are written.
             erases: on a full disk it may have the room that the vault keeps.
         """
+        from tokenkeep.vault.agreeing import NewerHeader, agreed  # reading needs none of it
+
         state = self._open_state or self._open(call)
         if state is None:
             if not create:
                 return None
             state = self._make(call)
-        agreed: Callable[..., tuple[bool, T]] = _agreed
+        under_these: Callable[..., tuple[bool, T]] = agreed
         while True:
             engine, keys = state
             keys.header.require_writable()
             try:
-                owed, result = engine.transaction(call, agreed, (keys, body), size, erases)
-            except _NewerHeader as exc:
+                owed, result = engine.transaction(call, under_these, (keys, body), size, erases)
+            except NewerHeader as exc:
                 newer = exc.generation
+            except StoreUnavailable:
+                self._let_go_if_replaced(engine)
+                raise
             else:
                 if owed:
                     self._finish_erasing(engine, call)
@@ -245,7 +252,8 @@ class Vault:
             StoreUnavailable: there is no vault, or it was moved or replaced meanwhile.
             AccessDenied, StoreFull: nothing changed.
         """
-        from tokenkeep.vault.header_file import replace_header  # reading needs none of it
+        from tokenkeep.vault.agreeing import NewerHeader, agree  # reading needs none of it
+        from tokenkeep.vault.header_file import replace_header
 
         state = self.opened(call)
         while True:
@@ -255,8 +263,8 @@ class Vault:
             def alone(connection: Connection, engine: Engine = engine, keys: Keys = keys) -> Keys:
                 newest = self._header_of(engine).generation
                 if newest > keys.header.generation:
-                    raise _NewerHeader(newest)
-                _agree(connection, keys.header)
+                    raise NewerHeader(newest)
+                agree(connection, keys.header)
                 changed = change(connection, keys)
                 if changed is None:
                     return keys
@@ -270,8 +278,11 @@ class Vault:
 
             try:
                 after = engine.locked(call, alone)
-            except _NewerHeader as exc:
+            except NewerHeader as exc:
                 newer = exc.generation
+            except StoreUnavailable:
+                self._let_go_if_replaced(engine)
+                raise
             else:
                 self._open_state = (engine, after)
                 return after
@@ -375,6 +386,12 @@ class Vault:
         self._open_state = (Engine.made(self.path, header.vault_id, call), keys)
         return self._open_state
 
+    def _let_go_if_replaced(self, engine: Engine) -> None:
+        """Lets the next call open what has the vault's name now, such as a backup of it."""
+        state = self._open_state
+        if engine.was_replaced and state is not None and state[0] is engine:
+            self._open_state, self._is_settled = None, False
+
     def _was_made(self) -> bool:
         """Whether a key file knows a vault: one that is missing then is lost, not new."""
         for key in self.keys:
@@ -458,39 +475,6 @@ class Vault:
             # Forked while another thread was opening: that thread does not exist here.
             self._opening, self._pid = allocate_lock(), os.getpid()
         return self._opening
-
-
-class _NewerHeader(TokenkeepError):
-    """Another process changed the header; never leaves this module."""
-
-    def __init__(self, generation: int) -> None:
-        super().__init__()
-        self.generation = generation
-
-
-def _agreed(
-    connection: Connection, keys: Keys, body: Callable[[Connection, Keys], T]
-) -> tuple[bool, T]:
-    """Runs the body of a transaction under the keys that hold."""
-    return _agree(connection, keys.header), body(connection, keys)
-
-
-def _agree(connection: Connection, header: Header) -> bool:
-    """Brings database and header to one generation; True if an erasure waits to be finished.
-
-    Raises:
-        _NewerHeader: ours is not the newest.
-    """
-    row = connection.execute("SELECT generation, erase_pending FROM state WHERE one = 1").fetchone()
-    generation = rows.generation_of(row)
-    if generation > header.generation:
-        raise _NewerHeader(generation)
-    if generation < header.generation:
-        found = connection.execute(rows.FITTING, (b"".join(header.wrapped_keys),))
-        rows.require_fitting(header, found.fetchone())
-        # Somebody died between replacing the header and saying so here.
-        connection.execute("UPDATE state SET generation = ?", (header.generation,))
-    return bool(row[-1])
 
 
 def _no_vault(path: str) -> StoreUnavailable:
