@@ -173,10 +173,17 @@ def _close_in_child() -> None:
     _open_holds.clear()
 
 
+def _go_on_in_parent() -> None:
+    try:
+        _opening.release()
+    except RuntimeError:
+        pass  # loaded by one thread while another one was already forking
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=lambda: _opening.acquire(),  # named anew in a child: not bound once and for all
-        after_in_parent=lambda: _opening.release(),
+        after_in_parent=_go_on_in_parent,
         after_in_child=_close_in_child,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -294,3 +296,17 @@ def test_a_hold_within_a_calls_deadline_names_who_is_in_the_way(tmp_path: Path) 
         fence.hold("second", Call(0.05))
     threading.Timer(0.1, first.release).start()
     fence.hold("third", Call(None)).release()
+
+
+@pytest.mark.requires("fork")
+def test_fence_that_is_first_loaded_during_a_fork_prints_nothing() -> None:
+    """Another thread may load it then: what runs behind the fork meets nothing that came before."""
+    program = (
+        "import os; os.register_at_fork(before=lambda: __import__('tokenkeep.fence'))\n"
+        "child = os.fork()\n"
+        "child and os.waitpid(child, 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (0, "") == (done.returncode, done.stderr)
