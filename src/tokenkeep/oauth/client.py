@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING
 
 from tokenkeep.clock import SystemClock
@@ -37,6 +38,10 @@ _MOST_KEY_SECONDS, _LEAST_KEY_SECONDS = 3600.0, 60.0
 #: many forged ones are not as many requests. The library jose waits for 30; here a login is lost
 #: whose key is newer than that.
 _KEYS_PAUSE = 10.0
+#: Seconds after keys could not be fetched until they are asked for again, so that many logins at a
+#: provider that fails are not as many requests: from the second failure in a row, because one may
+#: be a hiccup, and as long as a Retry-After says, up to a minute.
+_FAILED_SECONDS, _MOST_FAILED_SECONDS = 5.0, 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +52,27 @@ class _KeySet:
     document: object
     fetched_at: float
     trusted_until: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _NoKeys:
+    """The keys could not be fetched: where, when, why, and until when that is taken as it is."""
+
+    url: str
+    at: float
+    until: float
+    problem: str
+    #: Whether the provider answered, with something that is no key set.
+    is_wrong: bool
+
+    def error(self, now: float) -> RefreshUnavailable | ProtocolViolation:
+        """What to raise for it, at the time and later."""
+        ago = now - self.at
+        when = f" ({ago:.0f} s ago; not asked again yet)" if ago > 0 else ""
+        if self.is_wrong:
+            return ProtocolViolation(self.problem + when, hint=remedies.TELL_THE_PROVIDER)
+        left = round(self.until - now, 3)
+        return RefreshUnavailable(self.problem + when, retry_after=left or None)
 
 
 class Client:
@@ -66,6 +92,8 @@ class Client:
         self._metadata: Metadata | None = None
         self._not_anew_before = 0.0
         self._keys: _KeySet | None = None
+        self._no_keys: _NoKeys | None = None
+        self._fetching_keys = threading.Lock()
         # The newest that the token endpoint gave; RFC 9449, section 8.2.
         self._dpop_nonce: str | None = None
 
@@ -375,25 +403,56 @@ class Client:
             return "cannot be checked: the provider publishes no keys"
         now, known = self.clock.monotonic(), self._keys
         if known is None or known.url != metadata.jwks_uri or now >= known.trusted_until:
-            known = self._fetched_keys(metadata.jwks_uri, timeout)
+            known = self._fetched_keys(metadata.jwks_uri, timeout, known)
         claims = _claims_by(known, id_token, header)
         # Keys rotate, some without a name of their own: a reason to look again, once.
         if claims == idtoken.NO_KEY_FITS and now >= known.fetched_at + _KEYS_PAUSE:
-            known = self._fetched_keys(metadata.jwks_uri, timeout)
+            known = self._fetched_keys(metadata.jwks_uri, timeout, known)
             claims = _claims_by(known, id_token, header)
         return claims
 
-    def _fetched_keys(self, url: str, timeout: float) -> _KeySet:
-        response = self._get(url, timeout)
-        document = json_object(response) if response.status == 200 else None
+    def _fetched_keys(self, url: str, timeout: float, stale: _KeySet | None) -> _KeySet:
+        """The provider's keys anew, by one request however many ask at once.
+
+        Args:
+            stale: what will not do any more.
+
+        Raises:
+            RefreshUnavailable: they cannot be fetched now, or could not some seconds ago.
+            ProtocolViolation: what is there, or was some seconds ago, is no key set.
+        """
+        deadline = self.clock.monotonic() + timeout
+        with self._fetching_keys:
+            known, failed, now = self._keys, self._no_keys, self.clock.monotonic()
+            if known is not None and known is not stale and known.url == url:
+                return known
+            if failed is not None and failed.url == url and now < failed.until:
+                raise failed.error(now)
+            if now >= deadline:
+                raise RefreshUnavailable("no time was left to fetch the provider's keys")
+            found = self._asked_keys(url, deadline - now)
+            if isinstance(found, _NoKeys):
+                if failed is not None and failed.url == url:
+                    until = max(found.until, found.at + _FAILED_SECONDS)
+                    found = dataclasses.replace(found, until=until)
+                self._no_keys = found
+                raise found.error(found.at)
+            self._keys, self._no_keys = found, None
+            return found
+
+    def _asked_keys(self, url: str, timeout: float) -> _KeySet | _NoKeys:
+        document, problem, wait, is_wrong = None, "the provider's key set cannot be read", 0.0, True
+        try:
+            response = self._get(url, timeout)
+            document = json_object(response) if response.status == 200 else None
+        except RefreshUnavailable as exc:
+            problem, wait, is_wrong = str(exc), exc.retry_after or 0.0, False
+        now = self.clock.monotonic()
         if document is None:
-            raise ProtocolViolation(
-                "the provider's key set cannot be read", hint=remedies.TELL_THE_PROVIDER
-            )
-        now, said = self.clock.monotonic(), max_age(response)
+            return _NoKeys(url, now, now + min(wait, _MOST_FAILED_SECONDS), problem, is_wrong)
+        said = max_age(response)
         seconds = _MOST_KEY_SECONDS if said is None else max(said, _LEAST_KEY_SECONDS)
-        self._keys = _KeySet(url, document, now, now + min(seconds, _MOST_KEY_SECONDS))
-        return self._keys
+        return _KeySet(url, document, now, now + min(seconds, _MOST_KEY_SECONDS))
 
     def _seconds(self, timeout: float | None) -> float:
         return self.provider.timeout if timeout is None else timeout

@@ -7,7 +7,9 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -329,8 +331,83 @@ def test_old_keys_that_cannot_be_fetched_anew_are_a_passing_failure() -> None:
         with pytest.raises(RefreshUnavailable):
             setting.check(token)
     setting.keys.is_down = False
+    setting.clock.advance(5.0)
     assert "alice" == setting.check(token).subject
     assert 4 == len(setting.keys.requests)
+
+
+@pytest.mark.parametrize("token", [signed(CLAIMS), signed(CLAIMS, OTHER, kid="new")])
+@pytest.mark.parametrize("known", [False, True], ids=["no keys", "old keys"])
+def test_a_provider_that_fails_is_not_asked_by_every_caller(known: bool, token: Secret) -> None:
+    """One failure may be a hiccup; after the second in a row it is left alone for five seconds."""
+    setting = Setting()
+    if known:
+        setting.check(signed(CLAIMS))
+        setting.clock.advance(3600.0)
+    asked = len(setting.keys.requests)
+    setting.keys.is_down = True
+    problems, waits = [], []
+    for _caller in range(9):
+        with pytest.raises(RefreshUnavailable) as caught:
+            setting.check(token)
+        problems.append(str(caught.value))
+        waits.append(caught.value.retry_after)
+        setting.clock.advance(1.0)
+    assert 3 == len(setting.keys.requests) - asked
+    late = "issuer.example did not answer in time"
+    again = [f"{late} ({ago} s ago; not asked again yet)" for ago in (1, 2, 3, 4)]
+    assert [late, late, *again, late, *again[:2]] == problems
+    assert [None, 5.0, 4.0, 3.0, 2.0, 1.0, 5.0, 4.0, 3.0] == waits
+
+
+def test_a_key_set_that_is_none_is_not_asked_for_by_every_caller() -> None:
+    """The failure is remembered as what it is, and forgotten once there are keys."""
+    setting = Setting()
+    setting.keys.status = 404
+    for _caller in range(3):
+        problem = setting.problem(signed(CLAIMS))
+        assert problem.startswith("the provider's key set cannot be read")
+    assert 2 == len(setting.keys.requests)
+    setting.keys.status = 200
+    setting.clock.advance(5.0)
+    setting.check(signed(CLAIMS))
+    setting.clock.advance(3600.0)
+    setting.keys.status = 404
+    for _caller in range(2):
+        assert "the provider's key set cannot be read" == setting.problem(signed(CLAIMS))
+    assert 5 == len(setting.keys.requests)
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("30", 30.0), ("9999", 60.0)])
+def test_keys_are_asked_for_again_when_the_provider_says(said: str, seconds: float) -> None:
+    """Even after the first failure; a minute at most."""
+    setting = Setting()
+    setting.keys.status, setting.keys.headers = 503, {"retry-after": said}
+    for left, asked in ((seconds, 1), (0.1, 1), (seconds, 2)):
+        with pytest.raises(RefreshUnavailable) as caught:
+            setting.check(signed(CLAIMS))
+        assert (left, asked) == (caught.value.retry_after, len(setting.keys.requests))
+        setting.clock.advance(seconds - 0.1 if left > 1 else 0.1)
+
+
+def test_many_logins_at_once_ask_for_the_keys_once() -> None:
+    """Those who come while they are being fetched wait for them."""
+    setting = Setting()
+    is_asked, goes_on = threading.Event(), threading.Event()
+    send = setting.keys.send
+
+    def slow(request: HttpRequest, timeout: float) -> HttpResponse:
+        is_asked.set()
+        assert goes_on.wait(5)
+        return send(request, timeout)
+
+    setting.keys.send = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(8) as pool:
+        checks = [pool.submit(setting.check, signed(CLAIMS)) for _caller in range(8)]
+        assert is_asked.wait(5)
+        goes_on.set()
+        assert {"alice"} == {check.result(5).subject for check in checks}
+    assert 1 == len(setting.keys.requests)
 
 
 def test_keys_from_another_address_are_fetched_there() -> None:
