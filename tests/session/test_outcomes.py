@@ -33,6 +33,7 @@ from tokenkeep.testing.authorization_server import (
     Policy,
     ScopeGrown,
     Status,
+    WithFields,
 )
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.testing.faulty import Fails, FaultyStore
@@ -156,7 +157,7 @@ def test_a_login_keeps_the_scope_that_was_granted(
 def test_a_refresh_never_grows_the_scope(
     place: Place, server: AuthorizationServer, clock: FakeClock
 ) -> None:
-    """It is dropped; what was granted at the login stays what is asked for."""
+    """It is dropped; what was granted at the login stays what is granted."""
     session = place.signed_in(server)
     granted = session.scope
     expire(clock)
@@ -166,6 +167,25 @@ def test_a_refresh_never_grows_the_scope(
     record = place.tokens().kept.stored()
     assert record is not None
     assert (1, granted) == (record.generation, record.scope.split())
+
+
+def test_a_refresh_names_no_scope(
+    place: Place, server: AuthorizationServer, clock: FakeClock
+) -> None:
+    """Which asks for what was granted (RFC 6749, section 6); some providers refuse any other."""
+    session = place.session()
+    session.begin(server.login("notes", scope="openid offline_access mail"))
+    for narrower in ("openid", "openid mail"):
+        expire(clock)
+        server.faults.add(TOKEN, WithFields({"scope": narrower}))
+        session.access_token()
+        assert narrower.split() == session.scope
+    expire(clock)
+    session.access_token()
+    assert {"openid", "offline_access", "mail"} == set(session.scope)
+    forms = [seen.request.form for seen in server.requests.to(TOKEN)]
+    assert 3 == len(forms)
+    assert not any("scope" in form for form in forms)
 
 
 # Definite answers.

@@ -110,14 +110,15 @@ def renewed(
 ) -> Record:
     """The record after a redemption (RFC 6749, section 6).
 
-    The old refresh token stays where none came back; a scope that is not repeated is unchanged.
+    The old refresh token stays where none came back; a scope that is not repeated is unchanged. One
+    that shrank may come back to what the login was granted, which is what a refresh asks for.
 
     Raises:
-        ProtocolViolation: the scope grew.
+        ProtocolViolation: the scope is larger than that.
     """
-    scope = record.scope
+    scope, granted = record.scope, record.granted or record.scope
     if response.scope is not None:
-        if scope and not set(response.scope.split()) <= set(scope.split()):
+        if granted and not set(response.scope.split()) <= set(granted.split()):
             raise ProtocolViolation("the provider returned a larger scope than was granted")
         scope = response.scope
     return record.changed(
@@ -127,6 +128,7 @@ def renewed(
         access_token=response.access_token if shares else None,
         id_token=(response.id_token or record.id_token) if record.id_token is not None else None,
         scope=scope,
+        granted="" if scope == granted else granted,
         token_type=response.token_type,
         lifetime=response.expires_in,
         extra=_json(_merged(record.extra, response.extra)),

@@ -81,7 +81,9 @@ class Sender:
             outcome = self._client.refresh(
                 sending.metadata,
                 record.refresh_token,
-                record.scope or None,
+                # No scope: that asks for what was granted (RFC 6749, section 6), and some providers
+                # refuse a refresh that names any, even the one they granted.
+                None,
                 max(0.1, min(self._client.provider.timeout, sending.deadline - before.monotonic)),
                 None if record.dpop_key is None else DpopKey(record.dpop_key),
             )

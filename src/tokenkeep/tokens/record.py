@@ -23,6 +23,7 @@ _TEXTS = (
     "client_id",
     "subject",
     "scope",
+    "granted",
     "token_type",
     "metadata",
     "policy",
@@ -119,6 +120,8 @@ class Record:
         generation: 1 at login, one more at each redemption.
         lifetime: seconds the access token was granted for; None if the provider did not say.
         obtained: when the token response came.
+        scope: what the newest answer said.
+        granted: what the login was granted, where a later answer said another; else "".
         access_token: the current one, if access tokens are shared or must survive; else None.
         shares: whether access tokens are kept here for every process.
         dpop_key: what the tokens are bound to; None for bearer tokens.
@@ -135,6 +138,7 @@ class Record:
         "dpop_key",
         "extra",
         "generation",
+        "granted",
         "id_token",
         "intent",
         "issuer",
@@ -167,6 +171,7 @@ class Record:
         client_id: str = "",
         subject: str = "",
         scope: str = "",
+        granted: str = "",
         token_type: str = "Bearer",
         lifetime: float | None = None,
         metadata: str = "",
@@ -189,6 +194,7 @@ class Record:
         self.client_id = client_id
         self.subject = subject
         self.scope = scope
+        self.granted = granted
         self.token_type = token_type
         self.lifetime = lifetime
         self.metadata = metadata

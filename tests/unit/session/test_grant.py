@@ -8,7 +8,7 @@ from tokenkeep.errors import ProtocolViolation
 from tokenkeep.oauth.messages import TokenResponse
 from tokenkeep.secret import Secret
 from tokenkeep.session import grant
-from tokenkeep.tokens.record import Intent, Moment, Pause, Record
+from tokenkeep.tokens.record import Intent, Moment, Pause, Record, decode, encode
 
 NOW = Moment(1000.0, 10.0, "boot")
 
@@ -82,6 +82,19 @@ def test_the_scope_may_shrink_stay_unsaid_and_never_grow() -> None:
     assert "c" == renewed(record(scope=""), scope="c").scope
     with pytest.raises(ProtocolViolation):
         renewed(record(), scope="a b c")
+
+
+@pytest.mark.parametrize("narrower", ["a", ""], ids=["narrower", "nothing"])
+def test_a_scope_that_shrank_may_come_back_and_still_not_grow(narrower: str) -> None:
+    """Each refresh asks for what the login was granted, whatever the one before brought."""
+    shrunk = decode(encode(renewed(record(), scope=narrower)))
+    assert narrower == shrunk.scope
+    assert narrower == renewed(shrunk).scope
+    back = renewed(renewed(shrunk), scope="b a")
+    assert "b a" == back.scope
+    for each in (shrunk, back):
+        with pytest.raises(ProtocolViolation):
+            renewed(each, scope="a c")
 
 
 def test_an_id_token_is_kept_only_where_it_was_asked_for() -> None:
