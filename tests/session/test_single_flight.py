@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -205,6 +206,32 @@ session.refresh_in_flight()
     assert ("", 0) == (answer.stderr, answer.returncode)
     assert 1 == server.token_requests
     assert server.is_alive(refresh_token(place))
+
+
+@pytest.mark.requires("fork")
+def test_an_answer_that_came_while_its_reader_was_frozen_is_taken(
+    place: Place, server: AuthorizationServer
+) -> None:
+    """SIGSTOP beyond every deadline costs time, and not the session."""
+    place.provider["timeout"] = 1.0
+
+    def in_the_child() -> tuple[int, str]:
+        session = place.session()
+        return session.access_token().generation, session.state.value
+
+    for attempt in range(3):  # which thread wakes up first is chance
+        place.signed_in(server)
+        server.faults.add(TOKEN, Delay(When.AFTER, 0.2))
+        with Child(in_the_child) as child:
+            until = time.monotonic() + 10
+            while server.requests.count(TOKEN) == attempt:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            child.signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            child.signal(signal.SIGCONT)
+            assert (2, "active") == child.result()
+    assert 3 == server.token_requests
 
 
 # Forks.

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 #: A token response has a few KB, a large key set some tens; more is a mistake or an attack.
 MAX_BODY_BYTES = 1 << 20
 _ENCODINGS = ("", "identity", "gzip", "deflate")
+#: A wait that ends so much too late was itself kept from running, by SIGSTOP or a busy machine; and
+#: what it then leaves the worker to read the answer that came meanwhile.
+_LATE_SECONDS, _READING_SECONDS = 0.25, 1.0
 
 
 class NotSent(Exception):
@@ -187,7 +191,11 @@ class _Exchange:
 
     def wait(self) -> None:
         """The caller: returns when the worker is through or the time is."""
+        began = time.monotonic()
         if self._done.wait(self._timeout):
+            return
+        late = time.monotonic() - began - self._timeout
+        if late > _LATE_SECONDS and self._done.wait(_READING_SECONDS):
             return
         with self._lock:
             if self.response is not None or self.problem:
