@@ -49,24 +49,25 @@ class SessionAuth(Bearer):
         response: aiohttp.ClientResponse | None = None
         flow = self.flow(url)
         answer: object = None
-        while True:
-            try:
-                wish = flow.send(answer)
-            except StopIteration:
-                break
-            except BaseException:
-                if response is not None:
-                    response.close()
-                raise
-            if isinstance(wish, AccessToken):
-                if response is not None:
-                    response.release()
-                self.authorise(request.headers, wish, request.method, url)
-                response = await handler(request)
-                repeats = response.status != 401 or _is_repeatable(request)
-                answer = Answer(response.status if repeats else 0, _joined(response.headers))
-            else:
-                answer = await in_thread(wish)
+        try:
+            while True:
+                try:
+                    wish = flow.send(answer)
+                except StopIteration:
+                    break
+                if isinstance(wish, AccessToken):
+                    if response is not None:
+                        response.release()
+                    self.authorise(request.headers, wish, request.method, url)
+                    response = await handler(request)
+                    repeats = response.status != 401 or _is_repeatable(request)
+                    answer = Answer(response.status if repeats else 0, _joined(response.headers))
+                else:
+                    answer = await in_thread(wish)
+        except BaseException:
+            if response is not None:
+                response.close()  # nobody gets it: its connection must not stay taken
+            raise
         assert response is not None
         _follow(response)
         return response

@@ -38,21 +38,25 @@ class SessionAuth(Bearer, AuthBase):
             is_ours = response.request is request
             may_repeat = is_ours and (start is not None or not hasattr(request.body, "read"))
             status = response.status_code if may_repeat else 0
-            token = _token(flow, Answer(status, response.headers))
-            while token is not None:
-                response.content  # noqa: B018 - to its end, so that the connection can be reused
-                response.close()
-                again = request.copy()
-                # The copy shares the hook, which has done its work.
-                again.hooks = {**again.hooks, "response": []}
-                if start is not None:
-                    again.body.seek(start)  # type: ignore[union-attr]
-                self._put_on(again, token)
-                repeated: requests.Response = response.connection.send(again, **settings)
-                repeated.history.append(response)
-                repeated.request = again
-                response = repeated
-                token = _token(flow, Answer(repeated.status_code, repeated.headers))
+            try:
+                token = _token(flow, Answer(status, response.headers))
+                while token is not None:
+                    response.content  # noqa: B018 - to its end: the connection can be reused
+                    response.close()
+                    again = request.copy()
+                    # The copy shares the hook, which has done its work.
+                    again.hooks = {**again.hooks, "response": []}
+                    if start is not None:
+                        again.body.seek(start)  # type: ignore[union-attr]
+                    self._put_on(again, token)
+                    repeated: requests.Response = response.connection.send(again, **settings)
+                    repeated.history.append(response)
+                    repeated.request = again
+                    response = repeated
+                    token = _token(flow, Answer(repeated.status_code, repeated.headers))
+            except BaseException:
+                response.close()  # nobody gets it: its connection must not stay taken
+                raise
             return response
 
         request.register_hook("response", on_response)  # type: ignore[no-untyped-call]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -14,7 +17,7 @@ import pytest
 import requests
 
 from tokenkeep import MemoryStore, Provider, SecureStorage, Session, TokenStorage
-from tokenkeep.errors import LoginRequired, UnsupportedOption
+from tokenkeep.errors import LoginRequired, RefreshUnavailable, UnsupportedOption
 from tokenkeep.integrations import aiohttp as for_aiohttp
 from tokenkeep.integrations import httpx as for_httpx
 from tokenkeep.integrations import httpx2 as for_httpx2
@@ -172,3 +175,58 @@ def test_requests_rewinds_a_file(session: Session, server: AuthorizationServer) 
     body = io.BytesIO(b"skipped:the body")
     body.seek(8)
     assert 200 == by_requests(session, f"{server.issuer}/userinfo", body)
+
+
+@contextmanager
+def resource_that_never_ends_its_answer() -> Iterator[tuple[str, threading.Event]]:
+    """A resource server with a 401 whose body does not come; the event: its client hung up."""
+    hung_up = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(10)
+            while b"\r\n\r\n" not in connection.recv(65536):
+                pass
+            connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\nhalf")
+            if not connection.recv(1):
+                hung_up.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/", hung_up
+        finally:
+            thread.join()
+
+
+def test_requests_lets_go_of_an_answer_that_nobody_gets(
+    session: Session, server: AuthorizationServer
+) -> None:
+    """No other token is to be had, and the error is all that the caller gets."""
+    server.faults.add(Endpoint.TOKEN, Status(503))
+    with resource_that_never_ends_its_answer() as (url, hung_up), requests.Session() as client:
+        client.auth = for_requests.SessionAuth(session)
+        with pytest.raises(RefreshUnavailable) as caught:
+            client.get(url, stream=True)
+        assert hung_up.wait(5)
+        assert caught.value.retry_after == 5.0
+
+
+def test_aiohttp_lets_go_of_an_answer_that_nobody_gets(
+    session: Session, server: AuthorizationServer
+) -> None:
+    """No other token is to be had, and the error is all that the caller gets."""
+
+    async def run() -> None:
+        auth = for_aiohttp.SessionAuth(session)
+        async with aiohttp.ClientSession(middlewares=(auth,)) as client:
+            with pytest.raises(RefreshUnavailable) as caught:
+                await client.get(url)
+            assert await asyncio.to_thread(hung_up.wait, 5)
+            assert caught.value.retry_after == 5.0
+
+    server.faults.add(Endpoint.TOKEN, Status(503))
+    with resource_that_never_ends_its_answer() as (url, hung_up):
+        asyncio.run(run())
