@@ -18,6 +18,8 @@ from tokenkeep.secret import Secret
 MAX_TOKEN_CHARACTERS = 65536
 MAX_SCOPE_CHARACTERS = 8192
 MAX_EXTRA_CHARACTERS = 65536
+#: Far below where Python's own limit lets a session be saved and not read again.
+MAX_EXTRA_DEPTH = 64
 #: RFC 6750, RFC 9449; types are compared whatever their case (RFC 6749, section 5.1).
 _TOKEN_TYPES = {"bearer": "Bearer", "dpop": "DPoP"}
 #: A century. Some providers say 2**31 - 1 for tokens that do not expire.
@@ -172,10 +174,20 @@ def _extra_problem(fields: Mapping[Any, Any]) -> str | None:
         return "has a field whose name is not text"
     extra = {name: value for name, value in fields.items() if name not in _KNOWN_FIELDS}
     try:
-        size = len(json.dumps(extra, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+        text = json.dumps(extra, ensure_ascii=False, allow_nan=False, sort_keys=True)
+        size = len(text.encode("utf-8"))
     except (TypeError, ValueError, RecursionError):
         return "has an unknown field that is not JSON"
-    return None if size <= MAX_EXTRA_CHARACTERS else "has too much in unknown fields"
+    if size > MAX_EXTRA_CHARACTERS or _is_deeper(extra, MAX_EXTRA_DEPTH):
+        return "has too much in unknown fields"
+    return None
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list | tuple):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in parts)
 
 
 def _device_problem(fields: object) -> str | None:

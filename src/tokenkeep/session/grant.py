@@ -162,7 +162,7 @@ def _loaded(text: str) -> dict[str, object]:
         return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

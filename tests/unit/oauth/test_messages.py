@@ -122,6 +122,8 @@ def test_a_scope_may_be_a_list() -> None:
         {"session_state": float("nan")},
         {"session_state": "\ud800"},
         {"session_state": "a" * 70_000},
+        {"session_state": {1: "a", "b": 2}},
+        {"session_state": json.loads("[" * 80 + "]" * 80)},
         {7: "a"},
     ],
     ids=lambda wrong: "-".join(f"{name}" for name in wrong),
