@@ -32,29 +32,38 @@ _NAMELESS = "somebody who could not leave a name"
 
 
 class Hold:
-    """The right to be inside the fence, until `release`. A forked child does not inherit it."""
+    """The right to be inside the fence, until `release`. A forked child does not inherit it.
+
+    One that nobody has any more is released, too: an interrupt may come before whoever asked for
+    it can let it go.
+    """
 
     __slots__ = ("_fd", "_is_inside", "_pid")
 
     def __init__(self, fd: int) -> None:
-        self._fd: int | None = fd
         self._pid = os.getpid()
         self._is_inside = False  # until the lock is had
+        self._fd: int | None = fd
 
     def release(self) -> None:
         """Lets the next one in. May be called twice; in a forked child it only closes."""
         with _opening:
-            fd, self._fd = self._fd, None
+            fd = self._fd
             if fd is None:
                 return
-            _open_holds.discard(self)
+            if self._pid != os.getpid():
+                self._fd = None  # closed when the child began
+                return
             try:
-                # Unlocking ends it even if a forked child still has the descriptor; the child
-                # itself must never unlock, which would end the parent's hold.
-                if self._is_inside and self._pid == os.getpid():
+                _open_fds.discard(fd)
+                # Unlocking ends it even if a forked child still has the descriptor.
+                if self._is_inside:
                     _leave_name(fd, "")
                     unlock(fd)
             finally:
+                # Nothing between the two that an interrupt could follow: a descriptor that is not
+                # known any more locks everybody out.
+                self._fd = None
                 os.close(fd)
 
     def describe(self, purpose: str) -> None:
@@ -67,6 +76,11 @@ class Hold:
 
     def __exit__(self, *_exc: object) -> None:
         self.release()
+
+    def __del__(self) -> None:
+        # `_opening` is gone where the interpreter is going down.
+        if getattr(self, "_fd", None) is not None and _opening is not None:
+            self.release()
 
 
 class Fence:
@@ -149,8 +163,9 @@ class Fence:
             # No fork comes between the two: a child with a descriptor that it does not know of
             # would keep the lock alive after its parent's death.
             with _opening:
-                hold = Hold(os.open(self._path, flags, 0o600))
-                _open_holds.add(hold)
+                fd = os.open(self._path, flags, 0o600)
+                _open_fds.add(fd)
+                hold = Hold(fd)
         except OSError as exc:
             raise _translated(exc) from None
         return hold
@@ -158,9 +173,9 @@ class Fence:
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
-# The holds whose descriptors a forked child has to close. As global as the descriptor table that
+# The holds' descriptors, which a forked child has to close. As global as the descriptor table that
 # it mirrors, and consulted by nothing else.
-_open_holds: set[Hold] = set()
+_open_fds: set[int] = set()
 # Reentrant, because a signal handler may fork.
 _opening = RLock()
 
@@ -168,9 +183,9 @@ _opening = RLock()
 def _close_in_child() -> None:
     global _opening
     _opening = RLock()
-    for hold in list(_open_holds):
-        hold.release()
-    _open_holds.clear()
+    for fd in _open_fds:
+        os.close(fd)
+    _open_fds.clear()
 
 
 def _go_on_in_parent() -> None:

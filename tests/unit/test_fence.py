@@ -46,6 +46,13 @@ def test_one_holder_at_a_time_within_a_process(fence: Fence) -> None:
         pass
 
 
+def test_a_hold_that_nobody_has_any_more_is_released(fence: Fence) -> None:
+    """Ctrl-C may come between having it and the block that would let it go."""
+    acquired(fence)
+    assert fence.holder() is None
+    acquired(fence).release()
+
+
 def test_a_releasing_holder_lets_a_waiting_thread_in(fence: Fence) -> None:
     inside, entered = [], threading.Event()
     hold = acquired(fence)
@@ -124,8 +131,8 @@ def test_two_who_look_at_once_do_not_take_each_other_for_a_holder(fence: Fence) 
 @pytest.mark.requires("fork")
 def test_a_killed_holder_lets_go_at_once(fence: Fence) -> None:
     def hold_for_ever() -> None:
-        acquired(fence)
-        time.sleep(60)
+        with acquired(fence):
+            time.sleep(60)
 
     with Child(hold_for_ever) as child:
         wait_for_holder(fence, child.pid)
@@ -138,8 +145,8 @@ def test_a_killed_holder_lets_go_at_once(fence: Fence) -> None:
 @pytest.mark.requires("fork")
 def test_a_frozen_holder_bounds_the_wait_and_is_named(fence: Fence) -> None:
     def hold_for_ever() -> None:
-        acquired(fence)
-        time.sleep(60)
+        with acquired(fence):
+            time.sleep(60)
 
     with Child(hold_for_ever) as child:
         wait_for_holder(fence, child.pid)
@@ -166,10 +173,10 @@ def test_a_child_forked_inside_does_not_hold_and_cannot_release(fence: Fence) ->
 @pytest.mark.requires("fork")
 def test_a_child_forked_inside_does_not_keep_the_lock_of_a_dead_parent(fence: Fence) -> None:
     def parent() -> None:
-        acquired(fence)
-        with_child = Child(lambda: time.sleep(3))
-        assert with_child.pid
-        os.kill(os.getpid(), signal.SIGKILL)
+        with acquired(fence):
+            with_child = Child(lambda: time.sleep(3))
+            assert with_child.pid
+            os.kill(os.getpid(), signal.SIGKILL)
 
     with Child(parent) as child:
         assert -signal.SIGKILL == child.wait()
