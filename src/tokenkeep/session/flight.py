@@ -65,11 +65,9 @@ class Flight(Generic[W, T]):
             current = self._current
             if current is None:
                 found = self._ready(wish)
-                if found is not None:
-                    return _done(found)
-                self._current = leg = _Leg[W, T](wish)
-            elif self._thread_id == threading.get_ident():
-                leg = None  # a listener, called by the work itself, must not wait for it
+                return self._begun(wish) if found is None else _done(found)
+            if self._thread_id == threading.get_ident():
+                pass  # a listener, called by the work itself, must not wait for it
             elif current.wish.covers(wish):
                 return current.future
             else:
@@ -79,25 +77,34 @@ class Flight(Generic[W, T]):
                 else:
                     following.wish = following.wish.merged(wish)
                 return following.future
-        if leg is None:
-            return self._inline(wish)
-        try:
-            threading.Thread(target=self._run, name="tokenkeep-flight").start()
-        except RuntimeError:  # no thread can be had, or the interpreter is going down
-            with self._lock:
-                waiting, self._current, self._next = self._next, None, None
-            for each in (leg, waiting):
-                if each is not None:
-                    each.future.set_exception(RefreshUnavailable("no thread could be started"))
-        return leg.future
+        return self._inline(wish)
 
     def is_in_progress(self) -> bool:
         """Whether work is under way."""
         return self._current is not None
 
-    def _run(self) -> None:
-        self._thread_id = threading.get_ident()
-        leg, found = self._current, None
+    def _begun(self, wish: W) -> Future[T]:
+        """Work on a thread of its own; under the lock, so that it begins once this is settled."""
+        leg = _Leg[W, T](wish)
+        try:
+            self._current = leg
+            threading.Thread(target=self._run, args=(leg,), name="tokenkeep-flight").start()
+        except BaseException as exc:
+            # Nobody may wait for work that does not begin, whatever it was: no thread can be had,
+            # the interpreter is going down, or somebody pressed Ctrl-C just now.
+            self._current = None
+            if not isinstance(exc, RuntimeError):
+                raise
+            leg.future.set_exception(RefreshUnavailable("no thread could be started"))
+        return leg.future
+
+    def _run(self, begun: _Leg[W, T]) -> None:
+        with self._lock:
+            if self._current is not begun:
+                return  # given up while its thread was starting
+            self._thread_id = threading.get_ident()
+        leg: _Leg[W, T] | None = begun
+        found: T | None = None
         while leg is not None:
             result: T | None = None
             error: BaseException | None = None
