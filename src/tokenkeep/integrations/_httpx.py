@@ -52,9 +52,9 @@ def _next(flow: Generator[Any, Any, None], answer: object) -> Any:
 
 def _answer(request: Any, response: Any) -> Answer:
     status: int = response.status_code
-    if status == 401 and not (_is_repeatable(request) and _is_from(request, response)):
-        status = 0  # an answer like any other: nothing is to be sent again
-    return Answer(status, response.headers)
+    if status == 401 and not _is_from(request, response):
+        status = 0  # from where no token went
+    return Answer(status, response.headers, not _is_repeatable(request))
 
 
 def _is_repeatable(request: Any) -> bool:

@@ -60,8 +60,8 @@ class SessionAuth(Bearer):
                         response.release()
                     self.authorise(request.headers, wish, request.method, url)
                     response = await handler(request)
-                    repeats = response.status != 401 or _is_repeatable(request)
-                    answer = Answer(response.status if repeats else 0, _joined(response.headers))
+                    is_final = not _is_repeatable(request)
+                    answer = Answer(response.status, _joined(response.headers), is_final)
                 else:
                     answer = await in_thread(wish)
         except BaseException:

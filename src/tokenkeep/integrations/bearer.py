@@ -1,8 +1,8 @@
 """How an authorised request goes, whatever the library: written once, driven by each.
 
-Get a token, send, and on a 401 ask the session what to send instead, once. An answer that arrives
-after a sign-out is dropped. Tokens go over https, or to this machine; never to another origin than
-the one that was asked.
+Get a token, send, and on a 401 ask the session what to send instead, once; for a request that
+cannot be sent twice the next one has it. An answer that arrives after a sign-out is dropped. Tokens
+go over https, or to this machine; never to another origin than the one that was asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tokenkeep.errors import LoginRequired, UnsupportedOption
+from tokenkeep.errors import LoginRequired, SessionError, StoreError, UnsupportedOption
 from tokenkeep.oauth.dpop import NONCE_WANTED, usable_nonce
 from tokenkeep.oauth.urls import is_loopback_host
 from tokenkeep.session.session import Session
@@ -29,10 +29,14 @@ _MOST_NONCES = 64
 
 
 class Answer(NamedTuple):
-    """What a resource server answered; status 0 if the request cannot be sent again anyway."""
+    """What a resource server answered; status 0 if it has nothing to say of the token.
+
+    `is_final` is whether the request cannot be sent again.
+    """
 
     status: int
     headers: Mapping[str, str]
+    is_final: bool = False
 
 
 class Bearer:
@@ -64,8 +68,10 @@ class Bearer:
         token: AccessToken | None = session.fresh_token()
         if token is None:
             token = yield session.access_token
-        status = yield from self._sent(token, url)
-        if status == 401:
+        answer = yield from self._sent(token, url)
+        if answer.status == 401 and answer.is_final:
+            yield partial(self._renew, token)
+        elif answer.status == 401:
             newer = yield partial(session.token_after_401, token)
             if newer is not None:
                 token = newer
@@ -93,13 +99,22 @@ class Bearer:
         headers["Authorization"] = f"DPoP {token.reveal()}"
         headers["DPoP"] = key.proof(method, url, at=at, nonce=nonce, access_token=token)
 
-    def _sent(self, token: AccessToken, url: str) -> Generator[Wish, Any, int]:
-        """The status of a request with this token, sent again once if only a nonce was missing."""
+    def _sent(self, token: AccessToken, url: str) -> Generator[Wish, Any, Answer]:
+        """The answer to a request with this token, sent again once if only a nonce was missing."""
         answer: Answer = yield token
         if token.dpop_key is not None and self._has_new_nonce(answer, url):
+            if answer.is_final:
+                return answer._replace(status=0)
             answer = yield token
             self._has_new_nonce(answer, url)
-        return answer.status
+        return answer
+
+    def _renew(self, rejected: AccessToken) -> None:
+        """Sees to the next request, where this one has its answer whatever comes of it."""
+        try:
+            self._session.token_after_401(rejected)
+        except (SessionError, StoreError):
+            return
 
     def _has_new_nonce(self, answer: Answer, url: str) -> bool:
         """Keeps the nonce of an answer; whether the answer asks for it (section 9)."""

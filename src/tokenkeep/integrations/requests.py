@@ -36,10 +36,10 @@ class SessionAuth(Bearer, AuthBase):
 
         def on_response(response: requests.Response, **settings: Any) -> requests.Response:
             is_ours = response.request is request
-            may_repeat = is_ours and (start is not None or not hasattr(request.body, "read"))
-            status = response.status_code if may_repeat else 0
+            status = response.status_code if is_ours else 0
+            is_final = start is None and not isinstance(request.body, str | bytes | None)
             try:
-                token = _token(flow, Answer(status, response.headers))
+                token = _token(flow, Answer(status, response.headers, is_final))
                 while token is not None:
                     response.content  # noqa: B018 - to its end: the connection can be reused
                     response.close()

@@ -6,8 +6,9 @@ import asyncio
 import io
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import aiohttp
@@ -127,6 +128,75 @@ def test_a_body_is_sent_again(send: Send, session: Session, server: Authorizatio
     """The repetition after a 401 carries the same body."""
     server.faults.add(Endpoint.USERINFO, Status(401))
     assert 200 == send(session, f"{server.issuer}/userinfo", b"the body")
+
+
+@contextmanager
+def uploads(refusing: int) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """A resource server that takes chunked bodies: what it was sent, token and body.
+
+    The first `refusing` requests are answered with 401.
+    """
+    received: list[tuple[str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            received.append((self.headers["Authorization"], body))
+            self.send_response(401 if len(received) <= refusing else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as resource:
+        thread = threading.Thread(target=resource.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{resource.server_port}/", received
+        finally:
+            resource.shutdown()
+            thread.join()
+
+
+async def later(chunks: list[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def streamed(send: Send) -> object:
+    """A body that is gone once it was read."""
+    chunks = [b"the ", b"body"]
+    return later(chunks) if send in (by_httpx2_async, by_aiohttp) else iter(chunks)
+
+
+@every_library
+def test_a_stream_is_sent_once_and_the_next_one_has_a_better_token(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """What was read from it is gone, so its 401 is the answer; one refresh, for those to come."""
+    with uploads(refusing=1) as (url, received):
+        assert [401, 200] == [send(session, url, streamed(send)) for _ in range(2)]
+    assert [b"the body", b"the body"] == [body for _, body in received]
+    assert 2 == len({token for token, _ in received})
+    assert 1 == server.token_requests
+
+
+@every_library
+def test_a_stream_has_its_answer_though_no_better_token_is_to_be_had(
+    send: Send, session: Session, server: AuthorizationServer
+) -> None:
+    """The refresh is for the next request, which says why there is none."""
+    server.faults.add(Endpoint.TOKEN, Status(503))
+    with uploads(refusing=1) as (url, received):
+        assert 401 == send(session, url, streamed(send))
+        assert 1 == len(received)
 
 
 @every_library
