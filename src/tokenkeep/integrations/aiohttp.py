@@ -78,7 +78,10 @@ def _follow(response: aiohttp.ClientResponse, *, always: bool = False) -> None:
     location = response.headers.get("Location", "")
     if response.status not in (301, 302, 303, 307, 308) or not location:
         return
-    target = origin_of(str(response.url.join(URL(location))))
+    try:
+        target = origin_of(str(response.url.join(URL(location))))
+    except ValueError:
+        return  # it leads nowhere, which is for aiohttp to say
     if always or target != origin_of(str(response.url)):
         _redirected_to.set(target)
 

@@ -239,6 +239,15 @@ def test_a_redirect_to_another_origin_carries_no_token(
         assert "authorization" not in {name.lower() for name in seen[0].request.headers}
 
 
+def test_a_redirect_to_nowhere_is_aiohttps_own_error(
+    session: Session, server: AuthorizationServer
+) -> None:
+    """Whoever sends requests with aiohttp knows what it raises."""
+    server.faults.add(Endpoint.USERINFO, RedirectTo("http://127.0.0.1:99999/"))
+    with pytest.raises(aiohttp.InvalidUrlRedirectClientError):
+        by_aiohttp(session, f"{server.issuer}/userinfo")
+
+
 def test_requests_rewinds_a_file(session: Session, server: AuthorizationServer) -> None:
     """A file is sent again from where it stood."""
     server.faults.add(Endpoint.USERINFO, Status(401))
