@@ -5,7 +5,7 @@ Three verbs and nothing general: what a session is kept by lies behind `kept`.
 
 from __future__ import annotations
 
-from tokenkeep.errors import LoginFailed, StoreError
+from tokenkeep.errors import LoginFailed, ProtocolViolation, StoreError
 from tokenkeep.secret import Secret, as_secret
 from tokenkeep.tokens.kept import FENCE_SECONDS, KeptRecord, Left, new_session_id
 from tokenkeep.tokens.record import Record
@@ -67,6 +67,7 @@ class TokenStorage:
         """Keeps the refresh token of a login that the application confirmed; ends the one before.
 
         Raises:
+            ProtocolViolation: it is empty, or has characters that no refresh token has.
             RefreshUnavailable: somebody else is inside the fence; nothing was saved.
             UnsupportedOption: another account's session lies under the name; nothing was saved.
             StoreError: it could not be saved; no session lives.
@@ -76,6 +77,11 @@ class TokenStorage:
         except (TypeError, ValueError):
             del token  # this frame is in the traceback
             raise
+        # RFC 6749, appendix A.17; saved, it would be a session that never refreshes.
+        if not token.size or any(not 0x20 <= byte <= 0x7E for byte in token.reveal_bytes()):
+            raise ProtocolViolation(
+                "that is no refresh token", hint="give the provider's refresh token as it came"
+            )
         record = Record(
             new_session_id(),
             self.kept.now(),

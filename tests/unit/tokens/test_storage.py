@@ -14,6 +14,7 @@ from tokenkeep.errors import (
     InteractionDenied,
     InvalidName,
     LoginFailed,
+    ProtocolViolation,
     RefreshUnavailable,
     SecretDamaged,
     StoreError,
@@ -64,6 +65,17 @@ def test_a_saved_token_is_read_by_the_next_start(store: MemoryStore) -> None:
         record.client_id,
         record.generation,
     )
+
+
+@pytest.mark.parametrize("token", ["", "a\nb", "\N{EURO SIGN}", b"", b"a\xff"], ids=ascii)
+def test_what_can_be_no_refresh_token_is_not_saved(store: MemoryStore, token: str | bytes) -> None:
+    """Nor does it end the session that lives."""
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("rt-1")
+    with pytest.raises(ProtocolViolation) as caught:
+        tokens.save_refresh_token(Secret(token))
+    assert caught.value.hint
+    assert Secret("rt-1") == tokens.read_refresh_token()
 
 
 def test_nobody_signed_in_reads_as_none(store: MemoryStore) -> None:
