@@ -154,6 +154,20 @@ def test_a_login_keeps_the_scope_that_was_granted(
     assert granted == other.scope
 
 
+def test_a_scope_may_be_one_text(place: Place, server: AuthorizationServer) -> None:
+    """As the token endpoint itself writes it; not so many letters."""
+    session = place.session()
+    session.login("openid offline_access", open_browser=server.drive_browser, timeout=30.0)
+    assert ["openid", "offline_access"] == session.scope
+    answer = server.login("notes")
+    del answer["scope"]
+    session.begin(answer, scope="openid mail")
+    assert ["openid", "mail"] == session.scope
+    with pytest.raises(UnsupportedOption):
+        session.begin(server.login("notes"), scope=["openid mail"])
+    assert ["openid", "mail"] == session.scope
+
+
 def test_a_refresh_never_grows_the_scope(
     place: Place, server: AuthorizationServer, clock: FakeClock
 ) -> None:

@@ -99,7 +99,7 @@ class AsyncSession:
 
     async def login(
         self,
-        scope: list[str] | tuple[str, ...] = ("openid", "offline_access"),
+        scope: str | list[str] | tuple[str, ...] = ("openid", "offline_access"),
         *,
         device: bool = False,
         on_code: Callable[[DeviceCode], None] | None = None,

@@ -8,7 +8,7 @@ signed in, and a sign-out between the two is found by the look that follows the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -58,7 +58,7 @@ class Confirmed:
         client: Client,
         response: TokenResponse,
         nonce: Secret | None,
-        scope: list[str] | tuple[str, ...],
+        scope: Sequence[str],
         at: Moment,
         dpop_key: DpopKey | None = None,
     ) -> Confirmed:
@@ -113,7 +113,7 @@ class Confirmed:
 
 def by_person(
     client: Client,
-    scope: list[str],
+    scope: Sequence[str],
     *,
     device: bool,
     on_code: Callable[[DeviceCode], None] | None,

@@ -14,14 +14,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING
 
-from tokenkeep.errors import (
-    LoginRequired,
-    ProtocolViolation,
-    RefreshUnavailable,
-    StoreError,
-)
+from tokenkeep.errors import LoginRequired, ProtocolViolation, RefreshUnavailable, StoreError
 from tokenkeep.oauth.client import Client
-from tokenkeep.oauth.login import never
+from tokenkeep.oauth.login import checked_scope, never
 from tokenkeep.oauth.messages import read_token_response
 from tokenkeep.oauth.metadata import Metadata
 from tokenkeep.oauth.provider import Provider
@@ -147,7 +142,7 @@ class Session:
 
     def login(
         self,
-        scope: list[str] | tuple[str, ...] = ("openid", "offline_access"),
+        scope: str | list[str] | tuple[str, ...] = ("openid", "offline_access"),
         *,
         device: bool = False,
         on_code: Callable[[DeviceCode], None] | None = None,
@@ -162,8 +157,8 @@ class Session:
         and nonce. A session that lived before is ended.
 
         Args:
-            scope: what to ask for; `scope` says afterwards what was granted, which may be less or
-                more (RFC 6749, section 3.3).
+            scope: what to ask for, words or one text; `scope` says afterwards what was granted,
+                which may be less or more (RFC 6749, section 3.3).
             on_code: shows the code and the address to the person; needed for `device`.
             open_browser: opens the address; the system's browser unless given.
             on_url: is told the address, for a person whose browser does not open.
@@ -179,7 +174,7 @@ class Session:
         """
         result = by_person(
             self._client,
-            list(scope),
+            checked_scope(scope),
             device=device,
             on_code=on_code,
             open_browser=open_browser,
@@ -197,7 +192,7 @@ class Session:
         token_response: Mapping[str, object],
         *,
         nonce: str | None = None,
-        scope: list[str] | tuple[str, ...] = (),
+        scope: str | list[str] | tuple[str, ...] = (),
         dpop_key: DpopKey | None = None,
     ) -> State:
         """Begins a session from a confirmed login that the application made itself.
@@ -206,13 +201,14 @@ class Session:
             token_response: the token endpoint's answer; an ID token in it is checked, which needs
                 the provider's keys and so the network.
             nonce: what was sent with the authorization request.
-            scope: what was asked for, where the answer does not repeat it.
+            scope: what was asked for, where the answer does not repeat it; words, or one text.
             dpop_key: the key that the application's login was made with; a provider with `dpop`
                 has to have one.
 
         Raises:
             ProtocolViolation: the answer is none, or the ID token is not for us; nothing was saved.
             RefreshUnavailable: the keys cannot be fetched, or another process is inside the fence.
+            UnsupportedOption: the scope cannot be.
         """
         now = self._kept.now()
         response = read_token_response(token_response)
@@ -220,6 +216,7 @@ class Session:
         del token_response, nonce  # no frame of an error below may keep them
         if isinstance(response, str):
             raise ProtocolViolation(response, hint="give the token endpoint's answer as it came")
+        scope = checked_scope(scope)
         return self._begin(Confirmed.checked(self._client, response, given, scope, now, dpop_key))
 
     def access_token(self, min_ttl: float = 0.0, *, timeout: float | None = None) -> AccessToken:
