@@ -125,6 +125,12 @@ def test_a_caller_who_waits_no_longer_loses_nothing(
     assert 1 == server.token_requests
 
 
+def test_a_caller_may_wait_for_ever(place: Place, server: AuthorizationServer) -> None:
+    """Which is no time that the system could wait for."""
+    session = place.signed_in(server)
+    assert 2 == session.access_token(min_ttl=10**6, timeout=float("inf")).generation
+
+
 def test_nobody_can_cancel_the_future(place: Place, server: AuthorizationServer) -> None:
     session = place.signed_in(server)
     server.faults.add(TOKEN, Hold(When.AFTER))

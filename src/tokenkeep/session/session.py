@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
 
 from tokenkeep.errors import LoginRequired, ProtocolViolation, RefreshUnavailable, StoreError
@@ -487,7 +488,7 @@ if hasattr(os, "register_at_fork"):
 def _wait(future: Future[AccessToken], timeout: float | None) -> AccessToken:
     # Whatever a flight raises is raised here as a copy: its callers share the one exception.
     try:
-        error = future.exception(timeout)
+        error = future.exception(None if timeout is None else min(timeout, TIMEOUT_MAX))
     except FutureTimeout:
         error = RefreshUnavailable("still refreshing; it goes on in the background")
     if error is None:
