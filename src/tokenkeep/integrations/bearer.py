@@ -45,7 +45,10 @@ class Bearer:
     Args:
         session: whose access tokens are sent; either face.
         origins: the only origins, such as "https://api.example", that may get a token; any https
-            origin that a request names if None.
+            origin that a request names if None. A single one may be text.
+
+    Raises:
+        UnsupportedOption: one of the origins is none.
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class Bearer:
     ) -> None:
         self._session: Session = session if isinstance(session, Session) else session.sync
         self._nonces: dict[str, str] = {}
-        self._origins = None if origins is None else frozenset(map(origin_of, origins))
+        named = [origins] if isinstance(origins, str) else origins
+        self._origins = None if named is None else frozenset(map(_named_origin, named))
 
     def flow(self, url: str) -> Generator[Wish, Any, None]:
         """The steps of one authorised request to `url`; its return means "use the last answer".
@@ -147,3 +151,11 @@ def origin_of(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def _named_origin(origin: str) -> str:
+    if not urlsplit(origin).hostname:
+        raise UnsupportedOption(
+            "an origin has a scheme and a host", hint='origins=["https://api.example"]'
+        )
+    return origin_of(origin)

@@ -226,6 +226,16 @@ def test_a_token_goes_to_no_plain_host(send: Send, session: Session) -> None:
         send(session, "https://api.example/", origins=["https://other.example"])
 
 
+def test_a_single_origin_may_be_text(session: Session) -> None:
+    """Not so many letters, none of which would ever be asked."""
+    auth = for_httpx2.SessionAuth(session, origins="https://API.example/v1")
+    assert auth.allows("https://api.example:443/notes")
+    assert not auth.allows("https://other.example/")
+    for wrong in ("api.example", ["https://api.example", "h"], [""]):
+        with pytest.raises(UnsupportedOption):
+            for_httpx2.SessionAuth(session, origins=wrong)
+
+
 @every_library
 def test_a_redirect_to_another_origin_carries_no_token(
     send: Send, session: Session, server: AuthorizationServer
