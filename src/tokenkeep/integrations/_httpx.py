@@ -13,7 +13,8 @@ class HttpxBearer(Bearer):
     """Drives `Bearer.flow` as httpx's authentication flow, synchronous and asynchronous.
 
     A request whose body is a stream that cannot be sent twice is not sent twice: its 401 is the
-    answer. Redirects are httpx's affair, which takes the header away when the origin changes.
+    answer; so is the 401 of a page that a redirect led to from what was done already. Redirects are
+    httpx's affair, which takes the header away when the origin changes.
     """
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
@@ -54,7 +55,9 @@ def _answer(request: Any, response: Any) -> Answer:
     status: int = response.status_code
     if status == 401 and not _is_from(request, response):
         status = 0  # from where no token went
-    return Answer(status, response.headers, not _is_repeatable(request))
+    # A redirect to a page that says what became of it: the request itself was not refused.
+    was_done = response.request.method != request.method
+    return Answer(status, response.headers, was_done or not _is_repeatable(request))
 
 
 def _is_repeatable(request: Any) -> bool:

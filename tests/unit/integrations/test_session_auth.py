@@ -130,6 +130,25 @@ def test_a_body_is_sent_again(send: Send, session: Session, server: Authorizatio
     assert 200 == send(session, f"{server.issuer}/userinfo", b"the body")
 
 
+class Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def served_by(handler: type[Quiet]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as resource:
+        thread = threading.Thread(target=resource.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{resource.server_port}/"
+        finally:
+            resource.shutdown()
+            thread.join()
+
+
 @contextmanager
 def uploads(refusing: int) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """A resource server that takes chunked bodies: what it was sent, token and body.
@@ -138,9 +157,7 @@ def uploads(refusing: int) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """
     received: list[tuple[str, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = b""
             while size := int(self.rfile.readline(), 16):
@@ -152,17 +169,40 @@ def uploads(refusing: int) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_arguments: Any) -> None:
-            pass
+    with served_by(Handler) as url:
+        yield url, received
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as resource:
-        thread = threading.Thread(target=resource.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{resource.server_port}/", received
-        finally:
-            resource.shutdown()
-            thread.join()
+
+@contextmanager
+def orders() -> Iterator[tuple[str, list[str]]]:
+    """A resource server that takes an order, shows where it is, and then refuses to show it."""
+    asked: list[str] = []
+
+    class Handler(Quiet):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(303)
+
+        def do_GET(self) -> None:
+            self.answer(401)
+
+        def answer(self, status: int) -> None:
+            asked.append(self.command)
+            self.send_response(status)
+            self.send_header("Location", "/order")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with served_by(Handler) as url:
+        yield url, asked
+
+
+@every_library
+def test_what_was_done_is_not_done_again(send: Send, session: Session) -> None:
+    """The 401 is about the page that a redirect led to, not about the order."""
+    with orders() as (url, asked):
+        assert 401 == send(session, url, b"one of them")
+    assert 1 == asked.count("POST")
 
 
 async def later(chunks: list[bytes]) -> AsyncIterator[bytes]:
