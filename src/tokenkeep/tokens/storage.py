@@ -124,12 +124,12 @@ class TokenStorage:
             StoreFull, AccessDenied, StoreUnavailable: the session log could not be written.
         """
         self.kept.log.end("logout", self.kept.now().wall)
-        hold = self.kept.fence.acquire("logout", FENCE_SECONDS)
-        if hold is None:
-            return False
-        with hold:
-            try:
-                left = self.kept.erase_dead()
-            except StoreError:
+        try:
+            hold = self.kept.fence.acquire("logout", FENCE_SECONDS)
+            if hold is None:
                 return False
+            with hold:
+                left = self.kept.erase_dead()
+        except StoreError:
+            return False
         return self.kept.shred() and left != Left.EMPTY

@@ -117,6 +117,20 @@ def test_clearing_empties_what_only_a_person_may_have_deleted(store: MemoryStore
     assert [Secret(b"")] * 2 == [store.read(name, Call()) for name in store.names(SERVICE, Call())]
 
 
+def test_clearing_without_a_fence_ends_the_session_all_the_same(store: MemoryStore) -> None:
+    """The lock file cannot be opened: erasing is left to the next one who can."""
+    tokens = tokens_in(store)
+    tokens.save_refresh_token("first")
+    os.remove(tokens.kept.log.fence_path)
+    os.mkdir(tokens.kept.log.fence_path)
+    assert not tokens.clear_session()
+    assert tokens.read_refresh_token() is None
+    assert ["alice"] == keys(store)
+    os.rmdir(tokens.kept.log.fence_path)
+    assert tokens.clear_session()
+    assert [] == keys(store)
+
+
 def test_clearing_while_somebody_is_inside_ends_the_session_all_the_same(
     store: MemoryStore,
 ) -> None:
