@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,6 @@ import pytest
 
 from tokenkeep import select
 from tokenkeep.backends.memory import MemoryOptions, MemoryStore
-from tokenkeep.backends.vault import VaultOptions
 from tokenkeep.errors import (
     AccessDenied,
     InteractionDenied,
@@ -29,7 +26,6 @@ from tokenkeep.errors import (
     UnsupportedOption,
     ValueTooLarge,
 )
-from tokenkeep.install import check_fresh_install
 from tokenkeep.item import ITEM, MIGRATION, SESSION, Call, Interaction, ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.sessionlog import SessionLog
@@ -37,7 +33,6 @@ from tokenkeep.storage import MAX_VALUE_BYTES, SecureStorage
 from tokenkeep.store import Protection, Require
 from tokenkeep.testing.clock import FakeClock
 from tokenkeep.testing.faulty import Fails, FaultyStore, Stalls
-from tokenkeep.vault.key_file import KeyFile
 
 SERVICE = "org.example.notes"
 ACCOUNT = ItemName(SERVICE, "alice", SESSION)
@@ -468,39 +463,3 @@ def test_item_that_is_refused_by_itself_is_one_item(
     )
     verbs = [step.verb for step in faulty.steps[before:]]
     assert ["names", "read", "names", "read", "read"] == verbs
-
-
-def test_reading_loads_nothing_heavy() -> None:
-    """What a cold read imports is bounded: it is paid for by every `tokenkeep get`.
-
-    A write looks for an installation that is not settled, by a module that loads no other; where
-    the state directory is by default, `platformdirs` knows on some systems.
-    """
-    code = (
-        "import sys; before = set(sys.modules);"
-        "from tokenkeep.backends.memory import MemoryStore; import threading;"
-        "store = MemoryStore(); loaded = set(sys.modules);"
-        "from tokenkeep.storage import SecureStorage;"
-        "storage = SecureStorage('s', store, state_directory='.'); storage.read('a');"
-        "more = set(sys.modules) - loaded; print(sorted(more));"
-        "assert more <= {'tokenkeep.storage', 'tokenkeep.select', 'tokenkeep.paths'};"
-        "storage.write('a', 'x'); storage.read('a');"
-        "more = set(sys.modules) - loaded - more; print(sorted(more));"
-        "assert more <= {'tokenkeep.installation'}"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-@pytest.mark.requires("/proc")  # elsewhere the state directory hangs on more than HOME
-def test_user_without_a_home_directory_writes_where_they_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A container's user may have none: only what is kept there needs one."""
-    monkeypatch.setenv("HOME", "nowhere")
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    options = VaultOptions(tmp_path / "vault", KeyFile(tmp_path / "key"))
-    with SecureStorage("org.example.notes", options) as storage:
-        storage.write("a", "1")
-        assert Secret("1") == storage.read("a")
-        with pytest.raises(StoreUnavailable, match="no home directory"):
-            check_fresh_install(storage)
