@@ -40,6 +40,7 @@ def memory_only(place: Place, server: AuthorizationServer) -> tuple[Session, Ref
 
 
 def stored_generation(place: Place) -> int:
+    """Which redemption the record in the store is of."""
     record = place.tokens().kept.stored()
     assert record is not None
     return record.generation

@@ -50,4 +50,5 @@ class Platform(MemoryStore):
 
 
 def items(platform: Platform) -> list[ItemName]:
+    """What vaults keep in the store."""
     return platform.names(SERVICE, call())
