@@ -8,7 +8,13 @@ no value in memory.
 from __future__ import annotations
 
 from tokenkeep.clock import SystemClock
-from tokenkeep.errors import SecretDamaged, StoreError, StoreUnavailable, ValueTooLarge
+from tokenkeep.errors import (
+    SecretDamaged,
+    StoreError,
+    StoreUnavailable,
+    UnsupportedOption,
+    ValueTooLarge,
+)
 from tokenkeep.item import ITEM, Call, Interaction, ItemName, checked_name
 from tokenkeep.secret import Secret
 
@@ -82,7 +88,7 @@ class SecureStorage:
         InvalidName: the service cannot be a name.
         StoreUnavailable: at the first call: there is none, or none satisfies `require`.
         MissingExtra: then or at once: the store that would be used needs a package.
-        UnsupportedOption: something is no store's options.
+        UnsupportedOption: something is no store's options, or a timeout is negative or NaN.
     """
 
     # Defaults, so that `setdefault` on the instance can decide between two threads.
@@ -113,6 +119,11 @@ class SecureStorage:
         self._require = require
         self._state_directory = state_directory
         self._is_closed = False
+        for seconds in (timeout, prompt_timeout):
+            if seconds is not None and not seconds >= 0:  # nor what is no number
+                raise UnsupportedOption(
+                    "a timeout is seconds from 0 on", hint="None waits for ever"
+                )
         if options and require is None:
             self._choose()
 

@@ -250,6 +250,15 @@ def test_each_item_has_a_deadline_of_its_own(storage: SecureStorage, faulty: Fau
     assert storage.check().is_healthy
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("-inf")])
+@pytest.mark.parametrize("which", ["timeout", "prompt_timeout"])
+def test_time_that_cannot_be_is_refused_at_once(which: str, seconds: float) -> None:
+    """NaN is neither over nor left: calls would end by chance."""
+    with pytest.raises(UnsupportedOption) as caught:
+        SecureStorage(SERVICE, MemoryStore(), **{which: seconds})  # type: ignore[arg-type]
+    assert caught.value.hint
+
+
 def test_call_carries_timeout_interaction_and_clock(clock: FakeClock) -> None:
     """A storage's own, or the timeout of one call."""
     storage = SecureStorage(

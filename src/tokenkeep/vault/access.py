@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenkeep.errors import StoreError, StoreUnavailable, UnsupportedOption
-from tokenkeep.item import Call
+from tokenkeep.item import Call, checked_name
 from tokenkeep.secret import Secret
 from tokenkeep.vault import slots
 from tokenkeep.vault.format import Header, Slot
@@ -64,7 +64,10 @@ def add_key(
         StoreUnavailable: there is no vault, or the key file belongs to another one.
         UnsupportedOption: the key opens the vault already.
         VaultKeyMissing, WrongKey: the vault does not open with the keys that it was given.
+        InvalidName: the label cannot be one.
     """
+    if label:
+        checked_name(label, "label")
     _engine, keys = vault.newest(call)
     if isinstance(key, KeyFile):
         _key, named, _extra = key.make()

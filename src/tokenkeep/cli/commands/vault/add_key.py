@@ -42,8 +42,6 @@ def command(
     another store. If none is named, it asks for a passphrase.
     """
     settings = settings_of(ctx)
-    if not _is_text(label):
-        raise UsageError("a label is text, in UTF-8", "--label TEXT")
     key = platform_key(settings, platform)
     if key is None:
         key = _new_key(settings, new_key_file, new_passphrase_file)
@@ -77,11 +75,3 @@ def _new_key(
     return given_passphrase(
         settings, passphrase_file, "new passphrase: ", option="--new-passphrase-file"
     )
-
-
-def _is_text(label: str) -> bool:
-    try:
-        label.encode("utf-8")
-    except UnicodeEncodeError:  # bytes of the command line that are no text
-        return False
-    return True
