@@ -285,6 +285,22 @@ def test_backup_that_was_put_in_place_of_an_open_vault_is_opened_by_the_next_cal
     assert "newer" == value(open_store(tmp_path), "a")
 
 
+@pytest.mark.requires("POSIX files")
+def test_what_was_read_of_a_vault_is_not_written_to_another_in_its_place(tmp_path: Path) -> None:
+    """One that was only read until then is noticed by the first write, too."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    store = open_store(tmp_path)
+    assert "value a" == value(store, "a")
+    vault.rename(tmp_path / "elsewhere")
+    (tmp_path / "backup").rename(vault)
+    with pytest.raises(StoreUnavailable, match="moved or replaced"):
+        store.write(item("a"), Secret("new"), call())
+    store.write(item("a"), Secret("new"), call())
+    assert "new" == value(store, "a") == value(open_store(tmp_path), "a")
+
+
 @pytest.mark.parametrize("root", [False, True], ids=["new DEK", "new root key"])
 def test_database_of_an_older_backup_is_noticed(tmp_path: Path, root: bool) -> None:
     """Items that the header has no key of are not absent, and nothing is written beside them."""

@@ -50,7 +50,7 @@ class Engine:
     """The database in one vault's directory. Safe beside threads, forks and processes.
 
     Attributes:
-        identity: device and inode of the file that is written to inside of `locked`.
+        identity: device and inode of the file that is read, and written to inside of `locked`.
         was_replaced: another file has its name by now, which only a new engine opens.
     """
 
@@ -271,6 +271,7 @@ class Engine:
 
     def _open_reader(self) -> Connection:
         if self._reader is None:
+            self.identity = files.identity_of(self._database)
             self._reader = sqlite.open_reader(self._database, self.vault_id)
             self._readers_opened += 1
         return self._reader
@@ -289,15 +290,16 @@ class Engine:
             found = os.lstat(self._database)
         except OSError as exc:
             raise files.translated(exc, "the vault's database") from None
+        identity = found.st_dev, found.st_ino
         if self._writer is None:
             from tokenkeep.vault.mounts import require_local  # reading needs none
 
             require_local(self.directory)  # it may have been moved there
             # The reader first: while it is open, closing the writer leaves the log alone.
             holding(self._reading, call, self._open_reader)
-            self.identity = (found.st_dev, found.st_ino)
-            self._writer = sqlite.open_writer(self._database, self.vault_id)
-        elif self.identity != (found.st_dev, found.st_ino):
+            if identity == self.identity:
+                self._writer = sqlite.open_writer(self._database, self.vault_id)
+        if self._writer is None or identity != self.identity:
             self.was_replaced = True
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
         return self._writer

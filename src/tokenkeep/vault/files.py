@@ -188,6 +188,15 @@ def read_header(directory: str, limit: int) -> bytes:
     raise _foreign(directory)
 
 
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of what has the name; None if nobody can tell."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def read_private(path: str, limit: int, mode: int) -> bytes:
     """Up to `limit + 1` bytes of a regular file that only we can reach.
 
