@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING
 
 from tokenkeep.clock import SystemClock
@@ -93,7 +93,7 @@ class Client:
         self._not_anew_before = 0.0
         self._keys: _KeySet | None = None
         self._no_keys: _NoKeys | None = None
-        self._fetching_keys = threading.Lock()
+        self._fetching_keys = Lock()
         # The newest that the token endpoint gave; RFC 9449, section 8.2.
         self._dpop_nonce: str | None = None
 
@@ -422,7 +422,14 @@ class Client:
             ProtocolViolation: what is there, or was some seconds ago, is no key set.
         """
         deadline = self.clock.monotonic() + timeout
-        with self._fetching_keys:
+        is_ours = False
+        try:
+            # Unpacked, so that no Ctrl-C comes between the lock and the note that it is ours.
+            (is_ours,) = map(
+                self._fetching_keys.acquire, (True,), (max(0.0, min(timeout, TIMEOUT_MAX)),)
+            )
+            if not is_ours:
+                raise RefreshUnavailable("the provider's keys were being fetched all the time")
             known, failed, now = self._keys, self._no_keys, self.clock.monotonic()
             if known is not None and known is not stale and known.url == url:
                 return known
@@ -439,6 +446,9 @@ class Client:
                 raise found.error(found.at)
             self._keys, self._no_keys = found, None
             return found
+        finally:
+            if is_ours:
+                self._fetching_keys.release()
 
     def _asked_keys(self, url: str, timeout: float) -> _KeySet | _NoKeys:
         document, problem, wait, is_wrong = None, "the provider's key set cannot be read", 0.0, True

@@ -180,6 +180,30 @@ def test_many_logins_at_once_ask_for_the_keys_once() -> None:
     assert 1 == len(setting.keys.requests)
 
 
+def test_who_waits_for_the_keys_has_a_deadline_of_their_own() -> None:
+    """A provider that is slow for somebody with more time does not use up that of others."""
+    setting = Setting()
+    is_asked, goes_on = threading.Event(), threading.Event()
+    send = setting.keys.send
+
+    def slow(request: HttpRequest, timeout: float) -> HttpResponse:
+        is_asked.set()
+        assert goes_on.wait(30)
+        return send(request, timeout)
+
+    setting.keys.send = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(setting.check, signed(CLAIMS), timeout=30.0)
+        assert is_asked.wait(5)
+        try:
+            with pytest.raises(RefreshUnavailable, match="being fetched"):
+                setting.check(signed(CLAIMS), timeout=0.05)
+        finally:
+            goes_on.set()
+        assert "alice" == check.result(5).subject
+    assert "alice" == setting.check(signed(CLAIMS), timeout=0.05).subject
+
+
 def test_keys_from_another_address_are_fetched_there() -> None:
     """The provider's metadata was discovered anew, and names another one."""
     setting = Setting()
