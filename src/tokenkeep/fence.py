@@ -52,7 +52,9 @@ class Hold:
             if fd is None:
                 return
             if self._pid != os.getpid():
-                self._fd = None  # closed when the child began
+                self._fd = None
+                if _closed_in != os.getpid():  # a child that was forked behind Python's back
+                    os.close(fd)
                 return
             try:
                 _open_fds.discard(fd)
@@ -176,13 +178,15 @@ _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # The holds' descriptors, which a forked child has to close. As global as the descriptor table that
 # it mirrors, and consulted by nothing else.
 _open_fds: set[int] = set()
+# The child in which they were closed.
+_closed_in = 0
 # Reentrant, because a signal handler may fork.
 _opening = RLock()
 
 
 def _close_in_child() -> None:
-    global _opening
-    _opening = RLock()
+    global _opening, _closed_in
+    _opening, _closed_in = RLock(), os.getpid()
     for fd in _open_fds:
         os.close(fd)
     _open_fds.clear()

@@ -170,6 +170,26 @@ def test_a_child_forked_inside_does_not_hold_and_cannot_release(fence: Fence) ->
     hold.release()
 
 
+@pytest.mark.requires("fork", "/proc")
+def test_a_child_of_a_fork_behind_our_back_lets_go_without_unlocking(fence: Fence) -> None:
+    """Its copy of the descriptor would keep everybody out after its parent's death."""
+    import ctypes
+
+    hold = acquired(fence)
+    before = len(os.listdir("/proc/self/fd"))
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        code = 1
+        try:
+            hold.release()
+            code = before - len(os.listdir("/proc/self/fd"))
+        finally:
+            os._exit(0 if code == 1 else 2)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert fence.acquire("other", 0.0) is None, "still the parent's"
+    hold.release()
+
+
 @pytest.mark.requires("fork")
 def test_a_child_forked_inside_does_not_keep_the_lock_of_a_dead_parent(fence: Fence) -> None:
     def parent() -> None:
