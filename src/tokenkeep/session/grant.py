@@ -110,13 +110,13 @@ def renewed(
 ) -> Record:
     """The record after a redemption (RFC 6749, section 6).
 
-    The old refresh token stays where none came back; a scope that is not repeated is unchanged. One
-    that shrank may come back to what the login was granted, which is what a refresh asks for.
+    The old refresh token stays where none came back. A refresh asks for what the login was granted:
+    that is the scope where the answer names none, also after one that shrank.
 
     Raises:
         ProtocolViolation: the scope is larger than that.
     """
-    scope, granted = record.scope, record.granted or record.scope
+    scope = granted = record.granted or record.scope
     if response.scope is not None:
         if granted and not set(response.scope.split()) <= set(granted.split()):
             raise ProtocolViolation("the provider returned a larger scope than was granted")
