@@ -154,8 +154,12 @@ def origin_of(url: str) -> str:
 
 
 def _named_origin(origin: str) -> str:
-    if not urlsplit(origin).hostname:
-        raise UnsupportedOption(
-            "an origin has a scheme and a host", hint='origins=["https://api.example"]'
-        )
-    return origin_of(origin)
+    try:
+        parts = urlsplit(origin)
+        if parts.scheme and parts.hostname:
+            return origin_of(origin)
+    except ValueError:
+        pass  # a port that is none, or half an IPv6 address
+    raise UnsupportedOption(
+        "an origin has a scheme and a host", hint='origins=["https://api.example"]'
+    )

@@ -37,7 +37,9 @@ class SessionAuth(Bearer, AuthBase):
         def on_response(response: requests.Response, **settings: Any) -> requests.Response:
             is_ours = response.request is request
             status = response.status_code if is_ours else 0
-            is_final = start is None and not isinstance(request.body, str | bytes | None)
+            is_final = start is None and not isinstance(
+                request.body, str | bytes | bytearray | None
+            )
             try:
                 token = _token(flow, Answer(status, response.headers, is_final))
                 while token is not None:

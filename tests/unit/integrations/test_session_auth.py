@@ -271,7 +271,14 @@ def test_a_single_origin_may_be_text(session: Session) -> None:
     auth = for_httpx2.SessionAuth(session, origins="https://API.example/v1")
     assert auth.allows("https://api.example:443/notes")
     assert not auth.allows("https://other.example/")
-    for wrong in ("api.example", ["https://api.example", "h"], [""]):
+    wrongs = [
+        "api.example",
+        "//api.example",
+        "https://api.example:no",
+        "https://a:99999",
+        "https://[::1",
+    ]
+    for wrong in (*wrongs, ["https://api.example", "h"], [""]):
         with pytest.raises(UnsupportedOption):
             for_httpx2.SessionAuth(session, origins=wrong)
 
@@ -296,6 +303,14 @@ def test_a_redirect_to_nowhere_is_aiohttps_own_error(
     server.faults.add(Endpoint.USERINFO, RedirectTo("http://127.0.0.1:99999/"))
     with pytest.raises(aiohttp.InvalidUrlRedirectClientError):
         by_aiohttp(session, f"{server.issuer}/userinfo")
+
+
+def test_requests_sends_bytes_of_either_kind_again(
+    session: Session, server: AuthorizationServer
+) -> None:
+    """Whoever put them together may have used a buffer."""
+    server.faults.add(Endpoint.USERINFO, Status(401))
+    assert 200 == by_requests(session, f"{server.issuer}/userinfo", bytearray(b"the body"))
 
 
 def test_requests_rewinds_a_file(session: Session, server: AuthorizationServer) -> None:
