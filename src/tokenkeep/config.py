@@ -112,7 +112,7 @@ def load(
         start = os.path.dirname(path) if found is written else ""
         takes_key = not config.store or config.names_vault()
         config.app = config.app if config.app is not None else found["app"]
-        config.store = config.store or _placed_store(found["store"] or "", start)
+        config.store = config.store or _placed_store(found["store"] or "", start, place)
         if takes_key and config.key_file is None and config.passphrase_file is None:
             config.key_file = _placed(found["key_file"], start)
             config.passphrase_file = _placed(found["passphrase_file"], start)
@@ -323,11 +323,11 @@ def _line_of(key: str, path: str) -> str:
     return f", line {at[0]}" if at else ""
 
 
-def _placed_store(store: str, start: str) -> str:
+def _placed_store(store: str, start: str, place: str) -> str:
     kind, colon, path = store.partition(":")
     if colon and kind == "vault" and not path:
         # As an unset variable behind it makes it: another vault than was meant.
-        raise UnsupportedOption("no path is named behind vault:", hint="--store vault:PATH")
+        raise UnsupportedOption(f"{place}: no path behind vault:", hint="name one: vault:PATH")
     return f"vault:{_placed(path, start)}" if colon and kind == "vault" else store
 
 
