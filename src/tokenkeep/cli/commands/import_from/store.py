@@ -80,6 +80,8 @@ def command(
         if sessions:
             with settings.storage() as target:
                 report = move_sessions(storage, target)
+            if report.pending:
+                tell("old bytes remain for now; the next write there that can do it erases them")
             if nothing is not None:
                 if not report.items:
                     raise nothing
@@ -90,8 +92,6 @@ def command(
             tell(f"sessions moved: {len(report.having(Outcome.REMOVE)) + len(emptied)}")
             tell(*(f"  {shown(item.old)} left an empty item behind: delete it" for item in emptied))
             tell(*(f"  {shown(item.old)} stayed" for item in report.having(*_STAYED)))
-            if report.pending:
-                tell("old bytes remain for now; the next write there that can do it erases them")
         return code
 
 
