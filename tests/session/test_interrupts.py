@@ -35,7 +35,7 @@ class Interrupt:
         self._thread = threading.get_ident()
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> Any:
-        name = frame.f_code.co_filename
+        name = frame.f_code.co_filename.replace("\\", "/")
         is_ours = any(room in name for room in _ROOMS) and frame.f_code.co_name != "__del__"
         return self._line if is_ours else None
 
