@@ -115,6 +115,7 @@ def preload() -> None:
     import ctypes  # noqa: F401
 
     from tokenkeep.vault import (  # noqa: F401
+        agreeing,
         creation,
         lockfile,
         mounts,
