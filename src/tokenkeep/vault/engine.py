@@ -444,8 +444,7 @@ _NOBODY = -1
 
 
 def _living() -> list[Engine]:
-    found = [reference() for reference in list(_engines.values())]
-    return [engine for engine in found if engine is not None]
+    return [each for reference in list(_engines.values()) if (each := reference()) is not None]
 
 
 def _before_fork() -> None:
