@@ -53,6 +53,7 @@ PORTABLE = (
     "unit/tokens/test_storage.py",
     "unit/vault/test_vectors.py",
     "vault/test_again.py",
+    "vault/test_backups.py",
     "vault/test_bad_input.py",
     "vault/test_keys.py",
     "vault/test_replace.py",

@@ -1,0 +1,114 @@
+"""Backups put back: parts of different age, or another vault in an open one's place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokenkeep.backends.vault import VaultStore
+from tokenkeep.errors import (
+    SecretDamaged,
+    StoreUnavailable,
+    VaultDamaged,
+)
+from tokenkeep.secret import Secret
+from tokenkeep.vault.check import check
+from tokenkeep.vault.header_file import replace_header
+from tokenkeep.vault.rekey import rekey
+from vault.places import SERVICE, VERBS, call, fill, item, open_store, open_vault, value
+
+
+def test_header_of_an_older_backup_is_noticed(tmp_path: Path) -> None:
+    """A header that is older than the database is damage, not a smaller vault."""
+    fill(tmp_path)
+    old = (tmp_path / "vault" / "header").read_bytes()
+    rekey(open_vault(tmp_path), call)
+    (tmp_path / "vault" / "header").write_bytes(old)
+    with pytest.raises(VaultDamaged):
+        value(open_store(tmp_path), "a")
+
+
+@pytest.mark.requires("POSIX files")
+def test_backup_that_was_put_in_place_of_an_open_vault_is_opened_by_the_next_call(
+    tmp_path: Path,
+) -> None:
+    """A write to what was moved away would be lost: it fails once, and trying again helps."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    stores = [open_store(tmp_path) for _verb in range(3)]
+    for store in stores:
+        store.write(item("a"), Secret("newer"), call())
+    vault.rename(tmp_path / "elsewhere")
+    (tmp_path / "backup").rename(vault)
+    acts: list[Callable[[VaultStore], object]] = [
+        lambda store: store.write(item("b"), Secret("new"), call()),
+        lambda store: store.delete(item("b"), call()),
+        lambda store: rekey(store._vault, call),
+    ]
+    for store, act in zip(stores, acts, strict=True):
+        with pytest.raises(StoreUnavailable, match="moved or replaced") as caught:
+            act(store)
+        assert "try again" == caught.value.hint
+        act(store)
+        assert "value a" == value(store, "a")
+    (tmp_path / "vault").rename(tmp_path / "backup")
+    (tmp_path / "elsewhere").rename(vault)
+    assert "newer" == value(open_store(tmp_path), "a")
+
+
+@pytest.mark.requires("POSIX files")
+def test_what_was_read_of_a_vault_is_not_written_to_another_in_its_place(tmp_path: Path) -> None:
+    """One that was only read until then is noticed by the first write, too."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    store = open_store(tmp_path)
+    assert "value a" == value(store, "a")
+    vault.rename(tmp_path / "elsewhere")
+    (tmp_path / "backup").rename(vault)
+    with pytest.raises(StoreUnavailable, match="moved or replaced"):
+        store.write(item("a"), Secret("new"), call())
+    store.write(item("a"), Secret("new"), call())
+    assert "new" == value(store, "a") == value(open_store(tmp_path), "a")
+
+
+@pytest.mark.parametrize("root", [False, True], ids=["new DEK", "new root key"])
+def test_database_of_an_older_backup_is_noticed(tmp_path: Path, root: bool) -> None:
+    """Items that the header has no key of are not absent, and nothing is written beside them."""
+    fill(tmp_path)
+    vault = tmp_path / "vault"
+    shutil.copytree(vault, tmp_path / "backup")
+    rekey(open_vault(tmp_path), call, root=root)
+    for name in ("vault.db", "vault.db-wal", "vault.db-shm"):
+        (vault / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup" / "vault.db", vault)
+    shutil.copy(tmp_path / "backup" / "vault.db-wal", vault)
+    for verb in VERBS[:-1]:
+        with pytest.raises(SecretDamaged) as caught:
+            verb(tmp_path)
+        assert caught.value.hint
+    with pytest.raises(VaultDamaged):
+        value(open_store(tmp_path), "never there")
+    with pytest.raises(VaultDamaged):
+        open_store(tmp_path).contains(item("never there"), call())
+    report = check(open_vault(tmp_path), call)
+    assert ["header and vault.db"] == [finding.where for finding in report.findings]
+    assert open_store(tmp_path).reset(SERVICE, call())
+    assert value(open_store(tmp_path), "a") is None
+
+
+def test_header_whose_writer_died_has_the_keys_of_all_items(tmp_path: Path) -> None:
+    """The database does not know of it: what is absent is absent, and the next write says so."""
+    fill(tmp_path)
+    vault = open_vault(tmp_path)
+    engine, keys = vault.opened(call())
+    newer = keys.header.following(is_rekeying=True).encode()
+    engine.locked(call(), lambda _connection: replace_header(engine, newer))
+    store = open_store(tmp_path)
+    assert ("value a", None) == (value(store, "a"), value(store, "never there"))
+    store.write(item("b"), Secret("new"), call())
+    assert (2,) == engine.row(call(), "SELECT generation FROM state")
