@@ -14,11 +14,12 @@ from _weakref import ref
 from tokenkeep.errors import StoreError, StoreFull, StoreTimeout, StoreUnavailable
 from tokenkeep.item import Call
 from tokenkeep.vault import files, sqlite
+from tokenkeep.vault.holding import AT_ONCE, FIRST_PAUSE, attempt, holding, require, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from sqlite3 import Connection
     from typing import Any, TypeVar
 
@@ -35,11 +36,6 @@ COMMIT_BYTES = 16 * 1024
 #: A log file that grew beyond this, because a reader was in the way, is cut off.
 _LARGEST_LOG_BYTES = 4 * CHECKPOINT_BYTES
 
-#: Asks for a lock without waiting.
-_AT_ONCE = (False,)
-#: The first and the longest pause between two tries to get the lock or a busy database.
-_FIRST_PAUSE = 0.0005
-_LONGEST_PAUSE = 0.01
 #: How long a fork waits for the operations under way in other threads.
 _FORK_PATIENCE = 10.0
 #: How long closing waits for the calls under way in other threads.
@@ -126,17 +122,17 @@ class Engine:
             StoreUnavailable: the vault was moved or replaced meanwhile.
             StoreError: whatever the database said.
         """
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         has_looked_anew = False
         problem: StoreError
         while True:
             writing = self._writing
             is_ours = is_locked = False
             try:
-                (is_ours,) = map(writing.acquire, _AT_ONCE)  # as in `holding`
+                (is_ours,) = map(writing.acquire, AT_ONCE)  # as in `holding`
                 if not is_ours:
-                    (is_ours,) = _attempt(writing, call)
-                    _require(is_ours)
+                    (is_ours,) = attempt(writing, call)
+                    require(is_ours)
                 try:
                     if self._pid != os.getpid():
                         self._require_same_process()
@@ -169,7 +165,7 @@ class Engine:
             finally:
                 if is_ours:
                     writing.release()
-            pause = _wait(call, pause, problem)
+            pause = wait(call, pause, problem)
 
     def transaction(
         self,
@@ -242,15 +238,15 @@ class Engine:
             self._leak()
 
     def _read(self, call: Call, statement: str, values: tuple[object, ...], whole: bool) -> Any:
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         while True:
             reading = self._reading
             is_ours = False
             try:
-                (is_ours,) = map(reading.acquire, _AT_ONCE)  # as in `holding`
+                (is_ours,) = map(reading.acquire, AT_ONCE)  # as in `holding`
                 if not is_ours:
-                    (is_ours,) = _attempt(reading, call)
-                    _require(is_ours)
+                    (is_ours,) = attempt(reading, call)
+                    require(is_ours)
                 self._require_same_process()
                 reader = self._reader or self._open_reader()
                 if not whole:
@@ -267,7 +263,7 @@ class Engine:
             finally:
                 if is_ours:
                     reading.release()
-            pause = _wait(call, pause, problem)
+            pause = wait(call, pause, problem)
 
     def _open_reader(self) -> Connection:
         if self._reader is None:
@@ -392,48 +388,6 @@ class Engine:
         self._pid = os.getpid()
 
 
-def holding(lock: LockType, call: Call, body: Callable[..., T], *arguments: object) -> T:
-    """What `body` gives while a lock between threads is ours, had within the call's deadline.
-
-    A Ctrl-C leaves no lock behind, whenever it comes. CPython looks for one behind each call that
-    its code makes, but not between what a built-in iterator gives and the name that takes it: so
-    the lock is had by unpacking `map`, and not by calling `acquire`.
-
-    Raises:
-        StoreTimeout: another thread had it all the time; or as `body`.
-    """
-    is_ours = False
-    try:
-        (is_ours,) = _attempt(lock, call)
-        _require(is_ours)
-        return body(*arguments)
-    finally:
-        if is_ours:
-            lock.release()
-
-
-def _attempt(lock: LockType, call: Call) -> Iterator[bool]:
-    """What takes the lock within the call's deadline once it is asked for whether it could."""
-    remaining = call.remaining()
-    # The longest wait that the platform's timeouts can express is far beyond any deadline.
-    return map(lock.acquire, (True,), (-1 if remaining is None else min(remaining, 1e6),))
-
-
-def _require(is_ours: bool) -> None:
-    if not is_ours:
-        raise StoreTimeout("another thread was using the vault all the time")
-
-
-def _wait(call: Call, pause: float, problem: StoreError) -> float:
-    """Waits a little, or raises what the waiting was about; the next pause."""
-    remaining = call.remaining()
-    if remaining is not None and remaining <= 0:
-        raise problem
-    # Waiters spread out: the low bits of a process id are as good as dice.
-    call.clock.sleep(pause * (0.75 + (os.getpid() % 64) / 128))
-    return min(pause * 1.5, _LONGEST_PAUSE)
-
-
 # The engines whose connections have to be closed before a fork. As global as SQLite's own list of
 # open files, which is what makes connections and forks incompatible.
 _engines: dict[int, ref[Engine]] = {}
@@ -460,7 +414,7 @@ def _before_fork() -> None:
 
 
 def _hold(lock: LockType) -> bool:
-    (is_ours,) = _attempt(lock, Call(_FORK_PATIENCE))  # as in `holding`
+    (is_ours,) = attempt(lock, Call(_FORK_PATIENCE))  # as in `holding`
     if is_ours:
         _held.append(lock)
     return is_ours

@@ -20,9 +20,10 @@ from tokenkeep.errors import (
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import files, rows
-from tokenkeep.vault.engine import Engine, holding
+from tokenkeep.vault.engine import Engine
 from tokenkeep.vault.envelope import subject
 from tokenkeep.vault.format import MAX_HEADER_BYTES, Header
+from tokenkeep.vault.holding import holding
 from tokenkeep.vault.key_file import KeyFile
 from tokenkeep.vault.keys import Keys
 from tokenkeep.vault.slots import unlock
