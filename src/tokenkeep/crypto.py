@@ -12,6 +12,10 @@ import sys
 from tokenkeep.errors import SecretDamaged, UnsupportedOption
 from tokenkeep.secret import Secret
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 try:
     from _blake2 import blake2b  # what `hashlib.blake2b` is, without loading a second OpenSSL
 except ImportError:  # pragma: no cover - an interpreter built without the extension module
@@ -55,6 +59,27 @@ class Cipher:
         """As `seal`, of what may stand in a traceback."""
         nonce = random_bytes(NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, data, associated)
+
+    def seal_pair(
+        self, data: bytes, associated: bytes, value: Secret, associated_value: bytes
+    ) -> tuple[bytes, bytes]:
+        """What `seal_plain` and then `seal` give, in one piece: every write needs both."""
+        nonces = random_bytes(2 * NONCE_BYTES)
+        nonce, other = nonces[:NONCE_BYTES], nonces[NONCE_BYTES:]
+        encrypt = self._aead.encrypt
+        return (
+            nonce + encrypt(nonce, data, associated),
+            other + encrypt(other, value.reveal_bytes(), associated_value),
+        )
+
+    @property
+    def decrypt(self) -> Callable[[bytes, bytes, bytes], bytes]:
+        """The library's own function of nonce, ciphertext with its tag, and associated data.
+
+        No code of Python's runs in it. It raises where it does not open.
+        """
+        decrypt: Callable[[bytes, bytes, bytes], bytes] = self._aead.decrypt
+        return decrypt
 
     def open(self, sealed: bytes, associated: bytes) -> Secret | None:
         """What was sealed; None if the key, the bytes or the associated data are other ones."""

@@ -32,22 +32,21 @@ class Secret:
     __slots__ = ("__weakref__", "_buffer")
 
     def __init__(self, value: str | bytes | bytearray | memoryview) -> None:
-        kind = type(value).__name__
-        encoded: bytearray | None = None
+        self._buffer: bytearray | None
         if isinstance(value, str):
             try:
-                encoded = bytearray(value, "utf-8")
+                self._buffer = bytearray(value, "utf-8")
+                return
             except UnicodeEncodeError:
                 pass  # raised below: the codec's own error would carry the text
         elif isinstance(value, _BYTES):
-            encoded = bytearray(value)
-        is_text = isinstance(value, str)
+            self._buffer = bytearray(value)
+            return
+        kind: type = type(value)
         del value  # nothing below may leave it in a captured frame
-        if encoded is None:
-            if is_text:
-                raise ValueError("a secret's text must be valid Unicode without lone surrogates")
-            raise TypeError(f"a secret is str or bytes, not {kind}")
-        self._buffer: bytearray | None = encoded
+        if issubclass(kind, str):
+            raise ValueError("a secret's text must be valid Unicode without lone surrogates")
+        raise TypeError(f"a secret is str or bytes, not {kind.__name__}")
 
     @property
     def size(self) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
     from typing import Any, TypeVar
 
+    from tokenkeep.vault.envelope import Sealer
     from tokenkeep.vault.lockfile import LockFile
 
     T = TypeVar("T")
@@ -48,6 +49,7 @@ class Engine:
     Attributes:
         identity: device and inode of the file that is read, and written to inside of `locked`.
         was_replaced: another file has its name by now, which only a new engine opens.
+        decrypts_with: whose function the writing connection's statements call.
     """
 
     __slots__ = (
@@ -59,9 +61,11 @@ class Engine:
         "_reader",
         "_readers_opened",
         "_reading",
+        "_seen",
         "_writer",
         "_writing",
         "_written",
+        "decrypts_with",
         "directory",
         "identity",
         "vault_id",
@@ -83,6 +87,9 @@ class Engine:
         self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
         self.identity: tuple[int, int] | None = None
         self.was_replaced = False
+        # The state of the directory in which the writer's file had the name.
+        self._seen: tuple[int, int, int] | None = None
+        self.decrypts_with: Sealer | None = None
         # Nor may another connection be opened beside those that a fork made useless.
         self._is_orphaned = self._database in _leaked
         self._pid = _NOBODY if self._is_orphaned else os.getpid()
@@ -282,6 +289,9 @@ class Engine:
         """The writer, on the very file that has the name: a write to a removed vault is lost."""
         # A Ctrl-C may have come before the rollback that was due.
         self._forget_writer_after_failure()
+        seen = None if self._lock is None else self._lock.seen
+        if seen is not None and seen is self._seen and self._writer is not None:
+            return self._writer
         try:
             found = os.lstat(self._database)
         except OSError as exc:
@@ -295,9 +305,11 @@ class Engine:
             holding(self._reading, call, self._open_reader)
             if identity == self.identity:
                 self._writer = sqlite.open_writer(self._database, self.vault_id)
+                self.decrypts_with = None
         if self._writer is None or identity != self.identity:
             self.was_replaced = True
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
+        self._seen = seen
         return self._writer
 
     def _forget_writer_after_failure(self) -> None:

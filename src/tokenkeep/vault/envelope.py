@@ -17,7 +17,9 @@ from tokenkeep.vault.format import KEY_ID_BYTES
 ENVELOPE_VERSION = 1
 _VERSION = bytes([ENVELOPE_VERSION])
 _LABEL = b"tokenkeep envelope"
-_OVERHEAD = 1 + KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES
+#: The version and the key id.
+HEAD_BYTES = 1 + KEY_ID_BYTES
+_OVERHEAD = HEAD_BYTES + NONCE_BYTES + TAG_BYTES
 _END = fields.join(_VERSION)
 
 #: What an envelope holds: an item's value or name, or what quarantine keeps of an item.
@@ -28,13 +30,19 @@ _KINDS = (VALUE, NAME, QUARANTINE)
 
 
 class Sealer:
-    """One DEK of one vault."""
+    """One DEK of one vault.
 
-    __slots__ = ("_cipher", "_head", "_starts")
+    Attributes:
+        head: what its envelopes begin with.
+        decrypt: as the cipher's.
+    """
+
+    __slots__ = ("_cipher", "_starts", "decrypt", "head")
 
     def __init__(self, cipher: Cipher, vault_id: bytes, key_id: bytes) -> None:
         self._cipher = cipher
-        self._head = _VERSION + key_id
+        self.decrypt = cipher.decrypt
+        self.head = _VERSION + key_id
         self._starts = {kind: fields.join(_LABEL, vault_id, key_id, kind) for kind in _KINDS}
 
     def seal(self, kind: bytes, about: bytes, value: Secret) -> bytes:
@@ -43,15 +51,25 @@ class Sealer:
         Args:
             about: where it belongs: whoever opens it has to know.
         """
-        return self._head + self._cipher.seal(value, self._associated(kind, about))
+        return self.head + self._cipher.seal(value, self._associated(kind, about))
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
-        return self._head + self._cipher.seal_plain(subject, self._associated(NAME, place_a))
+        return self.head + self._cipher.seal_plain(subject, self._associated(NAME, place_a))
+
+    def seal_item(
+        self, place_a: bytes, subject: bytes, value: Secret
+    ) -> tuple[bytes, bytes, bytes]:
+        """The envelopes of an item's name and of its value, and what the latter is bound to."""
+        head, associated = self.head, self._associated(VALUE, subject)
+        name, sealed = self._cipher.seal_pair(
+            subject, self._associated(NAME, place_a), value, associated
+        )
+        return head + name, head + sealed, associated
 
     def open(self, kind: bytes, about: bytes, envelope: bytes) -> Secret | None:
         """The value in an envelope of this DEK; None if it does not open."""
-        return self._cipher.open(envelope[1 + KEY_ID_BYTES :], self._associated(kind, about))
+        return self._cipher.open(envelope[HEAD_BYTES:], self._associated(kind, about))
 
     def _associated(self, kind: bytes, about: bytes) -> bytes:
         return self._starts[kind] + len(about).to_bytes(4, "big") + about + _END
@@ -83,7 +101,7 @@ def open_envelope(
 
 def key_id_of(envelope: bytes) -> bytes:
     """The id of the key that the envelope says it is sealed with."""
-    return envelope[1 : 1 + KEY_ID_BYTES]
+    return envelope[1:HEAD_BYTES]
 
 
 def subject(name: ItemName) -> bytes:

@@ -8,22 +8,34 @@ from __future__ import annotations
 import os
 import stat
 
+from tokenkeep.clock import SystemClock
 from tokenkeep.fence import try_lock, unlock
 from tokenkeep.vault import files
 
 #: How often the lock file may turn out to have been replaced before whoever does it comes first.
 _TRIES = 3
+#: Whether a directory's time says when its names last changed: on Windows it says when it was made.
+_CHANGES_SHOW = os.name == "posix"
+#: Two changes as close together as that may have the same time; no file system's ticks are longer.
+_TICK_SECONDS = 2.0
 
 
 class LockFile:
-    """The lock file in a vault's directory; used by one thread at a time, and in one process."""
+    """The lock file in a vault's directory; used by one thread at a time, and in one process.
 
-    __slots__ = ("_fd", "_identity", "_path")
+    Attributes:
+        seen: the state of the directory when it was locked. It is the same object for as long as no
+            name in it was made, removed or given to another file; None if nobody can tell.
+    """
+
+    __slots__ = ("_directory", "_fd", "_identity", "_path", "seen")
 
     def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._path = os.path.join(directory, files.LOCK)
         self._fd: int | None = None
         self._identity: tuple[int, int] | None = None
+        self.seen: tuple[int, int, int] | None = None
 
     def try_lock(self) -> bool:
         """Locks it; False if somebody else has it.
@@ -42,8 +54,9 @@ class LockFile:
                 # Opening costs a write more than looking. Whoever comes next opens the name, and
                 # would be beside us if the file was removed or replaced since we opened it.
                 try:
-                    found = os.lstat(self._path)
-                    if (found.st_dev, found.st_ino) == self._identity:
+                    found = os.stat(self._directory)
+                    seen = found.st_ino, found.st_dev, found.st_ctime_ns
+                    if seen == self.seen or self._has_its_name(seen, found.st_ctime):
                         return True
                 except FileNotFoundError:
                     pass
@@ -55,6 +68,14 @@ class LockFile:
         except BaseException:
             self.close()
             raise
+
+    def _has_its_name(self, seen: tuple[int, int, int], changed: float) -> bool:
+        found = os.lstat(self._path)
+        if (found.st_dev, found.st_ino) != self._identity:
+            return False
+        is_old = _CHANGES_SHOW and SystemClock.wall() - changed > _TICK_SECONDS
+        self.seen = seen if is_old else None
+        return True
 
     def is_no_file(self) -> bool:
         """Whether something else has its name, so that nobody can have it."""
@@ -76,6 +97,6 @@ class LockFile:
 
     def close(self) -> None:
         """Closes the descriptor, which in a forked child leaves the parent's lock alone."""
-        fd, self._fd = self._fd, None
+        fd, self._fd, self.seen = self._fd, None, None
         if fd is not None:
             os.close(fd)

@@ -8,12 +8,13 @@ which has one of its own.
 from __future__ import annotations
 
 from tokenkeep import fields
+from tokenkeep.crypto import NONCE_BYTES
 from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault import sqlite
 from tokenkeep.vault.engine import COMMIT_BYTES
-from tokenkeep.vault.envelope import VALUE, subject
+from tokenkeep.vault.envelope import HEAD_BYTES, VALUE, subject
 from tokenkeep.vault.format import FORMAT
 from tokenkeep.vault.keys import ITEM_HASH_BYTES, Finder, Keys
 from tokenkeep.vault.sqlite import PAGE_BYTES
@@ -33,8 +34,6 @@ FIND = (
     "SELECT s.generation, o.place_a, coalesce(i.place_b, i.place_a), i.envelope FROM state s"
     " LEFT JOIN item i ON i.place_a = ? LEFT JOIN item o ON o.place_b = ? WHERE s.one = 1"
 )
-# The same for a writer, who learns too whether an erasure waits to be finished.
-_FIND_TO_WRITE = FIND.replace("i.envelope", "i.envelope, s.erase_pending")
 CONTAINS = FIND.replace("i.envelope", "NULL")
 # The index answers for itself, not for what it leads to: a row that it knows and the table has lost
 # is listed without a name.
@@ -57,6 +56,23 @@ _INSERT = "INSERT INTO item (place_a, place_b, name, envelope) VALUES (?, ?, ?, 
 _OVERWRITE = (
     "UPDATE item SET envelope = ? WHERE place_a = ? AND envelope = ?"
     " AND EXISTS (SELECT 1 FROM state WHERE one = 1 AND generation = ? AND erase_pending = 0)"
+)
+# Where nothing is out of the ordinary either: nobody wrote a newer header or has to finish an
+# erasure, and at both places lies nothing, or the same row, whose envelope opens under the current
+# key. `decrypt` runs inside of the statement, so that it need not be a transaction of several.
+_PUT = (
+    (
+        "INSERT OR IGNORE INTO item VALUES (?1, ?2, ?3, (SELECT ?4 FROM state"
+        " WHERE one = 1 AND generation = ?5 AND erase_pending = 0"
+        " AND coalesce((SELECT place_a FROM item WHERE place_b = ?2), ?1) = ?1))"
+        " ON CONFLICT DO UPDATE SET name = ?3, envelope = ?4"
+        " WHERE place_b = ?2 AND (SELECT o.place_a FROM item o WHERE o.place_b = ?2) = ?1"
+        " AND substr(envelope, 1, HEAD) = ?6"
+        " AND length(decrypt(substr(envelope, HEAD + 1, NONCE),"
+        " substr(envelope, HEAD + NONCE + 1), ?7)) >= 0"
+    )
+    .replace("NONCE", str(NONCE_BYTES))
+    .replace("HEAD", str(HEAD_BYTES))
 )
 #: For how long an item's entry is taken to be as whole as it was when it was looked at.
 _LOOK_AGAIN_SECONDS = 60.0
@@ -253,34 +269,32 @@ def put_plainly(
     Returns:
         False if something is in the way, which `put` minds: nothing changed.
     """
-    execute, header, now = connection.execute, keys.header, call.clock.monotonic()
-    sealed = keys.sealer.seal(VALUE, what, value)
-    last = keys.put.get(what)
+    execute, header, sealer = connection.execute, keys.header, keys.sealer
+    last, now = keys.put.get(what), call.clock.monotonic()
     if last is not None and now - last[0] <= _LOOK_AGAIN_SECONDS:
-        values = (sealed, last[1], last[2], header.generation)
+        sealed = sealer.seal(VALUE, what, value)
+        values: tuple[object, ...] = (sealed, last[1], last[2], header.generation)
         if execute(_OVERWRITE, values).rowcount == 1:
             keys.remember(what, (last[0], last[1], sealed))
             engine.wrote(connection, PAGE_BYTES + len(sealed))
             return True
     if keys.previous is not None or header.least_writer > FORMAT:
         return False
+    if engine.decrypts_with is not sealer:
+        connection.create_function("decrypt", 3, sealer.decrypt)
+        engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
-    sealed_name = keys.sealer.seal_name(place[0], what)
-    execute("BEGIN IMMEDIATE")
-    row = execute(_FIND_TO_WRITE, place).fetchone()
-    is_plain = row is not None and row[0] == header.generation and row[4] == 0
-    if is_plain and row[1] is None and row[2] is None:
-        execute(_INSERT, (*place, sealed_name, sealed))
-        size = COMMIT_BYTES + 2 * len(sealed)
-    elif is_plain and row[1:3] == place and keys.opens(what, row[3]):
-        execute(_UPDATE, (sealed_name, sealed, place[0]))
-        size = PAGE_BYTES + len(sealed)
-    else:
-        execute("ROLLBACK")
-        return False
-    execute("COMMIT")
+    sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
+    values = (*place, sealed_name, sealed, header.generation, sealer.head, about)
+    try:
+        if execute(_PUT, values).rowcount != 1:
+            return False
+    except sqlite.Error as exc:
+        if sqlite.is_error(exc):
+            return False  # what lies there does not open, or worse
+        raise
     keys.remember(what, (now, place[0], sealed))
-    engine.wrote(connection, size)
+    engine.wrote(connection, COMMIT_BYTES + 2 * len(sealed))
     return True
 
 

@@ -83,6 +83,7 @@ ERRORS: dict[int, tuple[type[StoreError], str, str | None]] = {
 }
 _BUSY = (5, 6, 15)
 _FULL = 13
+_ERROR = 1
 _READONLY_CODE, _MOVED = 8, 1032
 
 #: What damaged rows and schemas raise in the binding itself.
@@ -137,6 +138,11 @@ def is_busy(exc: Exception) -> bool:
 def is_full(exc: Exception) -> bool:
     """Whether there was no room."""
     return (getattr(exc, "sqlite_errorcode", 0) & 0xFF) == _FULL
+
+
+def is_error(exc: Exception) -> bool:
+    """Whether a statement or a function in it failed, and not the disk or somebody else."""
+    return getattr(exc, "sqlite_errorcode", 0) == _ERROR
 
 
 def is_read_only(exc: Exception) -> bool:
