@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 #: RFC 8628, section 3.5: slow_down adds 5 seconds "for this and all subsequent requests".
 _SLOW_DOWN_SECONDS = 5.0
+#: How far lost answers make the questions rarer. What the provider asks for may be more.
+_LONGEST_BACKOFF = 300.0
 #: How late the last question may come: one interval where the provider names none (section 3.2).
 _LATE_SECONDS = 5.0
 #: The least that one poll has to be answered, however near the deadline.
@@ -162,7 +164,7 @@ def _polled(
             case Misconfigured("authorization_pending", _):
                 pass
             case Misconfigured("slow_down", _):
-                interval = min(interval + _SLOW_DOWN_SECONDS, messages.MAX_POLL_INTERVAL)
+                interval += _SLOW_DOWN_SECONDS
                 pause = interval
             case Misconfigured("access_denied", _):
                 raise LoginCancelled("the login was declined", hint=LOG_IN_AGAIN)
@@ -172,7 +174,7 @@ def _polled(
                 pause = max(interval, retry_after or 0.0)
             case Unsent() | Unanswered():
                 # Section 3.5: on a connection time-out the frequency is reduced.
-                interval = min(interval * 2, messages.MAX_POLL_INTERVAL)
+                interval = max(interval, min(interval * 2, _LONGEST_BACKOFF))
                 pause = interval
             case outcome:
                 return answered_by(outcome)

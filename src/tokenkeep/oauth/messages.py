@@ -27,7 +27,7 @@ MAX_LIFETIME = 100 * 366 * 86400.0
 #: RFC 8628, section 3.2: "If no value is provided, clients MUST use 5 as the default."
 DEFAULT_POLL_INTERVAL = 5.0
 #: Providers that say 0 or less than a second do not mean that they want to be hammered.
-MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 1.0, 300.0
+MIN_POLL_INTERVAL = 1.0
 MAX_USER_CODE_CHARACTERS = 64
 
 
@@ -118,9 +118,7 @@ def read_device_authorization(fields: object) -> DeviceAuthorization | str:
             verification_uri_complete=fields.get("verification_uri_complete"),
             expires_in=_seconds(fields["expires_in"]) or 0.0,
         ),
-        DEFAULT_POLL_INTERVAL
-        if interval is None
-        else max(MIN_POLL_INTERVAL, min(interval, MAX_POLL_INTERVAL)),
+        DEFAULT_POLL_INTERVAL if interval is None else max(MIN_POLL_INTERVAL, interval),
     )
 
 

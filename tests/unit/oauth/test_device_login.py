@@ -109,6 +109,16 @@ def test_without_an_interval_five_seconds_pass(server: AuthorizationServer) -> N
     assert device.pauses() == [5.0, 5.0]
 
 
+def test_an_interval_of_many_minutes_is_kept(server: AuthorizationServer) -> None:
+    """Section 3.5: nothing is asked sooner, also where an answer was lost."""
+    device = Device(
+        server, device_interval=400, device_polls_until_approved=3, device_seconds=3000.0
+    )
+    device.transport.lost = 1
+    device.log_in(timeout=3000.0)
+    assert device.pauses() == [400.0, 400.0, 400.0]
+
+
 def test_slow_down_adds_five_seconds_for_good(server: AuthorizationServer) -> None:
     """RFC 8628 section 3.5."""
     device = Device(server, device_interval=2, device_polls_until_approved=2)
