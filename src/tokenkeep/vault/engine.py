@@ -37,6 +37,8 @@ COMMIT_BYTES = 16 * 1024
 #: A log file that grew beyond this, because a reader was in the way, is cut off.
 _LARGEST_LOG_BYTES = 4 * CHECKPOINT_BYTES
 
+#: So often a reader looks whether what it reads still has the name.
+_LOOK_SECONDS = 0.1
 #: How long a fork waits for the operations under way in other threads.
 _FORK_PATIENCE = 10.0
 #: How long closing waits for the calls under way in other threads.
@@ -57,6 +59,7 @@ class Engine:
         "_database",
         "_is_orphaned",
         "_lock",
+        "_look_after",
         "_pid",
         "_reader",
         "_readers_opened",
@@ -87,6 +90,7 @@ class Engine:
         self._written = int.from_bytes(os.urandom(4), "big") % CHECKPOINT_BYTES
         self.identity: tuple[int, int] | None = None
         self.was_replaced = False
+        self._look_after = 0.0
         # The state of the directory in which the writer's file had the name.
         self._seen: tuple[int, int, int] | None = None
         self.decrypts_with: Sealer | None = None
@@ -117,6 +121,21 @@ class Engine:
         """Differs after every commit of anybody."""
         (number,) = self.row(call, "PRAGMA data_version")
         return self._readers_opened, number
+
+    def is_replaced(self, call: Call) -> bool:
+        """Whether another file has the name of the one that is read; looks now and then.
+
+        Where none has, somebody may be about to move it there: what is open is read on.
+        """
+        now = call.clock.monotonic()
+        if self._reader is not None and now >= self._look_after:
+            self._look_after = now + _LOOK_SECONDS
+            try:
+                found = os.lstat(self._database)
+            except OSError:
+                return False
+            self.was_replaced = (found.st_dev, found.st_ino) != self.identity
+        return self.was_replaced
 
     def locked(self, call: Call, body: Callable[..., T], *arguments: object) -> T:
         """Runs `body` with the writing connection, alone among all processes; no transaction.

@@ -76,7 +76,7 @@ class Vault:
     def read(self, name: ItemName, call: Call) -> Secret | None:
         """The item's value; None if it is absent; raises as `Store.read`."""
         what = subject(name)
-        state = self._open_state or self._open(call)
+        state = self._state(call)
         while state is not None:
             keys = state[1]
             try:
@@ -94,7 +94,7 @@ class Vault:
 
     def contains(self, name: ItemName, call: Call) -> bool:
         """Whether the item is there, also if it would not open."""
-        state = self._open_state or self._open(call)
+        state = self._state(call)
         while state is not None:
             generation, is_there = rows.presence(state, name, call)
             if generation <= state[1].header.generation:
@@ -115,7 +115,7 @@ class Vault:
         Args:
             unnamed: takes an error for each name that does not open, instead of the caller.
         """
-        state = self._open_state or self._open(call)
+        state = self._state(call)
         while state is not None:
             if unnamed is not None:
                 unnamed.clear()  # of an attempt whose keys were no longer the right ones
@@ -187,7 +187,7 @@ class Vault:
 
     def version(self, call: Call) -> object:
         """A value that differs after every change by anybody."""
-        state = self._open_state or self._open(call)
+        state = self._state(call)
         return None if state is None else (self._opened, *state[0].version(call))
 
     def transaction(
@@ -333,7 +333,7 @@ class Vault:
         Raises:
             StoreUnavailable: there is no vault.
         """
-        state = self._open_state or self._open(call)
+        state = self._state(call)
         if state is None:
             raise _no_vault(self.path)
         return state
@@ -361,6 +361,15 @@ class Vault:
         self._is_settled, self._rewrite_after = False, 0.0
         if state is not None:
             state[0].close()
+
+    def _state(self, call: Call) -> tuple[Engine, Keys] | None:
+        """What a reader goes by: the vault that has the name, as `_open`."""
+        state = self._open_state
+        if state is not None:
+            if not state[0].is_replaced(call):
+                return state
+            self._let_go_if_replaced(state[0])
+        return self._open(call)
 
     def _open(self, call: Call) -> tuple[Engine, Keys] | None:
         """The engine and the keys; None if there is no vault and one may be made."""
