@@ -38,6 +38,7 @@ GET = {
     "tokenkeep.vault.envelope",
     "tokenkeep.vault.files",
     "tokenkeep.vault.format",
+    "tokenkeep.vault.holding",
     "tokenkeep.vault.key_file",
     "tokenkeep.vault.keys",
     "tokenkeep.vault.passphrase",
