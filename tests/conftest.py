@@ -7,6 +7,7 @@ reason, and fails the whole run if `CI=true`.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -51,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "requires(*services): real parts that the test needs (support/services.py)"
     )
     config.addinivalue_line("markers", "load: many processes or many rounds; left out by --quick")
+
+
+def pytest_collection_finish() -> None:
+    # What is there by now stays until the end: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
