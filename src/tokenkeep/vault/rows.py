@@ -59,12 +59,13 @@ _OVERWRITE = (
 )
 # Where nothing is out of the ordinary either: nobody wrote a newer header or has to finish an
 # erasure, and at both places lies nothing, or the same row, whose envelope opens under the current
-# key. `decrypt` runs inside of the statement, so that it need not be a transaction of several.
+# key. `decrypt` runs inside of the statement, so that it need not be a transaction of several. A
+# row without its first place is taken by no table, not even by one whose schema somebody loosened.
 _PUT = (
     (
-        "INSERT OR IGNORE INTO item VALUES (?1, ?2, ?3, (SELECT ?4 FROM state"
-        " WHERE one = 1 AND generation = ?5 AND erase_pending = 0"
-        " AND coalesce((SELECT place_a FROM item WHERE place_b = ?2), ?1) = ?1))"
+        "INSERT OR IGNORE INTO item (place_a, place_b, name, envelope) VALUES ("
+        "(SELECT ?1 FROM state WHERE one = 1 AND generation = ?5 AND erase_pending = 0"
+        " AND coalesce((SELECT place_a FROM item WHERE place_b = ?2), ?1) = ?1), ?2, ?3, ?4)"
         " ON CONFLICT DO UPDATE SET name = ?3, envelope = ?4"
         " WHERE place_b = ?2 AND (SELECT o.place_a FROM item o WHERE o.place_b = ?2) = ?1"
         " AND substr(envelope, 1, HEAD) = ?6"
