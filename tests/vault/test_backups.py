@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_backup_that_was_put_in_place_of_an_open_vault_is_opened_by_the_next_cal
     fill(tmp_path)
     vault = tmp_path / "vault"
     shutil.copytree(vault, tmp_path / "backup")
-    stores = [open_store(tmp_path) for _verb in range(2)]
+    stores = [open_store(tmp_path) for _verb in range(3)]
     for store in stores:
         store.write(item("a"), Secret("newer"), call())
     vault.rename(tmp_path / "elsewhere")
@@ -49,6 +50,7 @@ def test_backup_that_was_put_in_place_of_an_open_vault_is_opened_by_the_next_cal
     acts: list[Callable[[VaultStore], object]] = [
         lambda store: store.write(item("b"), Secret("new"), call()),
         lambda store: store.delete(item("b"), call()),
+        lambda store: rekey(store._vault, call),
     ]
     for store, act in zip(stores, acts, strict=True):
         with pytest.raises(StoreUnavailable, match="moved or replaced") as caught:
@@ -101,6 +103,33 @@ def test_reader_follows_to_what_took_the_place_of_its_vault(tmp_path: Path, is_w
     assert older[3] != newer[3]
     store.write(item("a"), Secret("newest"), call())
     assert "newest" == value(store, "a") == value(open_store(tmp_path), "a")
+
+
+@pytest.mark.requires("POSIX files")
+@pytest.mark.parametrize("moment", ["batch", "quarantine", "retire", "erase"])
+def test_rekey_does_not_go_on_in_what_took_the_place_of_its_vault(
+    tmp_path: Path, moment: str
+) -> None:
+    """A backup of the middle of it has items that only the previous root key finds."""
+    fill(tmp_path)
+    vault, steps = tmp_path / "vault", list[str]()
+
+    def step(name: str) -> None:
+        if name == "batch" and name not in steps:
+            shutil.copytree(vault, tmp_path / "backup")
+        if name == moment and name not in steps:
+            vault.rename(tmp_path / "elsewhere")
+            (tmp_path / "backup").rename(vault)
+            time.sleep(0.2)  # until a reader would look again
+        steps.append(name)
+
+    ours = open_vault(tmp_path)
+    with pytest.raises(StoreUnavailable, match="moved or replaced"):
+        rekey(ours, call, root=True, step=step)
+    assert ["value a", "value b"] == [value(open_store(tmp_path), name) for name in "ab"]
+    rekey(ours, call)
+    assert ["value a", "value b"] == [value(open_store(tmp_path), name) for name in "ab"]
+    ours.close()
 
 
 @pytest.mark.requires("POSIX files")

@@ -330,10 +330,13 @@ class Vault:
     def unlocked(self, call: Call) -> tuple[Engine, Keys]:
         """The engine and the keys as this process knows them; the database stays closed.
 
+        It does not follow to another vault: what changes a vault in several steps, such as a
+        rekey, would go on in one that it has not seen.
+
         Raises:
             StoreUnavailable: there is no vault.
         """
-        state = self._state(call)
+        state = self._open_state or self._open(call)
         if state is None:
             raise _no_vault(self.path)
         return state
