@@ -78,6 +78,7 @@ class Cipher:
 
         No code of Python's runs in it. It raises where it does not open.
         """
+        load_failures()
         decrypt: Callable[[bytes, bytes, bytes], bytes] = self._aead.decrypt
         return decrypt
 
@@ -94,6 +95,14 @@ class Cipher:
             if type(exc).__name__ != "InvalidTag":
                 raise
         return None
+
+
+def load_failures() -> None:
+    """Imports what the library would by itself when the first value does not open.
+
+    A Ctrl-C that came just then would end the process.
+    """
+    import cryptography.exceptions  # noqa: F401
 
 
 class KeyedHash:

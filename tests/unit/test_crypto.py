@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,6 +43,30 @@ def test_what_does_not_open_is_none() -> None:
         assert Cipher(KEY).open(sealed[:at], b"about") is None
         spoilt = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
         assert Cipher(KEY).open(spoilt, b"about") is None
+
+
+def test_pair_is_two_messages_with_nonces_of_their_own() -> None:
+    """Sealed in one piece, each opens by itself and neither in the other's place."""
+    cipher = Cipher(KEY)
+    plain, sealed = cipher.seal_pair(b"a name", b"about it", Secret("s3cret"), b"about that")
+    opened = cipher.open(plain, b"about it"), cipher.open(sealed, b"about that")
+    assert ["a name", "s3cret"] == [each.reveal() for each in opened if each is not None]
+    assert cipher.open(sealed, b"about it") is None
+    assert plain[:12] != sealed[:12]
+
+
+def test_decryption_for_others_has_loaded_what_its_failure_needs() -> None:
+    """A process that has opened nothing but what opens has not, as that takes time."""
+    program = (
+        "import sys; from tokenkeep.crypto import Cipher; from tokenkeep.secret import Secret;"
+        "cipher = Cipher(Secret(bytes(32))); cipher.open(cipher.seal(Secret('a'), b''), b'');"
+        "print('cryptography.exceptions' in sys.modules); cipher.decrypt;"
+        "print('cryptography.exceptions' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "False\nTrue\n" == done.stdout
 
 
 def test_nonces_differ() -> None:

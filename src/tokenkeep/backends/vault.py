@@ -114,6 +114,7 @@ def preload() -> None:
     """Loads what making, writing and resetting a vault import; for event loops."""
     import ctypes  # noqa: F401
 
+    from tokenkeep.crypto import load_failures
     from tokenkeep.vault import (  # noqa: F401
         agreeing,
         creation,
@@ -125,6 +126,7 @@ def preload() -> None:
         tracking,
     )
 
+    load_failures()
     platform_key()
 
 

@@ -14,6 +14,10 @@ from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
 from tokenkeep.vault.format import KEY_ID_BYTES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ENVELOPE_VERSION = 1
 _VERSION = bytes([ENVELOPE_VERSION])
 _LABEL = b"tokenkeep envelope"
@@ -34,16 +38,19 @@ class Sealer:
 
     Attributes:
         head: what its envelopes begin with.
-        decrypt: as the cipher's.
     """
 
-    __slots__ = ("_cipher", "_starts", "decrypt", "head")
+    __slots__ = ("_cipher", "_starts", "head")
 
     def __init__(self, cipher: Cipher, vault_id: bytes, key_id: bytes) -> None:
         self._cipher = cipher
-        self.decrypt = cipher.decrypt
         self.head = _VERSION + key_id
         self._starts = {kind: fields.join(_LABEL, vault_id, key_id, kind) for kind in _KINDS}
+
+    @property
+    def decrypt(self) -> Callable[[bytes, bytes, bytes], bytes]:
+        """As the cipher's."""
+        return self._cipher.decrypt
 
     def seal(self, kind: bytes, about: bytes, value: Secret) -> bytes:
         """The envelope of a value.
