@@ -133,6 +133,35 @@ def test_rekey_does_not_go_on_in_what_took_the_place_of_its_vault(
 
 
 @pytest.mark.requires("POSIX files")
+@pytest.mark.parametrize("moment", ["batch", "quarantine", "retire", "erase"])
+def test_rekey_retires_no_key_of_a_vault_that_another_thread_has_followed_to(
+    tmp_path: Path, moment: str
+) -> None:
+    """What it has not walked through may need the old key."""
+    fill(tmp_path)
+    vault, steps = tmp_path / "vault", list[str]()
+    ours = open_vault(tmp_path)
+
+    def step(name: str) -> None:
+        if name == "batch" and name not in steps:
+            shutil.copytree(vault, tmp_path / "backup")
+        if name == moment and name not in steps:
+            vault.rename(tmp_path / "elsewhere")
+            (tmp_path / "backup").rename(vault)
+            time.sleep(0.2)
+            ours.read(item("a"), call())
+        steps.append(name)
+
+    if moment == "erase":
+        rekey(ours, call, root=True, step=step)  # it was through by then
+    else:
+        with pytest.raises(StoreUnavailable, match="replaced meanwhile"):
+            rekey(ours, call, root=True, step=step)
+    assert ["value a", "value b"] == [value(open_store(tmp_path), name) for name in "ab"]
+    ours.close()
+
+
+@pytest.mark.requires("POSIX files")
 def test_what_was_read_of_a_vault_is_not_written_to_another_in_its_place(tmp_path: Path) -> None:
     """One that was only read until then is noticed by the first write, too."""
     fill(tmp_path)

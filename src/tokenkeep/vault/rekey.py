@@ -216,7 +216,8 @@ def move_all(
                 return None
             return _retired(connection, keys, moved.unplaced)
 
-        if vault.change_header(call(), retire, step).current_key == moved.to:
+        after = vault.change_header(call(), retire, step, moved.identity)
+        if after.current_key == moved.to:
             break
     step("erase")
     return RekeyReport(moved.items, moved.damaged, erasing.shred(vault, call()))
@@ -226,15 +227,17 @@ class _Moved:
     """What a walk over the items did, or one batch of it.
 
     Attributes:
+        identity: of the database that it walked through.
         to: the id of the DEK that it began to seal with.
         last: the place where it ended; None if there was nothing more.
         unplaced: how many of the damaged only the previous root key finds.
     """
 
-    __slots__ = ("damaged", "items", "last", "to", "unplaced")
+    __slots__ = ("damaged", "identity", "items", "last", "to", "unplaced")
 
     def __init__(self, to: bytes) -> None:
         self.to = to
+        self.identity: tuple[int, int] | None = None
         self.last: bytes | None = None
         self.items = 0
         self.damaged = 0
@@ -250,6 +253,7 @@ def _walk(
     engine, keys = vault.newest(call())
     (total,) = engine.row(call(), "SELECT count(*) FROM item")
     moved, after = _Moved(keys.current_key), b""
+    moved.identity = engine.identity
     placed: set[bytes] = set()  # a new root key moves items ahead of us, where we meet them again
     while True:
         step("batch")

@@ -238,6 +238,7 @@ class Vault:
         call: Call,
         change: Callable[[Connection, Keys], tuple[Header, Secret] | None],
         step: Callable[[str], None] = lambda _name: None,
+        identity: tuple[int, int] | None = None,
     ) -> Keys:
         """Replaces the header, alone among all processes, and returns the keys that hold then.
 
@@ -248,6 +249,7 @@ class Vault:
         Args:
             change: gives the new header and its root key; None leaves the header as it is.
             step: told before each step; what it raises is a crash there.
+            identity: of the engine that has to be open still, if one has to.
 
         Raises:
             StoreUnavailable: there is no vault, or it was moved or replaced meanwhile.
@@ -259,6 +261,8 @@ class Vault:
         state = self.opened(call)
         while True:
             engine, keys = state
+            if identity not in (None, engine.identity):
+                raise StoreUnavailable("the vault was replaced meanwhile", hint="try again")
             keys.header.require_writable()
 
             def alone(connection: Connection, engine: Engine = engine, keys: Keys = keys) -> Keys:
