@@ -323,8 +323,8 @@ class Engine:
             # The reader first: while it is open, closing the writer leaves the log alone.
             holding(self._reading, call, self._open_reader)
             if identity == self.identity:
-                self._writer = sqlite.open_writer(self._database, self.vault_id)
                 self.decrypts_with = None
+                self._writer = sqlite.open_writer(self._database, self.vault_id)
         if self._writer is None or identity != self.identity:
             self.was_replaced = True
             raise StoreUnavailable("the vault was moved or replaced meanwhile", hint="try again")
