@@ -31,7 +31,7 @@ class Prompting(SecretServiceStore):
         pytest.param("keepassxc", Prompting, marks=pytest.mark.requires("keepassxc")),
     ],
 )
-@pytest.mark.timeout(900)  # 300 examples of 25 calls, each with several questions to the daemon
+@pytest.mark.timeout(600)  # 100 examples of 25 calls, each with several questions to the daemon
 def test_any_sequence_of_calls_gives_the_same_answers_as_on_the_memory_store(
     name: str, store: type[SecretServiceStore]
 ) -> None:
@@ -47,5 +47,5 @@ def test_any_sequence_of_calls_gives_the_same_answers_as_on_the_memory_store(
             return store()
 
         machine = store_machine(make_store, reopened).TestCase
-        machine.settings = at_length(10)
+        machine.settings = at_length(10, shared_by=3)
         machine("runTest").runTest()
