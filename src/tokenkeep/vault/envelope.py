@@ -34,17 +34,13 @@ _KINDS = (VALUE, NAME, QUARANTINE)
 
 
 class Sealer:
-    """One DEK of one vault.
+    """One DEK of one vault."""
 
-    Attributes:
-        head: what its envelopes begin with.
-    """
-
-    __slots__ = ("_cipher", "_starts", "head")
+    __slots__ = ("_cipher", "_head", "_starts")
 
     def __init__(self, cipher: Cipher, vault_id: bytes, key_id: bytes) -> None:
         self._cipher = cipher
-        self.head = _VERSION + key_id
+        self._head = _VERSION + key_id
         self._starts = {kind: fields.join(_LABEL, vault_id, key_id, kind) for kind in _KINDS}
 
     @property
@@ -58,17 +54,17 @@ class Sealer:
         Args:
             about: where it belongs: whoever opens it has to know.
         """
-        return self.head + self._cipher.seal(value, self._associated(kind, about))
+        return self._head + self._cipher.seal(value, self._associated(kind, about))
 
     def seal_name(self, place_a: bytes, subject: bytes) -> bytes:
         """The envelope of an item's name."""
-        return self.head + self._cipher.seal_plain(subject, self._associated(NAME, place_a))
+        return self._head + self._cipher.seal_plain(subject, self._associated(NAME, place_a))
 
     def seal_item(
         self, place_a: bytes, subject: bytes, value: Secret
     ) -> tuple[bytes, bytes, bytes]:
         """The envelopes of an item's name and of its value, and what the latter is bound to."""
-        head, associated = self.head, self._associated(VALUE, subject)
+        head, associated = self._head, self._associated(VALUE, subject)
         name, sealed = self._cipher.seal_pair(
             subject, self._associated(NAME, place_a), value, associated
         )

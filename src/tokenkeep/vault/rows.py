@@ -68,9 +68,9 @@ _PUT = (
         " AND coalesce((SELECT place_a FROM item WHERE place_b = ?2), ?1) = ?1), ?2, ?3, ?4)"
         " ON CONFLICT DO UPDATE SET name = ?3, envelope = ?4"
         " WHERE place_b = ?2 AND (SELECT o.place_a FROM item o WHERE o.place_b = ?2) = ?1"
-        " AND substr(envelope, 1, HEAD) = ?6"
+        " AND substr(envelope, 1, HEAD) = substr(?4, 1, HEAD)"
         " AND length(decrypt(substr(envelope, HEAD + 1, NONCE),"
-        " substr(envelope, HEAD + NONCE + 1), ?7)) >= 0"
+        " substr(envelope, HEAD + NONCE + 1), ?6)) >= 0"
     )
     .replace("NONCE", str(NONCE_BYTES))
     .replace("HEAD", str(HEAD_BYTES))
@@ -265,7 +265,8 @@ def put_plainly(
     """Puts an item where nothing out of the ordinary is in its way, in a commit of its own.
 
     Written in one piece, because each write comes here with the processor's caches cold from the
-    last one's wait for the disk: a layer costs it more than a statement.
+    last one's wait for the disk: a layer costs it more than a statement. Python 3.11 asks for a
+    way to adapt each `bytes` that is bound, and a `bytearray` it takes as it is.
 
     Returns:
         False if something is in the way, which `put` minds: nothing changed.
@@ -274,7 +275,7 @@ def put_plainly(
     last, now = keys.put.get(what), call.clock.monotonic()
     if last is not None and now - last[0] <= _LOOK_AGAIN_SECONDS:
         sealed = sealer.seal(VALUE, what, value)
-        values: tuple[object, ...] = (sealed, last[1], last[2], header.generation)
+        values = (*map(bytearray, (sealed, last[1], last[2])), header.generation)
         if execute(_OVERWRITE, values).rowcount == 1:
             keys.remember(what, (last[0], last[1], sealed))
             engine.wrote(connection, PAGE_BYTES + len(sealed))
@@ -286,9 +287,9 @@ def put_plainly(
         engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
     sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
-    values = (*place, sealed_name, sealed, header.generation, sealer.head, about)
+    ours = (*map(bytearray, (*place, sealed_name, sealed)), header.generation, bytearray(about))
     try:
-        if execute(_PUT, values).rowcount != 1:
+        if execute(_PUT, ours).rowcount != 1:
             return False
     except sqlite.Error as exc:
         if sqlite.is_error(exc):
