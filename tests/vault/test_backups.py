@@ -105,6 +105,25 @@ def test_reader_follows_to_what_took_the_place_of_its_vault(tmp_path: Path, is_w
     assert "newest" == value(store, "a") == value(open_store(tmp_path), "a")
 
 
+def swapped(
+    place: Path, moment: str, then: Callable[[], object] = lambda: None
+) -> Callable[[str], None]:
+    """A rekey's steps, at one of which a backup of its first one takes the vault's place."""
+    vault, steps = place / "vault", list[str]()
+
+    def step(name: str) -> None:
+        if name == "batch" and name not in steps:
+            shutil.copytree(vault, place / "backup")
+        if name == moment and name not in steps:
+            vault.rename(place / "elsewhere")
+            (place / "backup").rename(vault)
+            time.sleep(0.2)  # until a reader looks again
+            then()
+        steps.append(name)
+
+    return step
+
+
 @pytest.mark.requires("POSIX files")
 @pytest.mark.parametrize("moment", ["batch", "quarantine", "retire", "erase"])
 def test_rekey_does_not_go_on_in_what_took_the_place_of_its_vault(
@@ -112,17 +131,7 @@ def test_rekey_does_not_go_on_in_what_took_the_place_of_its_vault(
 ) -> None:
     """A backup of the middle of it has items that only the previous root key finds."""
     fill(tmp_path)
-    vault, steps = tmp_path / "vault", list[str]()
-
-    def step(name: str) -> None:
-        if name == "batch" and name not in steps:
-            shutil.copytree(vault, tmp_path / "backup")
-        if name == moment and name not in steps:
-            vault.rename(tmp_path / "elsewhere")
-            (tmp_path / "backup").rename(vault)
-            time.sleep(0.2)  # until a reader would look again
-        steps.append(name)
-
+    step = swapped(tmp_path, moment)
     ours = open_vault(tmp_path)
     with pytest.raises(StoreUnavailable, match="moved or replaced"):
         rekey(ours, call, root=True, step=step)
@@ -139,19 +148,8 @@ def test_rekey_retires_no_key_of_a_vault_that_another_thread_has_followed_to(
 ) -> None:
     """What it has not walked through may need the old key."""
     fill(tmp_path)
-    vault, steps = tmp_path / "vault", list[str]()
     ours = open_vault(tmp_path)
-
-    def step(name: str) -> None:
-        if name == "batch" and name not in steps:
-            shutil.copytree(vault, tmp_path / "backup")
-        if name == moment and name not in steps:
-            vault.rename(tmp_path / "elsewhere")
-            (tmp_path / "backup").rename(vault)
-            time.sleep(0.2)
-            ours.read(item("a"), call())
-        steps.append(name)
-
+    step = swapped(tmp_path, moment, lambda: ours.read(item("a"), call()))
     if moment == "erase":
         rekey(ours, call, root=True, step=step)  # it was through by then
     else:
