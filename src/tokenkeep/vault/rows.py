@@ -64,13 +64,15 @@ _OVERWRITE = (
 _PUT = (
     (
         "INSERT OR IGNORE INTO item (place_a, place_b, name, envelope) VALUES ("
-        "(SELECT ?1 FROM state WHERE one = 1 AND generation = ?5 AND erase_pending = 0"
-        " AND coalesce((SELECT place_a FROM item WHERE place_b = ?2), ?1) = ?1), ?2, ?3, ?4)"
-        " ON CONFLICT DO UPDATE SET name = ?3, envelope = ?4"
-        " WHERE place_b = ?2 AND (SELECT o.place_a FROM item o WHERE o.place_b = ?2) = ?1"
-        " AND substr(envelope, 1, HEAD) = substr(?4, 1, HEAD)"
+        "(SELECT :place_a FROM state"
+        " WHERE one = 1 AND generation = :generation AND erase_pending = 0 AND"
+        " coalesce((SELECT place_a FROM item WHERE place_b = :place_b), :place_a) = :place_a),"
+        " :place_b, :name, :sealed)"
+        " ON CONFLICT DO UPDATE SET name = :name, envelope = :sealed WHERE place_b = :place_b"
+        " AND (SELECT o.place_a FROM item o WHERE o.place_b = :place_b) = :place_a"
+        " AND substr(envelope, 1, HEAD) = substr(:sealed, 1, HEAD)"
         " AND length(decrypt(substr(envelope, HEAD + 1, NONCE),"
-        " substr(envelope, HEAD + NONCE + 1), ?6)) >= 0"
+        " substr(envelope, HEAD + NONCE + 1), :about)) >= 0"
     )
     .replace("NONCE", str(NONCE_BYTES))
     .replace("HEAD", str(HEAD_BYTES))
@@ -287,9 +289,16 @@ def put_plainly(
         engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
     sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
-    ours = (*map(bytearray, (*place, sealed_name, sealed)), header.generation, bytearray(about))
+    by_name = {
+        "place_a": bytearray(place[0]),
+        "place_b": bytearray(place[1]),
+        "name": bytearray(sealed_name),
+        "sealed": bytearray(sealed),
+        "generation": header.generation,
+        "about": bytearray(about),
+    }
     try:
-        if execute(_PUT, ours).rowcount != 1:
+        if execute(_PUT, by_name).rowcount != 1:
             return False
     except sqlite.Error as exc:
         if sqlite.is_error(exc):
