@@ -27,7 +27,6 @@ ITEM = "item"
 SESSION = "session"
 MIGRATION = "migration"
 KINDS = (ITEM, SESSION, MIGRATION)
-_put = object.__setattr__
 
 
 class Interaction:
@@ -52,10 +51,11 @@ class ItemName:
 
     def __init__(self, service: str, name: str, kind: str = ITEM) -> None:
         # First: a traceback with locals calls repr on what there is.
-        _put(self, "service", service)
-        _put(self, "name", name)
-        _put(self, "kind", kind)
-        checked_name(service, "service")
+        _put_service(self, service)
+        _put_name(self, name)
+        _put_kind(self, kind)
+        if service is not _checked_last[0]:
+            _checked_last[0] = checked_name(service, "service")
         checked_name(name, "name")
         if kind not in KINDS:
             raise InvalidName(f"unknown kind of item {kind!r}")
@@ -82,6 +82,14 @@ class ItemName:
 
     def _key(self) -> tuple[str, str, str]:
         return self.service, self.name, self.kind
+
+
+# The slots' own way around `__setattr__`: every call makes a name, and `object`'s looks for them.
+_put_service, _put_name, _put_kind = (
+    vars(ItemName)[each].__set__ for each in ("service", "name", "kind")
+)
+#: The very service that was last found to be one: an application has one, and names it each time.
+_checked_last: list[object] = [object()]
 
 
 class Call:
