@@ -64,15 +64,14 @@ _OVERWRITE = (
 _PUT = (
     (
         "INSERT OR IGNORE INTO item (place_a, place_b, name, envelope) VALUES ("
-        "(SELECT :place_a FROM state"
-        " WHERE one = 1 AND generation = :generation AND erase_pending = 0 AND"
-        " coalesce((SELECT place_a FROM item WHERE place_b = :place_b), :place_a) = :place_a),"
-        " :place_b, :name, :sealed)"
-        " ON CONFLICT DO UPDATE SET name = :name, envelope = :sealed WHERE place_b = :place_b"
-        " AND (SELECT o.place_a FROM item o WHERE o.place_b = :place_b) = :place_a"
-        " AND substr(envelope, 1, HEAD) = substr(:sealed, 1, HEAD)"
+        "(SELECT ? FROM state WHERE one = 1 AND generation = ? AND erase_pending = 0"
+        " AND NOT EXISTS (SELECT 1 FROM item WHERE place_b = ? AND place_a <> ?)), ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET name = excluded.name, envelope = excluded.envelope"
+        " WHERE place_b = excluded.place_b"
+        " AND (SELECT o.place_a FROM item o WHERE o.place_b = excluded.place_b) = excluded.place_a"
+        " AND substr(envelope, 1, HEAD) = substr(excluded.envelope, 1, HEAD)"
         " AND length(decrypt(substr(envelope, HEAD + 1, NONCE),"
-        " substr(envelope, HEAD + NONCE + 1), :about)) >= 0"
+        " substr(envelope, HEAD + NONCE + 1), ?)) >= 0"
     )
     .replace("NONCE", str(NONCE_BYTES))
     .replace("HEAD", str(HEAD_BYTES))
@@ -289,16 +288,11 @@ def put_plainly(
         engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
     sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
-    by_name = {
-        "place_a": bytearray(place[0]),
-        "place_b": bytearray(place[1]),
-        "name": bytearray(sealed_name),
-        "sealed": bytearray(sealed),
-        "generation": header.generation,
-        "about": bytearray(about),
-    }
+    place_a, place_b = map(bytearray, place)
+    values = (place_a, header.generation, place_b, place_a, place_b,
+              *map(bytearray, (sealed_name, sealed, about)))  # fmt: skip
     try:
-        if execute(_PUT, by_name).rowcount != 1:
+        if execute(_PUT, values).rowcount != 1:
             return False
     except sqlite.Error as exc:
         if sqlite.is_error(exc):
