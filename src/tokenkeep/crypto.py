@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Bytes = bytes | bytearray
+
 try:
     from _blake2 import blake2b  # what `hashlib.blake2b` is, without loading a second OpenSSL
 except ImportError:  # pragma: no cover - an interpreter built without the extension module
@@ -40,6 +42,8 @@ CBC_BLOCK_BYTES = 16
 _SHA256_BLOCK_BYTES = 64
 
 random_bytes = os.urandom
+#: Pieces in one, as Python's binding of SQLite takes it fastest: a `bytes` it tries to adapt.
+joined = bytearray().join
 
 
 class Cipher:
@@ -50,26 +54,31 @@ class Cipher:
     def __init__(self, key: Secret) -> None:
         self._aead = _AESGCM(key.reveal_bytes())
 
-    def seal(self, value: Secret, associated: bytes) -> bytes:
+    def seal(self, value: Secret, associated: Bytes) -> bytes:
         """Nonce, ciphertext and tag."""
         nonce = random_bytes(NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, value.reveal_bytes(), associated)
 
-    def seal_plain(self, data: bytes, associated: bytes) -> bytes:
+    def seal_plain(self, data: bytes, associated: Bytes) -> bytes:
         """As `seal`, of what may stand in a traceback."""
         nonce = random_bytes(NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, data, associated)
 
     def seal_pair(
-        self, data: bytes, associated: bytes, value: Secret, associated_value: bytes
-    ) -> tuple[bytes, bytes]:
-        """What `seal_plain` and then `seal` give, in one piece: every write needs both."""
+        self,
+        front: bytes,
+        data: bytes,
+        associated: Bytes,
+        value: Secret,
+        associated_value: Bytes,
+    ) -> tuple[bytearray, bytearray]:
+        """What `seal_plain` and then `seal` give, each behind `front`: every write needs both."""
         nonces = random_bytes(2 * NONCE_BYTES)
         nonce, other = nonces[:NONCE_BYTES], nonces[NONCE_BYTES:]
         encrypt = self._aead.encrypt
         return (
-            nonce + encrypt(nonce, data, associated),
-            other + encrypt(other, value.reveal_bytes(), associated_value),
+            joined((front, nonce, encrypt(nonce, data, associated))),
+            joined((front, other, encrypt(other, value.reveal_bytes(), associated_value))),
         )
 
     @property
@@ -82,7 +91,7 @@ class Cipher:
         decrypt: Callable[[bytes, bytes, bytes], bytes] = self._aead.decrypt
         return decrypt
 
-    def open(self, sealed: bytes, associated: bytes) -> Secret | None:
+    def open(self, sealed: bytes, associated: Bytes) -> Secret | None:
         """What was sealed; None if the key, the bytes or the associated data are other ones."""
         if len(sealed) < NONCE_BYTES + TAG_BYTES:
             return None

@@ -48,7 +48,10 @@ def test_what_does_not_open_is_none() -> None:
 def test_pair_is_two_messages_with_nonces_of_their_own() -> None:
     """Sealed in one piece, each opens by itself and neither in the other's place."""
     cipher = Cipher(KEY)
-    plain, sealed = cipher.seal_pair(b"a name", b"about it", Secret("s3cret"), b"about that")
+    value = Secret("s3cret")
+    pair = cipher.seal_pair(b"front", b"a name", b"about it", value, b"about that")
+    assert all(each.startswith(b"front") for each in pair)
+    plain, sealed = (bytes(each[len(b"front") :]) for each in pair)
     opened = cipher.open(plain, b"about it"), cipher.open(sealed, b"about that")
     assert ["a name", "s3cret"] == [each.reveal() for each in opened if each is not None]
     assert cipher.open(sealed, b"about it") is None

@@ -8,7 +8,7 @@ envelope opens in no other place than its own.
 from __future__ import annotations
 
 from tokenkeep import fields
-from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES, Cipher
+from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES, Cipher, joined
 from tokenkeep.errors import FormatUnsupported, InvalidName, SecretDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
@@ -62,20 +62,20 @@ class Sealer:
 
     def seal_item(
         self, place_a: bytes, subject: bytes, value: Secret
-    ) -> tuple[bytes, bytes, bytes]:
+    ) -> tuple[bytearray, bytearray, bytearray]:
         """The envelopes of an item's name and of its value, and what the latter is bound to."""
-        head, associated = self._head, self._associated(VALUE, subject)
+        associated = self._associated(VALUE, subject)
         name, sealed = self._cipher.seal_pair(
-            subject, self._associated(NAME, place_a), value, associated
+            self._head, subject, self._associated(NAME, place_a), value, associated
         )
-        return head + name, head + sealed, associated
+        return name, sealed, associated
 
     def open(self, kind: bytes, about: bytes, envelope: bytes) -> Secret | None:
         """The value in an envelope of this DEK; None if it does not open."""
         return self._cipher.open(envelope[HEAD_BYTES:], self._associated(kind, about))
 
-    def _associated(self, kind: bytes, about: bytes) -> bytes:
-        return self._starts[kind] + len(about).to_bytes(4, "big") + about + _END
+    def _associated(self, kind: bytes, about: bytes) -> bytearray:
+        return joined((self._starts[kind], len(about).to_bytes(4, "big"), about, _END))
 
 
 def open_envelope(

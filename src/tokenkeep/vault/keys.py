@@ -18,7 +18,7 @@ from tokenkeep.vault.format import RESTORE_HINT, Header
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     #: When an item's entry was looked at, its first place, and the envelope that was put there.
-    Put = tuple[float, bytes, bytes]
+    Put = tuple[float, bytearray, bytearray]
 
 #: A place is a service's tag and an item's hash. Two services or two items of one vault meet in
 #: neither half by accident: 2**64 services and 2**128 items apart.

@@ -266,31 +266,30 @@ def put_plainly(
     """Puts an item where nothing out of the ordinary is in its way, in a commit of its own.
 
     Written in one piece, because each write comes here with the processor's caches cold from the
-    last one's wait for the disk: a layer costs it more than a statement. Python 3.11 asks for a
-    way to adapt each `bytes` that is bound, and a `bytearray` it takes as it is.
+    last one's wait for the disk: a layer costs it more than a statement. For the same reason what
+    is bound are arrays (see `crypto.joined`), and the cursor is kept.
 
     Returns:
         False if something is in the way, which `put` minds: nothing changed.
     """
-    execute, header, sealer = connection.execute, keys.header, keys.sealer
+    header, sealer = keys.header, keys.sealer
+    if engine.decrypts_with is not sealer:
+        connection.create_function("decrypt", 3, sealer.decrypt)
+        engine.cursor, engine.decrypts_with = connection.cursor(), sealer
+    execute = engine.cursor.execute
     last, now = keys.put.get(what), call.clock.monotonic()
     if last is not None and now - last[0] <= _LOOK_AGAIN_SECONDS:
-        sealed = sealer.seal(VALUE, what, value)
-        values = (*map(bytearray, (sealed, last[1], last[2])), header.generation)
-        if execute(_OVERWRITE, values).rowcount == 1:
+        sealed = bytearray(sealer.seal(VALUE, what, value))
+        if execute(_OVERWRITE, (sealed, last[1], last[2], header.generation)).rowcount == 1:
             keys.remember(what, (last[0], last[1], sealed))
             engine.wrote(connection, PAGE_BYTES + len(sealed))
             return True
     if keys.previous is not None or header.least_writer > FORMAT:
         return False
-    if engine.decrypts_with is not sealer:
-        connection.create_function("decrypt", 3, sealer.decrypt)
-        engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
     sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
     place_a, place_b = map(bytearray, place)
-    values = (place_a, header.generation, place_b, place_a, place_b,
-              *map(bytearray, (sealed_name, sealed, about)))  # fmt: skip
+    values = (place_a, header.generation, place_b, place_a, place_b, sealed_name, sealed, about)
     try:
         if execute(_PUT, values).rowcount != 1:
             return False
@@ -298,7 +297,7 @@ def put_plainly(
         if sqlite.is_error(exc):
             return False  # what lies there does not open, or worse
         raise
-    keys.remember(what, (now, place[0], sealed))
+    keys.remember(what, (now, place_a, sealed))
     engine.wrote(connection, COMMIT_BYTES + 2 * len(sealed))
     return True
 
