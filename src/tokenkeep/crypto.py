@@ -42,8 +42,6 @@ CBC_BLOCK_BYTES = 16
 _SHA256_BLOCK_BYTES = 64
 
 random_bytes = os.urandom
-#: Pieces in one, as Python's binding of SQLite takes it fastest: a `bytes` it tries to adapt.
-joined = bytearray().join
 
 
 class Cipher:
@@ -72,13 +70,16 @@ class Cipher:
         value: Secret,
         associated_value: Bytes,
     ) -> tuple[bytearray, bytearray]:
-        """What `seal_plain` and then `seal` give, each behind `front`: every write needs both."""
+        """What `seal_plain` and then `seal` give, each behind `front`: every write needs both.
+
+        As arrays, so that who needs one has it without another copy.
+        """
         nonces = random_bytes(2 * NONCE_BYTES)
         nonce, other = nonces[:NONCE_BYTES], nonces[NONCE_BYTES:]
-        encrypt = self._aead.encrypt
+        encrypt, join = self._aead.encrypt, bytearray().join
         return (
-            joined((front, nonce, encrypt(nonce, data, associated))),
-            joined((front, other, encrypt(other, value.reveal_bytes(), associated_value))),
+            join((front, nonce, encrypt(nonce, data, associated))),
+            join((front, other, encrypt(other, value.reveal_bytes(), associated_value))),
         )
 
     @property

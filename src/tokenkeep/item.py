@@ -54,8 +54,7 @@ class ItemName:
         _put_service(self, service)
         _put_name(self, name)
         _put_kind(self, kind)
-        if service is not _checked_last[0]:
-            _checked_last[0] = checked_name(service, "service")
+        checked_name(service, "service")
         checked_name(name, "name")
         if kind not in KINDS:
             raise InvalidName(f"unknown kind of item {kind!r}")
@@ -88,8 +87,6 @@ class ItemName:
 _put_service, _put_name, _put_kind = (
     vars(ItemName)[each].__set__ for each in ("service", "name", "kind")
 )
-#: The very service that was last found to be one: an application has one, and names it each time.
-_checked_last: list[object] = [object()]
 
 
 class Call:

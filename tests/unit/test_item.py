@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkeep import item as item_module
 from tokenkeep.errors import InteractionDenied, InvalidName, StoreTimeout
 from tokenkeep.item import ITEM, KINDS, MAX_NAME_BYTES, Call, Interaction, ItemName, checked_name
 from tokenkeep.testing.clock import FakeClock
@@ -55,22 +53,6 @@ def test_what_is_no_name_is_refused(name: Any, why: str) -> None:
             assert name not in str(caught.value)
         hint = "choose a shorter one" if why == "255 bytes" else hints[what]
         assert hint == caught.value.hint
-
-
-@pytest.mark.parametrize("service", ["", None, "a\0b"])
-def test_no_service_passes_for_one_that_was_checked(service: Any) -> None:
-    """Neither the first of a process, nor after one that was good; a good one stays good."""
-    spec = importlib.util.find_spec(item_module.__name__)
-    assert spec is not None
-    assert spec.loader is not None
-    anew: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(anew)
-    for good in ("s", "t", "s"):
-        with pytest.raises(InvalidName):
-            anew.ItemName(service, "n")
-        with pytest.raises(InvalidName):
-            anew.ItemName(service, "n")
-        assert good == anew.ItemName(good, "n").service
 
 
 @given(st.text(max_size=300))

@@ -52,7 +52,6 @@ class Engine:
         identity: device and inode of the file that is read, and written to inside of `locked`.
         was_replaced: another file has its name by now, which only a new engine opens.
         decrypts_with: whose function the writing connection's statements call.
-        cursor: of that connection; to be had anew where `decrypts_with` is another one.
     """
 
     __slots__ = (
@@ -69,7 +68,6 @@ class Engine:
         "_writer",
         "_writing",
         "_written",
-        "cursor",
         "decrypts_with",
         "directory",
         "identity",
@@ -96,7 +94,6 @@ class Engine:
         # The state of the directory in which the writer's file had the name.
         self._seen: tuple[int, int, int] | None = None
         self.decrypts_with: Sealer | None = None
-        self.cursor: Any = None
         # Nor may another connection be opened beside those that a fork made useless.
         self._is_orphaned = self._database in _leaked
         self._pid = _NOBODY if self._is_orphaned else os.getpid()

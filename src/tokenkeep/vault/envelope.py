@@ -8,7 +8,7 @@ envelope opens in no other place than its own.
 from __future__ import annotations
 
 from tokenkeep import fields
-from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES, Cipher, joined
+from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES, Cipher
 from tokenkeep.errors import FormatUnsupported, InvalidName, SecretDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
@@ -75,7 +75,7 @@ class Sealer:
         return self._cipher.open(envelope[HEAD_BYTES:], self._associated(kind, about))
 
     def _associated(self, kind: bytes, about: bytes) -> bytearray:
-        return joined((self._starts[kind], len(about).to_bytes(4, "big"), about, _END))
+        return bytearray().join((self._starts[kind], len(about).to_bytes(4, "big"), about, _END))
 
 
 def open_envelope(

@@ -8,7 +8,7 @@ which has one of its own.
 from __future__ import annotations
 
 from tokenkeep import fields
-from tokenkeep.crypto import NONCE_BYTES
+from tokenkeep.crypto import NONCE_BYTES, TAG_BYTES
 from tokenkeep.errors import SecretDamaged, VaultDamaged
 from tokenkeep.item import ItemName
 from tokenkeep.secret import Secret
@@ -59,13 +59,15 @@ _OVERWRITE = (
 )
 # Where nothing is out of the ordinary either: nobody wrote a newer header or has to finish an
 # erasure, and at both places lies nothing, or the same row, whose envelope opens under the current
-# key. `decrypt` runs inside of the statement, so that it need not be a transaction of several. A
-# row without its first place is taken by no table, not even by one whose schema somebody loosened.
+# key. `decrypt` runs inside of the statement, so that it need not be a transaction of several. In
+# any other state it is given what cannot open, and that ends the statement under any schema: a row
+# without its first place could be taken by a table that somebody made of it.
 _PUT = (
     (
         "INSERT OR IGNORE INTO item (place_a, place_b, name, envelope) VALUES ("
-        "(SELECT ? FROM state WHERE one = 1 AND generation = ? AND erase_pending = 0"
-        " AND NOT EXISTS (SELECT 1 FROM item WHERE place_b = ? AND place_a <> ?)), ?, ?, ?)"
+        "coalesce((SELECT ? FROM state WHERE one = 1 AND generation = ? AND erase_pending = 0"
+        " AND NOT EXISTS (SELECT 1 FROM item WHERE place_b = ? AND place_a <> ?)),"
+        " decrypt(zeroblob(NONCE), zeroblob(TAG), x'')), ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET name = excluded.name, envelope = excluded.envelope"
         " WHERE place_b = excluded.place_b"
         " AND (SELECT o.place_a FROM item o WHERE o.place_b = excluded.place_b) = excluded.place_a"
@@ -74,6 +76,7 @@ _PUT = (
         " substr(envelope, HEAD + NONCE + 1), ?)) >= 0"
     )
     .replace("NONCE", str(NONCE_BYTES))
+    .replace("TAG", str(TAG_BYTES))
     .replace("HEAD", str(HEAD_BYTES))
 )
 #: For how long an item's entry is taken to be as whole as it was when it was looked at.
@@ -266,17 +269,15 @@ def put_plainly(
     """Puts an item where nothing out of the ordinary is in its way, in a commit of its own.
 
     Written in one piece, because each write comes here with the processor's caches cold from the
-    last one's wait for the disk: a layer costs it more than a statement. For the same reason what
-    is bound are arrays (see `crypto.joined`), and the cursor is kept.
+    last one's wait for the disk: a layer costs it more than a statement. Python 3.11 asks for a
+    way to adapt each `bytes` that is bound, and a `bytearray` it takes as it is.
 
     Returns:
         False if something is in the way, which `put` minds: nothing changed.
     """
-    header, sealer = keys.header, keys.sealer
-    if engine.decrypts_with is not sealer:
-        connection.create_function("decrypt", 3, sealer.decrypt)
-        engine.cursor, engine.decrypts_with = connection.cursor(), sealer
-    execute = engine.cursor.execute
+    # A kept cursor would be quicker, and keep its connection from closing: Python 3.11 leaves a
+    # statement that failed with its cursor.
+    execute, header, sealer = connection.execute, keys.header, keys.sealer
     last, now = keys.put.get(what), call.clock.monotonic()
     if last is not None and now - last[0] <= _LOOK_AGAIN_SECONDS:
         sealed = bytearray(sealer.seal(VALUE, what, value))
@@ -286,6 +287,9 @@ def put_plainly(
             return True
     if keys.previous is not None or header.least_writer > FORMAT:
         return False
+    if engine.decrypts_with is not sealer:
+        connection.create_function("decrypt", 3, sealer.decrypt)
+        engine.decrypts_with = sealer
     place = keys.finder.place(name.service, what)
     sealed_name, sealed, about = sealer.seal_item(place[0], what, value)
     place_a, place_b = map(bytearray, place)
